@@ -1,0 +1,78 @@
+//! A server that runs as long as it is measured.
+
+use std::ffi::OsStr;
+use std::fs::File;
+use std::net::{TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+const START_LIMIT: Duration = Duration::from_secs(60);
+
+/// What fio is pointed at.
+#[derive(Debug)]
+pub enum Target {
+    /// A file, opened directly.
+    File(PathBuf),
+    /// An export of a server.
+    Export {
+        /// Its process.
+        server: Server,
+        /// Its address.
+        uri: String,
+        /// Where it tells its own figures, if it does.
+        metrics_port: Option<u16>,
+    },
+}
+
+/// A process that ends with this value.
+#[derive(Debug)]
+pub struct Server {
+    child: Child,
+}
+
+impl Server {
+    /// Starts `program` and waits until it takes connections on `port`.
+    ///
+    /// # Panics
+    /// When it does not within a minute.
+    pub fn start<A: AsRef<OsStr>>(
+        program: &Path,
+        arguments: impl IntoIterator<Item = A>,
+        port: u16,
+        log: &Path,
+    ) -> Self {
+        let log = File::create(log).expect("a log");
+        let mut command = Command::new("setpriv");
+        command.args(["--pdeathsig", "KILL"]).arg(program).args(arguments);
+        command.stdin(Stdio::null()).stdout(log.try_clone().expect("a second handle")).stderr(log);
+        let child = command.spawn().unwrap_or_else(|error| panic!("{command:?}: {error}"));
+        let server = Self { child };
+        let deadline = Instant::now() + START_LIMIT;
+        while TcpStream::connect(("127.0.0.1", port)).is_err() {
+            assert!(Instant::now() < deadline, "{command:?} does not serve");
+            thread::sleep(Duration::from_millis(10));
+        }
+        server
+    }
+
+    /// Its process id.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // Both fail only when it has ended by itself.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// A port that was free a moment ago, for servers that cannot choose one themselves.
+pub fn free_port() -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    listener.local_addr().expect("it is bound").port()
+}

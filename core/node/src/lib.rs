@@ -1,0 +1,48 @@
+//! A whole storage node as one machine: events in, effects out.
+//!
+//! ```text
+//!   Received ──> inbox ──> nbd::Session ──> admission ──> pipeline ──> store ──> Write, Read, Sync
+//!   Sent     <── outbox <─ nbd::Session <── reply     <── pipeline <── store <── Written, ReadEnded, Synced
+//! ```
+//! Promises: what was admitted runs to its end, whatever becomes of its client; a client gets exactly one reply to
+//! each request, or its connection ends; nothing grows past a bound of [`limits`], for what is full stops reading
+//! sockets; connections take turns. Requests smaller than a block, or not aligned, keep every other byte of the
+//! blocks they touch, whatever runs beside them.
+//!
+//! Not here: sockets, clocks and threads (the reactor), bytes of NBD (`nbd`), bytes on disk (`store`), replicas.
+//!
+//! What the reactor owes: at most one receive and one send per connection, as ordered; [`Event::TurnEnded`] after
+//! every batch of events and at [`Node::deadline`]; [`Event::Closed`] for every [`Effect::Close`], when the kernel
+//! is done with the connection's memory and not before, and nothing about that connection afterwards.
+
+pub mod limits;
+
+mod admission;
+mod claims;
+mod command;
+mod connection;
+mod control;
+mod ending;
+mod event;
+mod exports;
+mod extents;
+mod inbox;
+mod intake;
+mod mark;
+mod node;
+mod part;
+mod pipeline;
+mod read;
+mod reports;
+mod serve;
+mod slab;
+mod stop;
+mod turn;
+mod volume;
+mod write;
+mod zeroing;
+
+pub use command::{Answer, Command, ControlError, NodeStats, VolumeSummary};
+pub use event::{ConnId, ControlId, Effect, Event, Operation, Report, Why};
+pub use node::{Node, NodeConfig};
+pub use volume::Counters;

@@ -1,0 +1,13 @@
+//! A node on a disk in memory, talked to in bytes of NBD, with every completion in an order the test chooses.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on shall say where")]
+
+mod control;
+mod crowd;
+mod disk;
+mod ending;
+mod faults;
+mod oracle;
+mod pressure;
+mod rig;
+mod service;
+mod wire;

@@ -1,0 +1,395 @@
+//! The node, its disk, its clients, and the one who decides what happens next: a sequence of random numbers.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
+
+use block::{Instant, PoolId, PoolOffset};
+use node::{Answer, Command, ConnId, ControlError, ControlId, Effect, Event, Node, NodeConfig, Report, Why, limits};
+use store::{BootId, FormatOptions, IoId, Job, JobId};
+
+use crate::disk::{Disk, FAILED};
+use crate::wire::{Listener, Reply, Request, hello};
+
+pub const MIB: u64 = 1 << 20;
+
+enum Pending {
+    Write { io: IoId, at: PoolOffset },
+    Read { io: IoId, at: PoolOffset },
+    Sync { io: IoId },
+    Job { id: JobId, job: Job },
+}
+
+/// One connection, seen from outside.
+pub struct Peer {
+    pub conn: ConnId,
+    /// What the client sent and the node has not received.
+    pub outgoing: VecDeque<u8>,
+    pub listener: Listener,
+    /// Whether the client takes what is sent to it.
+    pub listens: bool,
+    /// End of stream or reset.
+    pub gone: bool,
+    /// Address and length of an outstanding receive's target.
+    receive: Option<(usize, usize)>,
+    send: bool,
+    close: bool,
+    pub closed: bool,
+    broken: bool,
+    next_cookie: u64,
+}
+
+pub struct Rig {
+    pub node: Node,
+    pub disk: Disk,
+    pub now: Instant,
+    pub peers: Vec<Peer>,
+    pending: Vec<Pending>,
+    /// Whether the disk completes anything.
+    pub disk_runs: bool,
+    /// Largest number of bytes a receive or send transfers.
+    pub transfer_max: usize,
+    seed: u64,
+    pub answers: BTreeMap<u64, Result<Answer, ControlError>>,
+    pub ended: Vec<(ConnId, Why)>,
+    pub measured: u64,
+    pub stopped: bool,
+    next_control: u64,
+    pub syncs: u64,
+}
+
+pub fn config() -> NodeConfig {
+    NodeConfig::default()
+}
+
+impl Rig {
+    /// A node on a new pool, with one volume `v`.
+    pub fn new(pool_bytes: u64, volume_bytes: u64) -> Self {
+        let mut rig = Self::empty(pool_bytes);
+        rig.create("v", volume_bytes);
+        rig
+    }
+
+    pub fn empty(pool_bytes: u64) -> Self {
+        let mut disk = Disk::new(usize::try_from(pool_bytes).unwrap());
+        let options =
+            FormatOptions { zeroed: true, segment_pages: 512, ..FormatOptions::new(PoolId(7), pool_bytes, BootId(1)) };
+        for (at, pages) in store::format(&options).unwrap() {
+            disk.write(at, pages.bytes()).unwrap();
+        }
+        Self::on(disk, config())
+    }
+
+    /// A node on what a disk holds.
+    pub fn on(mut disk: Disk, config: NodeConfig) -> Self {
+        let opened = store::open(&disk, disk.len_bytes(), BootId(1)).unwrap();
+        for (at, pages) in opened.writes {
+            disk.write(at, pages.bytes()).unwrap();
+        }
+        Self {
+            node: Node::new(opened.store, config),
+            disk,
+            now: Instant(1_000_000_000),
+            peers: Vec::new(),
+            pending: Vec::new(),
+            disk_runs: true,
+            transfer_max: usize::MAX,
+            seed: 0x9e37_79b9_7f4a_7c15,
+            answers: BTreeMap::new(),
+            ended: Vec::new(),
+            measured: 0,
+            stopped: false,
+            next_control: 0,
+            syncs: 0,
+        }
+    }
+
+    pub fn seed(&mut self, seed: u64) {
+        self.seed = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+    }
+
+    pub fn random(&mut self, below: usize) -> usize {
+        self.seed ^= self.seed << 13;
+        self.seed ^= self.seed >> 7;
+        self.seed ^= self.seed << 17;
+        usize::try_from(self.seed >> 33).unwrap() % below.max(1)
+    }
+
+    // What clients do.
+
+    /// A client connects; nothing is said yet.
+    pub fn connect_silent(&mut self) -> usize {
+        let slot = u32::try_from(self.peers.len()).unwrap();
+        let conn = ConnId { slot, generation: slot + 100 };
+        self.peers.push(Peer {
+            conn,
+            outgoing: VecDeque::new(),
+            listener: Listener::default(),
+            listens: true,
+            gone: false,
+            receive: None,
+            send: false,
+            close: false,
+            closed: false,
+            broken: false,
+            next_cookie: 1,
+        });
+        self.handle(Event::Accepted { conn });
+        self.peers.len() - 1
+    }
+
+    /// A client opens an export.
+    pub fn connect_to(&mut self, export: &str, structured: bool) -> usize {
+        let peer = self.connect_silent();
+        self.peers[peer].outgoing.extend(hello(export, structured));
+        self.run();
+        peer
+    }
+
+    pub fn connect(&mut self) -> usize {
+        let peer = self.connect_to("v", false);
+        assert!(self.peers[peer].listener.export.is_some(), "the export opens");
+        peer
+    }
+
+    /// Sends a request; the reply will be under the cookie.
+    pub fn ask(&mut self, peer: usize, request: &Request) -> u64 {
+        let peer = &mut self.peers[peer];
+        let cookie = peer.next_cookie;
+        peer.next_cookie += 1;
+        let asked = (request.command, request.offset, request.len_bytes as usize);
+        peer.listener.asked.insert(cookie, asked);
+        peer.outgoing.extend(request.bytes(cookie));
+        cookie
+    }
+
+    pub fn reply(&mut self, peer: usize, cookie: u64) -> Option<Reply> {
+        self.peers[peer].listener.replies.remove(&cookie)
+    }
+
+    /// Sends a request and waits for its reply.
+    pub fn call(&mut self, peer: usize, request: &Request) -> Reply {
+        let cookie = self.ask(peer, request);
+        self.run();
+        self.reply(peer, cookie).unwrap_or_else(|| panic!("{request:?} is answered"))
+    }
+
+    pub fn read(&mut self, peer: usize, offset: u64, len_bytes: u32) -> Vec<u8> {
+        let reply = self.call(peer, &Request::new(crate::wire::READ, offset, len_bytes));
+        assert_eq!(reply.error, 0);
+        reply.data
+    }
+
+    pub fn write(&mut self, peer: usize, offset: u64, bytes: &[u8]) {
+        assert_eq!(self.call(peer, &Request::write(offset, bytes)).error, 0);
+    }
+
+    // What operators do.
+
+    pub fn command(&mut self, command: Command) -> u64 {
+        self.next_control += 1;
+        self.handle(Event::Control { id: ControlId(self.next_control), command });
+        self.next_control
+    }
+
+    pub fn order(&mut self, command: Command) -> Result<Answer, ControlError> {
+        let id = self.command(command);
+        self.run();
+        self.answers.remove(&id).expect("every command is answered")
+    }
+
+    pub fn create(&mut self, name: &str, size_bytes: u64) {
+        let answer = self.order(Command::CreateVolume { name: name.to_owned(), size_bytes });
+        assert!(matches!(answer, Ok(Answer::Created(_))), "{answer:?}");
+    }
+
+    // What happens.
+
+    pub fn handle(&mut self, event: Event) {
+        let mut effects = Vec::new();
+        self.node.handle(self.now, event, &mut effects);
+        for effect in effects {
+            self.carry_out(effect);
+        }
+    }
+
+    /// Lets everything happen that can, until nothing can.
+    pub fn run(&mut self) {
+        for _ in 0..10_000_000 {
+            self.turn();
+            let able =
+                (self.disk_runs && !self.pending.is_empty()) || (0..self.peers.len()).any(|peer| self.is_able(peer));
+            let busy = self.node.deadline().is_some_and(|deadline| deadline <= self.now);
+            if !able && !busy {
+                return;
+            }
+        }
+        panic!("it never comes to rest");
+    }
+
+    /// One turn: some things happen, then it ends.
+    pub fn turn(&mut self) {
+        for _ in 0..=self.random(8) {
+            self.happen();
+        }
+        self.now = self.now + Duration::from_micros(10);
+        self.handle(Event::TurnEnded);
+        self.check_bounds();
+    }
+
+    pub fn wait(&mut self, time: Duration) {
+        self.run();
+        self.now = self.now + time;
+        self.run();
+    }
+
+    fn happen(&mut self) {
+        let disk = if self.disk_runs { self.pending.len() } else { 0 };
+        let able: Vec<usize> = (0..self.peers.len()).filter(|&peer| self.is_able(peer)).collect();
+        if disk + able.len() == 0 {
+            return;
+        }
+        let choice = self.random(disk + able.len());
+        if choice < disk { self.complete(choice) } else { self.transfer(able[choice - disk]) }
+    }
+
+    fn is_able(&self, peer: usize) -> bool {
+        let peer = &self.peers[peer];
+        let receives = peer.receive.is_some() && !peer.outgoing.is_empty();
+        let breaks = peer.gone && !peer.broken && (peer.receive.is_some() || peer.send) && peer.outgoing.is_empty();
+        let sends = peer.send && peer.listens && !peer.gone;
+        !peer.closed && (receives || sends || breaks || peer.close)
+    }
+
+    fn transfer(&mut self, index: usize) {
+        let conn = self.peers[index].conn;
+        let peer = &mut self.peers[index];
+        if peer.close {
+            peer.closed = true;
+            return self.handle(Event::Closed { conn });
+        }
+        if peer.gone && !peer.broken && peer.outgoing.is_empty() {
+            (peer.broken, peer.receive) = (true, None);
+            return self.handle(Event::Broken { conn });
+        }
+        let sends = peer.send && peer.listens && !peer.gone;
+        if sends && (peer.receive.is_none() || peer.outgoing.is_empty() || self.random(2) == 0) {
+            self.send(index);
+        } else {
+            self.receive(index);
+        }
+    }
+
+    fn receive(&mut self, index: usize) {
+        let len_bytes = 1 + self.random(self.peers[index].outgoing.len().min(self.transfer_max));
+        self.receive_some(index, len_bytes);
+    }
+
+    /// Everything the client sent arrives at once; it has to fit.
+    pub fn deliver(&mut self, index: usize) {
+        self.receive_some(index, usize::MAX);
+        assert!(self.peers[index].outgoing.is_empty());
+    }
+
+    fn receive_some(&mut self, index: usize, len_bytes: usize) {
+        let (address, target_bytes) = self.peers[index].receive.take().expect("a receive is outstanding");
+        let available = self.peers[index].outgoing.len().min(target_bytes);
+        let conn = self.peers[index].conn;
+        let len_bytes = len_bytes.min(available);
+        let target = self.node.receive_target(conn);
+        assert_eq!(target.as_ptr() as usize, address, "the target of a receive stays where it was");
+        let outgoing = &mut self.peers[index].outgoing;
+        let from_front = len_bytes.min(outgoing.as_slices().0.len());
+        target[..from_front].copy_from_slice(&outgoing.as_slices().0[..from_front]);
+        target[from_front..len_bytes].copy_from_slice(&outgoing.as_slices().1[..len_bytes - from_front]);
+        outgoing.drain(..len_bytes);
+        self.handle(Event::Received { conn, len_bytes });
+    }
+
+    fn send(&mut self, index: usize) {
+        let conn = self.peers[index].conn;
+        let available: usize = self.node.send_source(conn).expect("known").map(<[u8]>::len).sum();
+        assert!(available > 0, "there is something to send");
+        let len_bytes = (1 + self.random(available.min(self.transfer_max))).min(available);
+        let mut left = len_bytes;
+        let peer = &mut self.peers[index];
+        peer.send = false;
+        for slice in self.node.send_source(conn).expect("known") {
+            let heard = left.min(slice.len());
+            peer.listener.hear(&slice[..heard]);
+            left -= heard;
+        }
+        self.handle(Event::Sent { conn, len_bytes });
+    }
+
+    fn complete(&mut self, choice: usize) {
+        let event = match self.pending.swap_remove(choice) {
+            Pending::Write { io, at } => {
+                let result = self.disk.write(at, self.node.write_source(io).0);
+                store::Event::Written { io, result }
+            }
+            Pending::Read { io, at } => {
+                let result = self.disk.fill(at, self.node.read_target(io).0);
+                store::Event::ReadEnded { io, result }
+            }
+            Pending::Sync { io } => {
+                self.syncs += 1;
+                store::Event::Synced { io, result: if self.disk.syncs_fail { Err(FAILED) } else { Ok(()) } }
+            }
+            Pending::Job { id, job } => store::Event::JobEnded { job: id, output: job.run(&self.disk) },
+        };
+        self.handle(Event::Disk(event));
+    }
+
+    fn carry_out(&mut self, effect: Effect) {
+        match effect {
+            Effect::Receive { conn } => {
+                let target = self.node.receive_target(conn);
+                let target = (target.as_ptr() as usize, target.len());
+                assert!(target.1 > 0, "there is room to receive to");
+                let peer = self.peer(conn);
+                assert!(peer.receive.is_none() && !peer.close, "one receive at a time");
+                peer.receive = Some(target);
+            }
+            Effect::Send { conn } => {
+                let peer = self.peer(conn);
+                assert!(!peer.send && !peer.close, "one send at a time");
+                peer.send = true;
+            }
+            Effect::Close { conn } => {
+                let peer = self.peer(conn);
+                assert!(!peer.close, "closed once");
+                peer.close = true;
+            }
+            Effect::Write { io, at } => self.pending.push(Pending::Write { io, at }),
+            Effect::Read { io, at } => self.pending.push(Pending::Read { io, at }),
+            Effect::Sync { io } => self.pending.push(Pending::Sync { io }),
+            Effect::Run { id, job } => self.pending.push(Pending::Job { id, job }),
+            Effect::Answered { id, answer } => assert!(self.answers.insert(id.0, answer).is_none(), "answered once"),
+            Effect::Measured { .. } => self.measured += 1,
+            Effect::Report(Report::Ended { conn, why, .. }) => self.ended.push((conn, why)),
+            Effect::Report(_) => {}
+            Effect::Stopped => {
+                assert!(!self.stopped, "stopped once");
+                self.stopped = true;
+            }
+        }
+    }
+
+    fn peer(&mut self, conn: ConnId) -> &mut Peer {
+        self.peers.iter_mut().find(|peer| peer.conn == conn).expect("only connections that are")
+    }
+
+    fn check_bounds(&self) {
+        let stats = self.node.stats();
+        assert!(stats.in_flight_bytes <= limits::IN_FLIGHT_BYTES_MAX, "{stats:?}");
+        assert!(stats.connections <= limits::CONNECTIONS_MAX as u64, "{stats:?}");
+        let most = stats.connections * u64::from(limits::REQUESTS_MAX);
+        assert!(self.peers.iter().any(|peer| peer.close) || stats.requests <= most, "{stats:?}");
+    }
+
+    /// Nothing is held for anybody.
+    pub fn assert_idle(&self) {
+        let stats = self.node.stats();
+        assert_eq!((stats.requests, stats.in_flight_bytes, stats.backlog_bytes), (0, 0, 0), "{stats:?}");
+    }
+}

@@ -1,0 +1,232 @@
+//! Ways into the log: a place for the next entry, in the open batch, a new one, or a new segment.
+
+use block::{BlockCount, BlockIndex, BlockRange, Lsn, PAGE_BYTES, VolumeId, WriteSeq};
+use layout::{BATCH_BLOCKS_MAX, Entry, EntryKind, Superblock};
+
+use crate::Store;
+use crate::buffers::Payload;
+use crate::effect::{Effect, IoId, JobId, Refusal, Report, Token};
+use crate::geometry::offset_of;
+use crate::io::Purpose;
+use crate::job::{Job, Work};
+use crate::log::Waiter;
+use crate::map::Location;
+
+/// Batch buffers that clients leave to reclaim and checkpoints.
+const INTERNAL_BATCHES: usize = 4;
+/// Batches one request may need: the rest of the open one, and what does not fit it.
+const REQUEST_BATCHES: usize = 3;
+/// Free segments that clients leave to reclaim.
+const CLIENT_SEGMENTS: u32 = 3;
+/// Free segments that clients leave to crashes: each abandons the open segment until the next checkpoint.
+const CRASH_SEGMENTS: u32 = 4;
+
+impl Store {
+    /// Whether a client's request of up to [`BATCH_BLOCKS_MAX`] blocks fits the staging memory and the free segments.
+    #[must_use]
+    pub fn has_room(&self) -> bool {
+        self.poisoned.is_some()
+            || (self.buffers.free_batches() >= REQUEST_BATCHES + INTERNAL_BATCHES
+                && self.log.has_room()
+                && self.contents.segments.free_count() > self.reclaim_floor() + CLIENT_SEGMENTS + CRASH_SEGMENTS)
+    }
+
+    /// Whether reclaim may append up to a batch.
+    pub(crate) fn can_reclaim(&self) -> bool {
+        self.can_checkpoint() && self.contents.segments.free_count() > self.reclaim_floor()
+    }
+
+    /// Whether a checkpoint may append up to a batch: it alone may use the last free segment, for it alone can free
+    /// others without writing more than the map.
+    pub(crate) fn can_checkpoint(&self) -> bool {
+        self.poisoned.is_none()
+            && self.buffers.free_batches() >= REQUEST_BATCHES
+            && self.log.has_room()
+            && self.contents.segments.free_count() > 0
+    }
+
+    /// Free segments that reclaim leaves: a checkpoint of the whole map must find room.
+    pub(crate) fn reclaim_floor(&self) -> u32 {
+        let map = self.contents.map.counts().pages / u64::from(self.geometry.segment_pages);
+        u32::try_from(map).unwrap_or(u32::MAX / 2) + 1
+    }
+
+    /// Makes sure that the open batch has room for an entry, and answers for how many data blocks, at most `wanted`
+    /// and at least one if any are wanted. The caller made sure of buffers and segments.
+    pub(crate) fn open_batch(&mut self, wanted: usize) -> usize {
+        let wanted = wanted.min(BATCH_BLOCKS_MAX);
+        loop {
+            if self.log.has_open() {
+                if let Some(room) = self.log.open_room(wanted) {
+                    return room;
+                }
+                self.seal();
+            }
+            if !self.log.segment_has_room(wanted.min(1)) {
+                self.next_segment();
+            }
+            let buffer = self.buffers.take_batch().expect("the caller made sure of buffers");
+            self.log.open(buffer);
+        }
+    }
+
+    /// Appends an entry whose data must lie in one piece, up to three blocks. The caller made sure of room.
+    pub(crate) fn append_internal(&mut self, entry: Entry, data: &[u8]) -> Location {
+        let pages = data.len() / PAGE_BYTES;
+        if self.open_batch(pages) < pages {
+            self.seal();
+            if !self.log.segment_has_room(pages) {
+                self.next_segment();
+            }
+            let room = self.open_batch(pages);
+            assert_eq!(room, pages, "a new batch holds a map node");
+        }
+        self.log.append(entry, data).0
+    }
+
+    pub(crate) fn seal(&mut self) {
+        self.log.seal(self.durability.durable());
+    }
+
+    fn next_segment(&mut self) {
+        let successor = self.contents.segments.reserve_successor().expect("the caller made sure of segments");
+        // The next batch is found through the closed segment's header, so it belongs to what the segment is needed for.
+        let next = self.log.current_lsn();
+        let closed = self.log.next_segment(successor);
+        self.contents.segments.wrote(closed.segment, next);
+        self.contents.segments.close(closed.segment);
+        let cursor = self.log.cursor();
+        self.contents.segments.open(cursor.segment, cursor.generation);
+        self.contents.segments.pin(closed.segment);
+        self.start_write(closed.at, Purpose::Summary { pages: closed.summary, segment: closed.segment });
+    }
+
+    fn start_write(&mut self, at: Location, purpose: Purpose) -> IoId {
+        let io = self.io.start(purpose);
+        self.effects.push(Effect::Write { io, at: offset_of(at) });
+        self.stats.device_writes += 1;
+        self.stats.device_write_bytes += self.write_source(io).0.len() as u64;
+        io
+    }
+
+    pub(crate) fn write_superblock(&mut self, superblock: &Superblock, at: u64) {
+        let mut pages = block::Pages::zeroed(1);
+        superblock.encode(pages.page_mut(0));
+        let page = u32::try_from(at / PAGE_BYTES as u64).expect("superblocks lie at the start of the pool");
+        self.start_write(Location(page), Purpose::Superblock { pages });
+    }
+
+    /// Sends the batches that may leave.
+    pub(crate) fn submit_batches(&mut self) {
+        if self.poisoned.is_some() {
+            return;
+        }
+        let more_is_coming = self.checkpoint.has_work() || self.reclaim.has_work(self.can_reclaim());
+        if self.log.wants_seal(!more_is_coming || self.reads.has_waiting()) {
+            self.seal();
+        }
+        while let Some(submission) = self.log.submit() {
+            let io = self.start_write(submission.at, Purpose::Batch { lsn: submission.lsn });
+            let pages = (self.write_source(io).0.len() / PAGE_BYTES) as u64;
+            self.stats.batches += 1;
+            self.checkpoint.wrote(pages);
+            self.durability.wrote(pages);
+        }
+    }
+
+    pub(crate) fn start_sync(&mut self) {
+        let persisted = self.log.persisted();
+        if self.poisoned.is_none() && self.durability.wants_sync(persisted) {
+            self.durability.start();
+            let io = self.io.start(Purpose::Sync { covers: persisted });
+            self.effects.push(Effect::Sync { io });
+        }
+    }
+
+    pub(crate) fn run(&mut self, work: Work) -> JobId {
+        self.jobs_running += 1;
+        self.next_job = self.next_job.wrapping_add(1);
+        let id = JobId(self.next_job);
+        self.effects.push(Effect::Run { id, job: Job(work) });
+        id
+    }
+
+    pub(crate) fn report(&mut self, report: Report) {
+        self.effects.push(Effect::Report(report));
+    }
+
+    /// Writes `data` as one or more entries. The caller made sure of everything.
+    pub(crate) fn append_data(&mut self, volume: VolumeId, seq: WriteSeq, first: BlockIndex, data: &[u8]) {
+        let mut first = first;
+        let mut rest = data;
+        while !rest.is_empty() {
+            let room = self.open_batch(rest.len() / PAGE_BYTES);
+            let (part, after) = rest.split_at(room.min(rest.len() / PAGE_BYTES) * PAGE_BYTES);
+            let entry = data_entry(volume, seq, first, part.len() / PAGE_BYTES);
+            let lsn = self.log.current_lsn();
+            let (location, checksums) = self.log.append(entry, part);
+            self.contents.set(volume, first, location, checksums, (seq, lsn));
+            first = BlockIndex(first.0 + u64::from(entry.count));
+            rest = after;
+            self.stats.entries += 1;
+            self.checkpoint.note_change();
+            self.stats.written_blocks += u64::from(entry.count);
+        }
+    }
+
+    /// Writes a payload as a batch of its own, or by copying where the segment's end would cut it.
+    pub(crate) fn append_payload(&mut self, volume: VolumeId, seq: WriteSeq, first: BlockIndex, mut payload: Payload) {
+        if self.log.has_open() {
+            self.seal();
+        }
+        if !self.log.segment_has_room(payload.blocks) {
+            let data = std::mem::take(&mut payload.pages);
+            let from = crate::buffers::LEAD_PAGES * PAGE_BYTES;
+            self.append_data(volume, seq, first, &data.bytes()[from..from + payload.blocks * PAGE_BYTES]);
+            self.buffers.give_batch(data, true);
+            return;
+        }
+        let entry = data_entry(volume, seq, first, payload.blocks);
+        let lsn = self.log.current_lsn();
+        let (location, checksums) = self.log.push_payload(entry, payload, self.durability.durable());
+        self.contents.set(volume, first, location, checksums, (seq, lsn));
+        self.stats.entries += 1;
+        self.checkpoint.note_change();
+        self.stats.written_blocks += u64::from(entry.count);
+    }
+
+    /// Appends an entry without data, or with one block of parameters.
+    pub(crate) fn append_change(&mut self, entry: Entry, parameters: &[u8]) -> Lsn {
+        self.open_batch(parameters.len() / PAGE_BYTES);
+        self.log.append(entry, parameters);
+        self.stats.entries += 1;
+        self.checkpoint.note_change();
+        self.log.current_lsn()
+    }
+
+    pub(crate) fn append_zero(&mut self, volume: VolumeId, seq: WriteSeq, range: BlockRange) {
+        let entry = Entry { volume, seq, kind: EntryKind::Zero, first: range.first.0, count: range.count.0, aux: 0 };
+        let lsn = self.append_change(entry, &[]);
+        let range = BlockRange { first: range.first, count: BlockCount(entry.count) };
+        self.contents.zero(volume, range, seq, lsn);
+    }
+
+    pub(crate) fn wait_for_batch(&mut self, token: Token, durable: bool) {
+        self.log.wait(Waiter { token, durable });
+    }
+
+    /// Refuses what the device or the free segments cannot take now.
+    pub(crate) fn check_room(&self) -> Result<(), Refusal> {
+        match self.poisoned {
+            Some(_) => Err(Refusal::Poisoned),
+            None if self.stopping => Err(Refusal::Busy),
+            None if !self.has_room() => Err(Refusal::Busy),
+            None => Ok(()),
+        }
+    }
+}
+
+fn data_entry(volume: VolumeId, seq: WriteSeq, first: BlockIndex, blocks: usize) -> Entry {
+    let count = u32::try_from(blocks).expect("at most a batch");
+    Entry { volume, seq, kind: EntryKind::Data, first: first.0, count, aux: 0 }
+}

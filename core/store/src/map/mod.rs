@@ -1,0 +1,72 @@
+//! The block map: where every block of every volume and snapshot of a pool lies, and what its bytes must check
+//! against.
+//!
+//! Each *version*, the present state of a volume (its head) or a frozen one, is a radix tree from blocks to entries.
+//! Trees share their nodes: a snapshot is a handle on a root, and the first write below a shared node copies it.
+//! Versions form trees by descent; a location is held by a connected part of one. From that follows who still
+//! references a location ([`Map::set`], [`Map::delete_step`]) by looking at neighbours only.
+//!
+//! What the map promises:
+//! - Every location that dies is told once, when it dies; what is live is exactly what some version holds, a hidden
+//!   one included, at every moment.
+//! - [`Map::counts`] and [`Map::retired`] are exact. Nodes are freed by walks that count, never by `Drop`.
+//! - A frozen [`Image`] never changes but for the notes where its nodes were written.
+//!
+//! What it does not do: no I/O, no bytes of the disk format, no space accounting per segment. It does not check what
+//! a client asks; a range that does not lie in its volume is a bug of the caller.
+
+mod changed;
+mod delete;
+mod entry;
+mod image;
+mod leaf;
+mod ledger;
+mod node;
+mod relocate;
+mod runs;
+mod slots;
+mod space;
+mod tree;
+mod version;
+mod versions;
+mod walk;
+mod write;
+
+#[cfg(test)]
+mod tests;
+
+use block::{BlockIndex, BlockRange, WriteSeq};
+
+pub use changed::{Changed, ChangedGroup};
+pub use delete::Progress;
+pub use entry::{DiskRef, Entry, FANOUT, GROUP_BLOCKS, LEAF_BLOCKS, LEVEL_MAX, Location, Place};
+pub use image::{Image, RestoreError};
+pub use leaf::{Group, Leaf};
+pub use ledger::NodeCounts;
+pub use node::{Inner, Node};
+pub use runs::{Run, Runs};
+pub use space::{Space, SpaceQuery};
+pub use tree::Tree;
+pub use version::{FamilyId, Kind, Version, VersionId, VersionRecord};
+pub use versions::{Map, Source, VERSIONS_MAX, VersionError};
+pub use walk::{Unwritten, Walk};
+
+impl Map {
+    /// Where a block of a version lies; `None` when it reads as zeroes.
+    #[must_use]
+    pub fn lookup(&self, version: VersionId, block: BlockIndex) -> Option<Entry> {
+        self.version(version).tree.lookup(block)
+    }
+
+    /// A range of a version as runs of blocks alike.
+    #[must_use]
+    pub fn runs(&self, version: VersionId, range: BlockRange) -> Runs<'_> {
+        self.version(version).tree.runs(range)
+    }
+
+    /// The groups of 64 blocks of a version, from the one of block `from` on, that a write after `since` touched.
+    #[must_use]
+    pub fn changed(&self, version: VersionId, since: WriteSeq, from: BlockIndex) -> Changed<'_> {
+        self.version(version).tree.changed(since, from)
+    }
+}

@@ -1,0 +1,118 @@
+//! The way from the control thread to the data thread: a bounded queue of calls, each with its own way back.
+
+use std::sync::Arc;
+
+use node::{Answer, Command, ControlError};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
+
+use crate::figures::Figures;
+use crate::wake::Wake;
+
+/// Commands that may wait for an answer; the next caller waits for a place.
+pub(crate) const COMMANDS_MAX: u32 = 64;
+/// Calls that may wait to be taken by the data thread.
+const CALLS_MAX: usize = 64;
+
+/// A call to the data thread.
+#[derive(Debug)]
+pub(crate) enum Call {
+    /// For the machine.
+    Command {
+        /// What is asked.
+        command: Command,
+        /// Where the answer goes.
+        caller: Caller,
+    },
+    /// A copy of all counters.
+    Measure {
+        /// Where it goes.
+        figures: oneshot::Sender<Box<Figures>>,
+    },
+    /// Finish what was admitted, then end.
+    Stop,
+}
+
+/// Who waits for an answer. Holds a place among [`COMMANDS_MAX`] until it is answered or dropped.
+#[derive(Debug)]
+pub(crate) struct Caller {
+    answer: oneshot::Sender<Result<Answer, ControlError>>,
+    _place: OwnedSemaphorePermit,
+}
+
+/// Why a call has no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum CallError {
+    /// The machine refused.
+    #[error(transparent)]
+    Refused(#[from] ControlError),
+    /// The data thread has ended.
+    #[error("the storage node has stopped")]
+    Stopped,
+}
+
+/// Calls the data thread. Clones share one queue.
+#[derive(Clone, Debug)]
+pub struct Control {
+    calls: mpsc::Sender<Call>,
+    places: Arc<Semaphore>,
+    wake: Arc<Wake>,
+}
+
+/// The data thread's end.
+#[derive(Debug)]
+pub(crate) struct Calls(mpsc::Receiver<Call>);
+
+impl Control {
+    pub(crate) fn new(wake: Arc<Wake>) -> (Self, Calls) {
+        let (sender, receiver) = mpsc::channel(CALLS_MAX);
+        let places = Arc::new(Semaphore::new(COMMANDS_MAX as usize));
+        (Self { calls: sender, places, wake }, Calls(receiver))
+    }
+
+    /// Asks the machine to do `command`.
+    ///
+    /// # Errors
+    /// The machine's refusal, or that the node has stopped.
+    pub async fn command(&self, command: Command) -> Result<Answer, CallError> {
+        let place = Arc::clone(&self.places).acquire_owned().await.map_err(|_| CallError::Stopped)?;
+        let (answer, answered) = oneshot::channel();
+        self.call(Call::Command { command, caller: Caller { answer, _place: place } }).await?;
+        Ok(answered.await.map_err(|_| CallError::Stopped)??)
+    }
+
+    /// All counters, as of now.
+    ///
+    /// # Errors
+    /// The node has stopped.
+    pub async fn figures(&self) -> Result<Box<Figures>, CallError> {
+        let (figures, measured) = oneshot::channel();
+        self.call(Call::Measure { figures }).await?;
+        measured.await.map_err(|_| CallError::Stopped)
+    }
+
+    /// Asks for a clean stop; [`crate::StorageNode::ended`] tells when it is done. A node that has already stopped is
+    /// fine.
+    pub async fn stop(&self) {
+        drop(self.call(Call::Stop).await);
+    }
+
+    async fn call(&self, call: Call) -> Result<(), CallError> {
+        self.calls.send(call).await.map_err(|_| CallError::Stopped)?;
+        self.wake.call();
+        Ok(())
+    }
+}
+
+impl Caller {
+    /// Answers. The caller may have given up waiting.
+    pub fn answer(self, answer: Result<Answer, ControlError>) {
+        drop(self.answer.send(answer));
+    }
+}
+
+impl Calls {
+    /// The next call, if one waits.
+    pub fn next(&mut self) -> Option<Call> {
+        self.0.try_recv().ok()
+    }
+}

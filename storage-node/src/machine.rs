@@ -1,0 +1,72 @@
+//! What the reactor drives: a storage node, or the null machine that measures the reactor itself.
+
+use block::Instant;
+use node::{Effect, Event, Node, NodeStats, VolumeSummary};
+use store::{DiskError, PoolSpace, Stats};
+
+use crate::buffers::Buffers;
+use crate::null::Null;
+
+/// A pure machine: facts in, orders out, no clock, no sockets, no disk.
+pub trait Machine: Buffers {
+    /// Takes a fact; appends orders.
+    fn handle(&mut self, now: Instant, event: Event, effects: &mut Vec<Effect>);
+
+    /// When `Event::TurnEnded` must come at the latest.
+    fn deadline(&self) -> Option<Instant>;
+
+    /// What it can be seen to be doing; for metrics.
+    fn observe(&self) -> Observed;
+}
+
+/// A machine's state, as far as metrics show it.
+#[derive(Clone, Debug, Default)]
+pub struct Observed {
+    /// Every volume.
+    pub volumes: Vec<VolumeSummary>,
+    /// All of it at a glance.
+    pub node: NodeStats,
+    /// The pool, if there is one.
+    pub pool: Option<ObservedPool>,
+}
+
+/// A pool's state.
+#[derive(Clone, Copy, Debug)]
+pub struct ObservedPool {
+    /// How full it is.
+    pub space: PoolSpace,
+    /// What was done to it.
+    pub stats: Stats,
+    /// Why it takes no more writes.
+    pub poisoned: Option<DiskError>,
+}
+
+impl Machine for Node {
+    fn handle(&mut self, now: Instant, event: Event, effects: &mut Vec<Effect>) {
+        Self::handle(self, now, event, effects);
+    }
+
+    fn deadline(&self) -> Option<Instant> {
+        Self::deadline(self)
+    }
+
+    fn observe(&self) -> Observed {
+        let store = self.store();
+        let pool = ObservedPool { space: store.space(), stats: *store.stats(), poisoned: store.poisoned() };
+        Observed { volumes: self.volumes().collect(), node: self.stats(), pool: Some(pool) }
+    }
+}
+
+impl Machine for Null {
+    fn handle(&mut self, _now: Instant, event: Event, effects: &mut Vec<Effect>) {
+        Self::handle(self, &event, effects);
+    }
+
+    fn deadline(&self) -> Option<Instant> {
+        None
+    }
+
+    fn observe(&self) -> Observed {
+        Observed::default()
+    }
+}

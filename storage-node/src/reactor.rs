@@ -1,0 +1,225 @@
+//! The data thread: waits for facts, tells them to the machine, carries its orders out.
+//!
+//! A turn: one system call hands over what the last turn queued and waits; every completion becomes an event; then the
+//! machine hears that the turn ended; then its orders are queued. Nothing here blocks but that call, and nothing here
+//! decides: sockets.rs and disk.rs know what a completion means, the machine what follows.
+
+use std::io;
+use std::time::Duration;
+
+use block::Instant;
+use node::{Answer, ControlError, ControlId, Effect, Event};
+
+use crate::background::Background;
+use crate::clock;
+use crate::control::{COMMANDS_MAX, Call, Caller, Calls};
+use crate::disk::Disk;
+use crate::figures::{Figures, Meters, Turns};
+use crate::machine::Machine;
+use crate::report;
+use crate::ring::{Completion, FileIndex, Op, Ring, Wait};
+use crate::slots::{Key, Slots};
+use crate::sockets::Sockets;
+
+/// Why a data thread ended early.
+#[derive(Debug, thiserror::Error)]
+pub enum ReactorError {
+    /// The kernel refused to go on.
+    #[error("io_uring_enter failed: {0}")]
+    Ring(#[source] io::Error),
+    /// A bug; the message is in the log.
+    #[error("the data thread panicked")]
+    Panicked,
+}
+
+/// All that a data thread has.
+pub(crate) struct Reactor<M: Machine> {
+    pub ring: Ring<M>,
+    pub sockets: Sockets,
+    pub disk: Disk,
+    pub background: Option<Background>,
+    pub calls: Calls,
+    pub wake: WakeFile,
+    pub meters: Meters,
+    pub run: Run,
+}
+
+/// Where the ring finds the eventfd of the other threads.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct WakeFile(pub FileIndex);
+
+/// What a reactor carries from turn to turn.
+#[derive(Debug)]
+pub(crate) struct Run {
+    now: Instant,
+    turns: u64,
+    effects: Vec<Effect>,
+    /// Facts that arose while orders were carried out; told in the next turn.
+    late: Vec<Event>,
+    completions: Vec<Completion>,
+    callers: Slots<Caller>,
+    stopped: bool,
+}
+
+impl Default for Run {
+    fn default() -> Self {
+        Self {
+            now: clock::now(),
+            turns: 0,
+            effects: Vec::new(),
+            late: Vec::new(),
+            completions: Vec::new(),
+            callers: Slots::new(COMMANDS_MAX),
+            stopped: false,
+        }
+    }
+}
+
+impl<M: Machine> Reactor<M> {
+    /// Runs until the machine has stopped.
+    pub fn run(mut self) -> Result<(), ReactorError> {
+        self.ring.await_wake(self.wake.0);
+        self.take_calls();
+        while !self.run.stopped {
+            self.turn_ended();
+            self.ring.submit(self.wait()).map_err(ReactorError::Ring)?;
+            self.take_facts();
+        }
+        self.sockets.stop_listening(&mut self.ring);
+        Ok(())
+    }
+
+    /// Second half of a turn: orders.
+    fn turn_ended(&mut self) {
+        self.run.turns += 1;
+        self.tell(Event::TurnEnded);
+        let mut effects = std::mem::take(&mut self.run.effects);
+        for effect in effects.drain(..) {
+            self.carry_out(effect);
+        }
+        self.run.effects = effects;
+        self.run.late.extend(self.disk.refused().map(Event::Disk));
+        self.sockets.listen(&mut self.ring, self.run.now);
+    }
+
+    fn wait(&self) -> Wait {
+        if !self.run.late.is_empty() || self.run.stopped {
+            return Wait::No;
+        }
+        let deadlines = [self.ring.machine().deadline(), self.sockets.deadline(self.run.now)];
+        match deadlines.into_iter().flatten().min() {
+            None => Wait::Forever,
+            Some(deadline) => match deadline.since(self.run.now) {
+                Duration::ZERO => Wait::No,
+                limit => Wait::AtMost(limit),
+            },
+        }
+    }
+
+    /// First half of a turn: facts.
+    fn take_facts(&mut self) {
+        self.run.now = clock::now();
+        for event in std::mem::take(&mut self.run.late) {
+            self.tell(event);
+        }
+        let mut completions = std::mem::take(&mut self.run.completions);
+        self.ring.reap(&mut completions);
+        for completion in completions.drain(..) {
+            if let Some(event) = self.interpret(&completion) {
+                self.tell(event);
+            }
+        }
+        self.run.completions = completions;
+    }
+
+    fn interpret(&mut self, completion: &Completion) -> Option<Event> {
+        let Completion { op, result, more_received } = *completion;
+        let Self { ring, sockets, disk, .. } = self;
+        match op {
+            Op::Accept { listener } => {
+                let (conn, peer) = sockets.accepted(ring, self.run.now, listener, result)?;
+                report::accepted(conn, peer);
+                Some(Event::Accepted { conn })
+            }
+            Op::Receive { conn } => sockets.received(ring, conn, result, more_received),
+            Op::Send { conn } => sockets.sent(ring, conn, result),
+            Op::Write { io, at, progress } => disk.written(ring, (io, at, progress), result).map(Event::Disk),
+            Op::Read { io, at, progress } => disk.read_ended(ring, (io, at, progress), result).map(Event::Disk),
+            Op::Sync { io } => Some(Event::Disk(disk.synced(io, result))),
+            Op::Cancel => None,
+            Op::Wake => {
+                self.ring.await_wake(self.wake.0);
+                self.take_calls();
+                None
+            }
+        }
+    }
+
+    /// What other threads have to say.
+    fn take_calls(&mut self) {
+        while let Some(event) = self.background.as_ref().and_then(Background::next_ended) {
+            self.tell(Event::Disk(event));
+        }
+        while let Some(call) = self.calls.next() {
+            match call {
+                Call::Command { command, caller } => {
+                    let id = ControlId(self.run.callers.insert(caller).to_bits());
+                    self.tell(Event::Control { id, command });
+                }
+                Call::Measure { figures } => drop(figures.send(Box::new(self.figures()))),
+                Call::Stop => self.stop(),
+            }
+        }
+    }
+
+    fn stop(&mut self) {
+        self.sockets.stop_listening(&mut self.ring);
+        self.tell(Event::Stop);
+    }
+
+    fn carry_out(&mut self, effect: Effect) {
+        let Self { ring, sockets, disk, .. } = self;
+        match effect {
+            Effect::Receive { conn } => sockets.receive(ring, conn),
+            Effect::Send { conn } => sockets.send(ring, conn),
+            Effect::Close { conn } => self.run.late.extend(sockets.close(ring, conn)),
+            Effect::Write { io, at } => disk.write(ring, io, at),
+            Effect::Read { io, at } => disk.read(ring, io, at),
+            Effect::Sync { io } => disk.sync(ring, io),
+            Effect::Run { id, job } => {
+                self.background.as_ref().expect("a machine with a pool has a background").run(id, job);
+            }
+            Effect::Answered { id, answer } => self.answered(id, answer),
+            Effect::Measured { volume, operation, bytes, took, failed } => {
+                self.meters.record(volume, operation, bytes, took, failed);
+            }
+            Effect::Report(news) => report::log(&news),
+            Effect::Stopped => self.run.stopped = true,
+        }
+    }
+
+    fn answered(&mut self, id: ControlId, answer: Result<Answer, ControlError>) {
+        let caller = self.run.callers.remove(Key::from_bits(id.0)).expect("a command is answered once");
+        caller.answer(answer);
+    }
+
+    fn tell(&mut self, event: Event) {
+        self.ring.machine_mut().handle(self.run.now, event, &mut self.run.effects);
+    }
+
+    fn figures(&mut self) -> Figures {
+        let machine = self.ring.machine().observe();
+        self.meters.retain(|volume| machine.volumes.iter().any(|observed| observed.id == volume));
+        Figures {
+            machine,
+            meters: self.meters.clone(),
+            disk: self.disk.figures(),
+            connections: self.sockets.connections(),
+            turns: Turns {
+                turns: self.run.turns,
+                enters: self.ring.enters(),
+                cpu_seconds: clock::thread_cpu_seconds(),
+            },
+        }
+    }
+}

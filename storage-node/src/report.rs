@@ -1,0 +1,87 @@
+//! The log: news of the machine, in words. The machine has already acted on all of it.
+
+use std::net::SocketAddr;
+
+use node::{ConnId, Report, Why};
+use store::RecoveryReport;
+
+/// A client connected.
+pub(crate) fn accepted(conn: ConnId, peer: Option<SocketAddr>) {
+    let peer = peer.map_or_else(|| "unix socket".to_owned(), |peer| peer.to_string());
+    tracing::debug!(connection = %Name(conn), peer, "client connected");
+}
+
+/// The pool is open.
+pub(crate) fn recovered(report: &RecoveryReport) {
+    let RecoveryReport { pool, replayed_batches, replayed_pages, last_lsn, incarnation, .. } = *report;
+    tracing::info!(%pool, incarnation, replayed_batches, replayed_pages, %last_lsn, clean = report.clean, "pool is open");
+    if report.cold {
+        tracing::warn!(
+            %pool, cold_starts = report.cold_starts,
+            "the machine went down without closing the pool: what was written and not flushed may be lost"
+        );
+    }
+}
+
+/// Logs what the machine reports.
+pub(crate) fn log(report: &Report) {
+    match report {
+        Report::Store(report) => log_store(report),
+        Report::Opened { conn, volume } => {
+            tracing::info!(connection = %Name(*conn), %volume, "client opened a volume");
+        }
+        Report::Ended { conn, volume, why } => {
+            let volume = volume.map(|volume| volume.to_string());
+            tracing::info!(connection = %Name(*conn), volume, "client is gone: {}", Reason(*why));
+        }
+        Report::Suppressed { count } => tracing::warn!(count, "reports about connections left out: too many at once"),
+    }
+}
+
+fn log_store(report: &store::Report) {
+    match report {
+        store::Report::Poisoned { error, during } => {
+            tracing::error!(
+                %error, during,
+                "the device failed: the pool takes no more writes. Reads go on; look at the device, then start again"
+            );
+        }
+        store::Report::BadBlock { at, volume, mismatch } => {
+            let volume = volume.map(|volume| volume.to_string());
+            let what = if *mismatch { "does not match its checksum" } else { "cannot be read" };
+            tracing::error!(%at, volume, "a block {what}");
+        }
+        store::Report::Checkpointed { replay_from, map_pages } => {
+            tracing::debug!(%replay_from, map_pages, "checkpoint completed");
+        }
+        store::Report::Scrubbed { blocks, bad_blocks: 0 } => tracing::info!(blocks, "scrub found no damage"),
+        store::Report::Scrubbed { blocks, bad_blocks } => tracing::error!(blocks, bad_blocks, "scrub found damage"),
+        store::Report::Freed { blocks } => tracing::info!(blocks, "space of deleted volumes and snapshots is free"),
+    }
+}
+
+/// A connection's name in the log.
+struct Name(ConnId);
+
+impl std::fmt::Display for Name {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}.{}", self.0.slot, self.0.generation)
+    }
+}
+
+struct Reason(Why);
+
+impl std::fmt::Display for Reason {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.0 {
+            Why::Session(reason) => reason.fmt(f),
+            Why::Broken => f.write_str("the connection broke"),
+            Why::Stalled => f.write_str("the payload of a write stopped coming"),
+            Why::Abrupt => f.write_str("it took too long to end in good order"),
+            Why::TooSlow => f.write_str("it opened no export in time"),
+            Why::TooMany => f.write_str("there are as many connections as there may be"),
+            Why::VolumeDeleted => f.write_str("its volume was deleted"),
+            Why::Stopping => f.write_str("the node is stopping"),
+        }
+    }
+}

@@ -1,0 +1,75 @@
+#!/usr/bin/env python3
+"""Applies one planted bug after the other to a copy of the workspace and requires that the store's tests fail.
+
+MUTANT_SEEDS: seeds of the simulator for each (150). Arguments: names of some mutants. Prints what caught each.
+"""
+
+import os
+import pathlib
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+
+from list import MUTANTS
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+SEEDS = int(os.environ.get("MUTANT_SEEDS", "150"))
+CHUNK = 10
+SECONDS_MAX = 300
+
+
+def run(command, copy, target, **extra):
+    env = dict(os.environ, CARGO_TARGET_DIR=str(target), RUST_BACKTRACE="0", **extra)
+    try:
+        done = subprocess.run(command, cwd=copy, env=env, capture_output=True, text=True, timeout=SECONDS_MAX)
+    except subprocess.TimeoutExpired:
+        return 1, "it hangs"
+    return done.returncode, done.stdout + done.stderr
+
+
+def caught_by(copy, target):
+    """What notices the mutant, or None."""
+    test = ["cargo", "test", "--release", "-q", "-p", "tests", "--test", "store_sim"]
+    code, output = run(test + ["--no-run"], copy, target)
+    if code:
+        raise SystemExit(f"the mutant does not compile:\n{output}")
+    code, output = run(test + ["--", "failures::"], copy, target)
+    directed = sorted(set(re.findall(r"---- failures::(\w+) stdout", output))) if code else []
+    if code and not directed:
+        directed = ["a directed test: " + output.strip()[-60:]]
+    for first in range(1, SEEDS + 1, CHUNK):
+        count = min(CHUNK, SEEDS + 1 - first)
+        code, output = run(test + ["--", "--nocapture", "whatever"], copy, target, FIRST=str(first), SEEDS=str(count))
+        if code:
+            seed = re.search(r"^seed (\d+): (.{0,70})", output, re.M)
+            return directed, seed.expand(r"seed \1: \2") if seed else f"seeds {first}..: {output.strip()[-60:]}"
+    return (directed, None) if directed else None
+
+
+def main():
+    wanted = set(sys.argv[1:])
+    survivors = []
+    with tempfile.TemporaryDirectory() as folder:
+        copy, target = pathlib.Path(folder, "copy"), pathlib.Path(os.environ.get("MUTANT_TARGET", f"{folder}/target"))
+        ignore = shutil.ignore_patterns("target", ".git")
+        shutil.copytree(ROOT, copy, ignore=ignore, symlinks=True)
+        for name, path, old, new in MUTANTS:
+            if wanted and name not in wanted:
+                continue
+            file = copy / path
+            text = file.read_text()
+            if text.count(old) != 1:
+                raise SystemExit(f"{name}: {path} holds the old text {text.count(old)} times")
+            file.write_text(text.replace(old, new))
+            found = caught_by(copy, target)
+            file.write_text(text)
+            if found is None:
+                survivors.append(name)
+            print(f"{name}: {'SURVIVES' if found is None else found}", flush=True)
+    if survivors:
+        raise SystemExit(f"{len(survivors)} survive: {', '.join(survivors)}")
+
+
+main()

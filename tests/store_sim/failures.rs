@@ -1,0 +1,353 @@
+//! The failure table of the store, one row after the other.
+
+use block::{BlockRange, VolumeId};
+use store::{OpenError, Probe, Refusal, Report, Source, probe};
+use tests::sim::{Pool, SimDisk, offset};
+
+const HEADER: &[u8] = b"PLbatch1";
+
+fn pool() -> Pool {
+    Pool::new(64, 32, 4096)
+}
+
+fn bad_blocks(pool: &Pool) -> usize {
+    pool.reports.iter().filter(|report| matches!(report, Report::BadBlock { .. })).count()
+}
+
+/// The open fails with these words, and nothing was written.
+fn refused(pool: &mut Pool, words: &str) -> OpenError {
+    let before = pool.image();
+    let error = pool.kill().expect_err("it must be refused");
+    assert!(error.to_string().contains(words), "{error}");
+    assert!(pool.image() == before, "a refused pool is not written to");
+    error
+}
+
+#[test]
+fn power_loss_mid_batch_leaves_the_old_mapping() {
+    for kept in 0..2 {
+        let mut pool = pool();
+        pool.write(5, 100);
+        pool.flush();
+        pool.holding = true;
+        let token = pool.begin_write(5, 101, false).unwrap();
+        pool.turn();
+        let torn = pool.held[0].clone();
+        assert_eq!(torn.bytes.len(), 2 * 4096, "a header and a block");
+        let half = &torn.bytes[kept * 4096..][..4096];
+        pool.disk.write_stable(offset(u32::try_from(torn.at.0 / 4096).unwrap() + u32::try_from(kept).unwrap()), half);
+        assert!(pool.has_ended(token).is_none());
+        pool.lose_power().unwrap();
+        assert_eq!(pool.read(5), Ok(100));
+    }
+}
+
+#[test]
+fn behind_a_lost_batch_nothing_counts_and_nothing_comes_back() {
+    for cold in [false, true] {
+        let mut pool = pool();
+        pool.write(1, 10);
+        pool.write(2, 20);
+        pool.flush();
+        pool.holding = true;
+        let first = pool.begin_write(1, 11, false).unwrap();
+        pool.turn();
+        let second = pool.begin_write(2, 21, false).unwrap();
+        pool.turn();
+        assert_eq!(pool.held.len(), 2);
+        let lost = pool.held[0].clone();
+        pool.release(1);
+        assert!(pool.has_ended(second).is_none(), "the second is not acknowledged before the first");
+        assert!(pool.has_ended(first).is_none());
+        pool.disk.sync_all();
+        let open = |pool: &mut Pool| if cold { pool.lose_power() } else { pool.kill() };
+        open(&mut pool).unwrap();
+        assert_eq!((pool.read(1), pool.read(2)), (Ok(10), Ok(20)));
+        // What was missing lands after all: behind the cut it stays without effect.
+        pool.disk.write_stable(lost.at, &lost.bytes);
+        for value in 30..33 {
+            pool.write(3, value);
+        }
+        pool.flush();
+        for _ in 0..3 {
+            open(&mut pool).unwrap();
+            assert_eq!((pool.read(1), pool.read(2), pool.read(3)), (Ok(10), Ok(20), Ok(32)));
+        }
+    }
+}
+
+#[test]
+fn a_write_is_acknowledged_in_order_and_fua_after_a_sync() {
+    let mut pool = pool();
+    let syncs = pool.store.stats().syncs;
+    let token = pool.begin_write(1, 1, true).unwrap();
+    pool.end(token).unwrap();
+    assert!(pool.store.stats().syncs > syncs);
+    pool.lose_power().unwrap();
+    assert_eq!(pool.read(1), Ok(1));
+}
+
+#[test]
+fn a_flush_covers_what_had_ended() {
+    let mut pool = pool();
+    pool.write(1, 1);
+    pool.flush();
+    pool.write(1, 2);
+    pool.flush();
+    pool.lose_power().unwrap();
+    assert_eq!(pool.read(1), Ok(2));
+}
+
+#[test]
+fn a_kill_loses_nothing_acknowledged() {
+    let mut pool = pool();
+    for value in 1..200 {
+        pool.write(value % 7, value);
+        if value % 50 == 0 {
+            pool.kill().unwrap();
+        }
+    }
+    pool.kill().unwrap();
+    for value in 193..200 {
+        assert_eq!(pool.read(value % 7), Ok(value));
+    }
+}
+
+#[test]
+fn power_loss_loses_only_what_was_not_flushed() {
+    let mut pool = pool();
+    (0..20).for_each(|block| pool.write(block, block + 1));
+    pool.flush();
+    (0..10).for_each(|block| pool.write(block, block + 1001));
+    let report = pool.lose_power().unwrap();
+    assert!(report.cold);
+    for block in 0..20 {
+        assert_eq!(pool.read(block), Ok(block + 1));
+    }
+}
+
+#[test]
+fn wrong_bytes_are_never_given_out() {
+    for damage in 0..3 {
+        let mut pool = pool();
+        pool.write(1, 10);
+        pool.write(2, 20);
+        pool.flush();
+        let (place, other) = (pool.places(10)[0], pool.places(20)[0]);
+        match damage {
+            0 => pool.rot(place, 1234),
+            1 => pool.put(place, &pool.disk.page(other)),
+            _ => pool.put(place, &[0; 4096]),
+        }
+        assert!(pool.read(1).is_err());
+        assert_eq!((bad_blocks(&pool), pool.read(2)), (1, Ok(20)));
+        pool.write(1, 11);
+        assert_eq!(pool.read(1), Ok(11));
+        pool.kill().unwrap();
+        assert_eq!((pool.read(1), pool.read(2)), (Ok(11), Ok(20)));
+    }
+}
+
+#[test]
+fn what_a_segment_held_before_does_not_come_back() {
+    let mut pool = Pool::new(32, 32, 64);
+    for value in 1..6000 {
+        pool.write(value % 13, value);
+        match value % 401 {
+            100 => drop(pool.kill().unwrap()),
+            300 => {
+                pool.flush();
+                pool.lose_power().unwrap();
+            }
+            _ => continue,
+        }
+        for age in 0..13.min(value) {
+            assert_eq!(pool.read((value - age) % 13), Ok(value - age));
+        }
+    }
+    assert!(pool.store.stats().freed_segments > 0 || pool.store.space().free_segments > 0);
+}
+
+#[test]
+fn one_torn_superblock_costs_nothing_and_two_are_refused() {
+    for page in [0, 256] {
+        let mut pool = pool();
+        pool.write(1, 10);
+        pool.wait(61);
+        pool.write(2, 20);
+        pool.flush();
+        pool.rot(page, 3000);
+        pool.kill().unwrap();
+        assert_eq!((pool.read(1), pool.read(2)), (Ok(10), Ok(20)));
+        pool.rot(0, 100);
+        pool.rot(256, 100);
+        refused(&mut pool, "no superblock is valid");
+    }
+}
+
+/// A pool with closed segments in its log; `recorded`: and a header on stable media that says they are durable; a header page in the first of them, and its summary's last page.
+fn with_closed_segments(recorded: bool) -> (Pool, u32, u32) {
+    let mut pool = pool();
+    (0..40).for_each(|block| pool.write(block, block + 1));
+    pool.flush();
+    pool.write(99, 99);
+    if recorded {
+        pool.flush();
+    }
+    let first = (pool.pages_with(b"PLsegmnt")[0] - 512) / 32;
+    let header =
+        pool.pages_with(HEADER).into_iter().filter(|page| (page - 512) / 32 == first).nth(3).expect("four batches");
+    (pool, header, 512 + first * 32 + 31)
+}
+
+#[test]
+fn a_closed_segment_has_two_copies_of_its_headers() {
+    for case in 0..4 {
+        let (mut pool, header, summary) = with_closed_segments(case < 2);
+        pool.rot([header, summary][case % 2], [60, 4090][case % 2]);
+        pool.lose_power().unwrap();
+        for block in 0..40 {
+            assert_eq!(pool.read(block), Ok(block + 1));
+        }
+    }
+    let (mut pool, header, summary) = with_closed_segments(true);
+    pool.rot(header, 60);
+    pool.rot(summary, 4090);
+    let error = refused(&mut pool, "were on stable media");
+    assert!(matches!(error, OpenError::Log(_)));
+}
+
+#[test]
+fn a_failed_write_or_sync_ends_all_writing() {
+    for kind in 0..2 {
+        let mut pool = pool();
+        pool.write(1, 10);
+        pool.flush();
+        pool.fail[kind] = true;
+        let token = pool.begin_write(1, 11, true).unwrap();
+        assert!(pool.end(token).is_err());
+        assert!(pool.store.poisoned().is_some());
+        assert_eq!(pool.begin_write(2, 20, false), Err(Refusal::Poisoned));
+        assert_eq!(pool.read(3), Ok(0));
+        pool.lose_power().unwrap();
+        assert!([Ok(10), Ok(11)].contains(&pool.read(1)));
+        pool.write(2, 21);
+        assert_eq!(pool.read(2), Ok(21));
+    }
+}
+
+#[test]
+fn a_failed_read_is_one_failed_read() {
+    let mut pool = pool();
+    pool.write(1, 10);
+    pool.fail[2] = true;
+    assert!(pool.read(1).is_err());
+    assert_eq!((bad_blocks(&pool), pool.read(1)), (1, Ok(10)));
+}
+
+#[test]
+fn a_full_pool_refuses_and_keeps_everything() {
+    let mut pool = Pool::new(32, 32, 4096);
+    let mut written = 0;
+    let refusal = loop {
+        match pool.begin_write(written, written + 1, false) {
+            Ok(token) => drop(pool.end(token).unwrap()),
+            Err(refusal) => break refusal,
+        }
+        written += 1;
+    };
+    assert!(matches!(refusal, Refusal::NoSpace { .. }), "{refusal}");
+    assert!(written > 100, "{written}");
+    for round in [1000, 2000] {
+        (0..20).for_each(|block| pool.write(block, block + round));
+    }
+    pool.kill().unwrap();
+    for block in 20..written {
+        assert_eq!(pool.read(block), Ok(block + 1));
+    }
+    let token = pool.token();
+    let seq = pool.store.volume(VolumeId(1)).unwrap().last_seq.next();
+    pool.make_room();
+    pool.store.zero(VolumeId(1), seq, BlockRange::new(0, 50), true, token).unwrap();
+    pool.end(token).unwrap();
+    (4000..4020).for_each(|block| pool.write(block, block));
+    let token = pool.token();
+    pool.make_room();
+    pool.store.delete_volume(VolumeId(1), token).unwrap();
+    pool.end(token).unwrap();
+    for _ in 0..100 {
+        pool.turn();
+    }
+    assert_eq!(pool.store.space().live_bytes, 0);
+}
+
+#[test]
+fn what_is_no_pool_of_ours_is_refused() {
+    let mut pool = pool();
+    let foreign = SimDisk::new(1 << 22, tests::sim::Lie::Honest);
+    foreign.write_stable(offset(0), &[7; 4096]);
+    assert!(matches!(probe(&foreign), Ok(Probe::Foreign { .. })));
+    let too_small = store::open(&pool.disk, 1 << 22, store::BootId(1)).expect_err("too small");
+    assert!(matches!(too_small, OpenError::DeviceTooSmall { .. }));
+    for page in [0, 256] {
+        let mut bytes = pool.disk.page(page);
+        bytes[8] = 2;
+        pool.put(page, &bytes);
+    }
+    refused(&mut pool, "format version 2");
+    assert_eq!(probe(&pool.disk), Ok(Probe::NewerPool { version: 2 }));
+}
+
+#[test]
+fn scrub_finds_planted_rot() {
+    let (mut pool, _, _) = with_closed_segments(true);
+    for value in [3, 9] {
+        pool.rot(pool.places(value)[0], 7);
+    }
+    pool.store.scrub(block::Instant(0));
+    pool.wait(30);
+    let counts = pool.reports.iter().find_map(|report| match report {
+        Report::Scrubbed { blocks, bad_blocks } => Some((*blocks, *bad_blocks)),
+        _ => None,
+    });
+    assert_eq!(counts.map(|(blocks, bad)| (blocks > 20, bad)), Some((true, 2)));
+    assert_eq!(bad_blocks(&pool), 2);
+}
+
+#[test]
+fn reclaim_leaves_a_rotten_block_and_moves_the_rest() {
+    let mut pool = Pool::new(40, 32, 4096);
+    for block in 0..300 {
+        pool.write(block, block + 1);
+    }
+    let place = pool.places(50)[0];
+    pool.rot(place, 99);
+    let rotten = pool.disk.page(place);
+    for round in 1..30 {
+        for block in (0..300).filter(|block| block % 8 != 1) {
+            pool.write(block, block + 1000 * round);
+        }
+    }
+    assert!(pool.store.stats().reclaimed_blocks > 0, "{:?}", pool.store.stats());
+    assert!(bad_blocks(&pool) > 0);
+    assert!(pool.disk.page(place) == rotten, "the rotten block's segment is kept");
+    assert!(pool.read(49).is_err());
+    for block in (0..300).filter(|block| block % 8 == 1 && *block != 49) {
+        assert_eq!(pool.read(block), Ok(block + 1));
+    }
+}
+
+#[test]
+fn fifty_kills_without_a_checkpoint_still_open() {
+    let mut pool = pool();
+    for kill in 0..50 {
+        pool.holding = false;
+        let token = pool.begin_write(1, kill + 1, false).unwrap();
+        while pool.has_ended(token).is_none() {
+            pool.turn();
+        }
+        pool.kill().unwrap();
+        assert_eq!(pool.store.stats().checkpoints, 0);
+    }
+    assert_eq!(pool.read_from(Source::Volume(VolumeId(1)), 1), Ok(50));
+}
