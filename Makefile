@@ -14,7 +14,7 @@ PACKAGES_BENCH := fio qemu-utils nbdkit
 # Arguments of `plinth dev` for `make run`.
 ARGS ?=
 # Seeds of the simulator: how many, and the first.
-SEEDS ?= 300
+SEEDS ?= 4000
 FIRST ?= 1
 export SEEDS FIRST
 # Seconds for every fuzz target.

@@ -55,14 +55,12 @@ fn a_disk_that_lies_is_caught() {
     }
 }
 
-/// Known and open: a small, nearly full pool that is killed several times while a checkpoint is being written loses the
-/// segments of each unfinished checkpoint to the log, until none is left to finish one. Nothing is lost, but nothing
-/// can be written any more.
+/// Lives in which a small, full pool was killed again and again while it wrote checkpoints or made room, and had no
+/// segment left in the end; or reclaim and a clean stop waited for each other.
 #[test]
-#[ignore = "open: unfinished checkpoints can use up the last free segments of a small, full pool"]
 fn a_pool_always_finds_room_for_a_checkpoint() {
     silence_panics();
-    let seeds = [364, 569, 1021, 1025, 1142, 1316, 1380];
+    let seeds = [364, 569, 606, 659, 892, 1015, 1021, 1025, 1142, 1172, 1316, 1380, 1977, 2772];
     let failures: Vec<u64> = seeds.into_iter().filter(|seed| outcome_of(*seed, &Plan::default()).is_err()).collect();
     assert!(failures.is_empty(), "seeds {failures:?}");
 }

@@ -16,10 +16,6 @@ use crate::map::Location;
 const INTERNAL_BATCHES: usize = 4;
 /// Batches one request may need: the rest of the open one, and what does not fit it.
 const REQUEST_BATCHES: usize = 3;
-/// Free segments that clients leave to reclaim.
-const CLIENT_SEGMENTS: u32 = 3;
-/// Free segments that clients leave to crashes: each abandons the open segment until the next checkpoint.
-const CRASH_SEGMENTS: u32 = 4;
 
 impl Store {
     /// Whether a client's request of up to [`BATCH_BLOCKS_MAX`] blocks fits the staging memory and the free segments.
@@ -28,12 +24,15 @@ impl Store {
         self.poisoned.is_some()
             || (self.buffers.free_batches() >= REQUEST_BATCHES + INTERNAL_BATCHES
                 && self.log.has_room()
-                && self.contents.segments.free_count() > self.reclaim_floor() + CLIENT_SEGMENTS + CRASH_SEGMENTS)
+                && self.checkpoint.has_room_for_runs()
+                && self.contents.segments.free_count() > self.client_floor())
     }
 
     /// Whether reclaim may append up to a batch.
     pub(crate) fn can_reclaim(&self) -> bool {
-        self.can_checkpoint() && self.contents.segments.free_count() > self.reclaim_floor()
+        self.can_checkpoint()
+            && self.checkpoint.has_room_for_runs()
+            && self.contents.segments.free_count() > self.reclaim_floor()
     }
 
     /// Whether a checkpoint may append up to a batch: it alone may use the last free segment, for it alone can free
@@ -43,12 +42,6 @@ impl Store {
             && self.buffers.free_batches() >= REQUEST_BATCHES
             && self.log.has_room()
             && self.contents.segments.free_count() > 0
-    }
-
-    /// Free segments that reclaim leaves: a checkpoint of the whole map must find room.
-    pub(crate) fn reclaim_floor(&self) -> u32 {
-        let map = self.contents.map.counts().pages / u64::from(self.geometry.segment_pages);
-        u32::try_from(map).unwrap_or(u32::MAX / 2) + 1
     }
 
     /// Makes sure that the open batch has room for an entry, and answers for how many data blocks, at most `wanted`
@@ -121,7 +114,7 @@ impl Store {
         if self.poisoned.is_some() {
             return;
         }
-        let more_is_coming = self.checkpoint.has_work() || self.reclaim.has_work(self.can_reclaim());
+        let more_is_coming = self.checkpoint.has_work() || self.reclaims_on();
         if self.log.wants_seal(!more_is_coming || self.reads.has_waiting()) {
             self.seal();
         }

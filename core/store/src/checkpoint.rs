@@ -25,6 +25,8 @@ const LOG_PAGES_MAX: u64 = 1 << 20;
 const INTERVAL_NS: u64 = 60_000_000_000;
 /// Nodes written in one turn: some 20 microseconds.
 const NODES_PER_TURN: usize = 8;
+/// Cuts of the superblock that no run with changes may take.
+const RUNS_KEPT: usize = 8;
 /// Largest encoded node.
 const NODE_BYTES_MAX: usize = 3 * PAGE_BYTES;
 
@@ -72,13 +74,13 @@ pub(crate) struct Checkpoint {
 }
 
 impl Checkpoint {
-    /// `replayed_pages`: log that recovery went through.
-    pub fn new(superblock: Superblock, replayed_pages: u64) -> Self {
+    /// `replay_pages`: log that another recovery would go through.
+    pub fn new(superblock: Superblock, replay_pages: u64) -> Self {
         Self {
             phase: Phase::Idle,
             superblock,
-            pages_since: replayed_pages,
-            changed: replayed_pages > 0,
+            pages_since: replay_pages,
+            changed: replay_pages > 0,
             started: Instant(0),
             wanted: false,
             final_one: false,
@@ -90,6 +92,12 @@ impl Checkpoint {
     /// A recovery begins at this batch.
     pub fn replay_from(&self) -> Lsn {
         self.superblock.replay.lsn
+    }
+
+    /// Whether the superblock has room for some more runs that end without a checkpoint. When it has not, nothing may
+    /// be appended that recovery would keep: then such a run leaves no mark.
+    pub fn has_room_for_runs(&self) -> bool {
+        self.superblock.cuts.len() + RUNS_KEPT <= Superblock::CUTS_MAX
     }
 
     pub fn wrote(&mut self, pages: u64) {
@@ -118,6 +126,14 @@ impl Checkpoint {
     /// Whether the pool is marked clean.
     pub fn is_clean(&self) -> bool {
         self.superblock.clean
+    }
+
+    /// Map pages written for a checkpoint that does not count yet.
+    pub fn uncounted_pages(&self) -> u64 {
+        match self.phase {
+            Phase::Nodes { .. } | Phase::Roots { .. } | Phase::FirstCopy { .. } => self.map_pages,
+            Phase::Idle | Phase::SecondCopy => 0,
+        }
     }
 
     /// Whether a step would find work to do without waiting for the device.
@@ -216,7 +232,7 @@ impl Store {
             pages: u8::try_from(pages).expect("at most three"),
             crc: Checksum::of(bytes),
         };
-        node.set_disk(disk);
+        self.contents.map.note_written(node, disk);
         self.contents.segments.add_live_map(disk.at, entry.count);
         self.checkpoint.map_pages += u64::from(entry.count);
         self.checkpoint.scratch = scratch;

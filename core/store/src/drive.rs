@@ -45,6 +45,11 @@ impl Store {
         effects.append(&mut self.effects);
     }
 
+    /// Whether reclaim or scrub would find something to do in the next turn.
+    pub(crate) fn reclaims_on(&self) -> bool {
+        !self.stopping && self.reclaim.has_work(self.can_reclaim())
+    }
+
     /// When [`Store::turn_ended`] should run at the latest.
     #[must_use]
     pub fn deadline(&self) -> Option<Instant> {
@@ -55,7 +60,7 @@ impl Store {
             || self.releasing
             || !self.effects.is_empty()
             || (self.checkpoint.has_work() && self.can_checkpoint())
-            || (!self.stopping && self.reclaim.has_work(self.can_reclaim()));
+            || self.reclaims_on();
         if busy {
             return Some(Instant(0));
         }
@@ -261,9 +266,11 @@ impl Store {
             self.durability.want(self.log.last_lsn());
         }
         let waiting = segments.waiting_for_checkpoint(replay_from);
-        let urgent = segments.free_count() <= self.reclaim_floor() + 4;
+        let floor = self.reclaim_floor();
+        let urgent = segments.free_count() <= floor + 4;
         let worth_it = waiting > 0 && (urgent || waiting >= self.limits.worth_a_checkpoint);
-        let stalled = self.reclaim.is_idle() && self.reclaim.found_nothing();
+        // A checkpoint makes young segments old enough to be emptied, and leaves less for the next one to write.
+        let stalled = self.reclaim.is_idle() && self.reclaim.found_nothing() || segments.free_count() <= floor;
         if worth_it || stalled {
             self.checkpoint.want_if_changed();
         }

@@ -18,8 +18,8 @@ pub(crate) struct Durability {
     ended: u64,
     /// Requests that wait for a batch to be durable, in no order.
     waiters: VecDeque<(Lsn, Token)>,
-    /// The newest batch the store itself wants durable.
-    wanted: Lsn,
+    /// Batches the store itself wants durable: the one that the next sync must cover, and the newest.
+    wanted: Option<(Lsn, Lsn)>,
     /// A sync must start even if every batch is durable: something beside the log was written.
     fresh: Option<u64>,
     pages_since: u64,
@@ -33,7 +33,7 @@ impl Durability {
             started: 0,
             ended: 0,
             waiters: VecDeque::new(),
-            wanted: Lsn(0),
+            wanted: None,
             fresh: None,
             pages_since: 0,
         }
@@ -49,7 +49,10 @@ impl Durability {
     }
 
     pub fn want(&mut self, lsn: Lsn) {
-        self.wanted = self.wanted.max(lsn);
+        if lsn > self.durable {
+            let (next, newest) = self.wanted.unwrap_or((lsn, lsn));
+            self.wanted = Some((next.min(lsn), newest.max(lsn)));
+        }
     }
 
     /// Asks for a sync that starts after now; answers its number for [`Durability::has_ended`].
@@ -74,7 +77,7 @@ impl Durability {
         }
         let fresh = self.fresh.is_some_and(|number| number > self.started);
         let waited = self.waiters.iter().any(|(lsn, _)| *lsn <= persisted);
-        let own = self.wanted > self.durable && persisted >= self.wanted;
+        let own = self.wanted.is_some_and(|(next, _)| persisted >= next);
         fresh || waited || own || (self.pages_since > UNASKED_SYNC_PAGES && persisted > self.durable)
     }
 
@@ -90,6 +93,10 @@ impl Durability {
         self.ended = self.started;
         self.durable = self.durable.max(covers);
         let durable = self.durable;
+        self.wanted = match self.wanted {
+            Some((next, newest)) if next <= durable => (newest > durable).then_some((newest, newest)),
+            wanted => wanted,
+        };
         self.waiters.retain(|(lsn, token)| {
             let done = *lsn <= durable;
             if done {

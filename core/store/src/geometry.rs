@@ -9,8 +9,8 @@ use crate::map::Location;
 const FIRST_PAGE: u32 = 512;
 /// Pages of a segment in every pool we format: 8 MiB.
 pub const SEGMENT_PAGES: u32 = 2048;
-/// Fewest segments that leave room for data beside the reserve.
-pub const SEGMENTS_MIN: u32 = 32;
+/// Fewest segments that leave room for data beside the reserve: those of 256 MiB.
+pub const SEGMENTS_MIN: u32 = 31;
 
 const _: () = assert!(
     FIRST_PAGE as u64 * PAGE_BYTES as u64 == SUPERBLOCK_OFFSETS[1] + (1 << 20),

@@ -4,12 +4,13 @@
 use block::{Checksum, Lsn, Page, Pages, PoolId, PoolOffset, SnapshotId, VolumeId};
 use layout::{Damage, Superblock};
 
+use crate::BootId;
 use crate::effect::{DiskError, VersionSpace};
 use crate::geometry::{Geometry, offset_of};
 use crate::job::Media;
 use crate::map::{Kind, Location, Map, Run, Version, VersionId};
 use crate::open::{OpenError, Recovered, read_superblocks, recover};
-use crate::{BootId, Limits};
+use crate::space::Limits;
 
 /// One of the two superblock copies.
 #[derive(Clone, Debug)]

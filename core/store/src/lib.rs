@@ -29,6 +29,7 @@ mod reclaim;
 mod replay;
 mod requests;
 mod segments;
+mod space;
 mod stats;
 mod zeroing;
 
@@ -55,6 +56,7 @@ use io::IoTable;
 use log::Log;
 use read::Reads;
 use reclaim::Reclaim;
+use space::Limits;
 use zeroing::Zeroing;
 
 /// Largest write: 1 MiB.
@@ -64,31 +66,6 @@ const _: () = assert!(BATCH_BLOCKS_MAX as usize == layout::BATCH_BLOCKS_MAX, "a 
 /// Boot id of a machine: changes when its device caches may have been lost.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct BootId(pub u128);
-
-/// Segments and blocks that are kept from clients, so that reclaim and checkpoints always can go on.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Limits {
-    /// Blocks that data and map may take.
-    capacity_blocks: u64,
-    /// Free segments below which reclaim runs.
-    reclaim_below: u32,
-    /// Empty segments for whose sake a checkpoint is written early.
-    worth_a_checkpoint: usize,
-}
-
-impl Limits {
-    /// A thirty-second of the pool, at least sixteen segments, stays free of data; the others are filled to fifteen
-    /// sixteenths at most, for the rest is what reclaim lives on.
-    fn of(geometry: Geometry) -> Self {
-        let reserve = (geometry.segments / 32).max(16);
-        let usable = u64::from(geometry.segments - reserve) * u64::from(geometry.data_pages());
-        Self {
-            capacity_blocks: usable / 16 * 15,
-            reclaim_below: reserve + (geometry.segments / 32).clamp(2, 64),
-            worth_a_checkpoint: (geometry.segments as usize / 64).max(2),
-        }
-    }
-}
 
 /// One pool.
 #[derive(Debug)]
@@ -134,12 +111,6 @@ impl Store {
             free_segments: segments.free_count(),
             segment_bytes: self.geometry.segment_bytes(),
         }
-    }
-
-    /// Blocks that clients may still make live. The map counts twice: a checkpoint writes it beside the last one.
-    fn free_blocks(&self) -> u64 {
-        let map = 2 * self.contents.map.counts().pages;
-        self.limits.capacity_blocks.saturating_sub(self.contents.segments.live_blocks() + map)
     }
 
     /// What the store did since it was opened.

@@ -20,8 +20,9 @@ use crate::read::Reads;
 use crate::reclaim::Reclaim;
 use crate::replay::{LogError, Replayed, gather, replay};
 use crate::segments::Segments;
+use crate::space::Limits;
 use crate::zeroing::Zeroing;
-use crate::{BootId, Limits, Stats, Store};
+use crate::{BootId, Stats, Store};
 
 /// Why a pool cannot be opened. Nothing was written.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
@@ -227,15 +228,16 @@ fn begin_run(recovered: Recovered, boot: BootId) -> Result<Opened, OpenError> {
     let writes = superblock_copies(&superblock);
     let cursor = Cursor { segment, generation, page: 0, successor };
     let log = Log::new(superblock.pool, geometry, incarnation, cursor, start.lsn);
-    let mut store = assemble(geometry, contents, log, superblock, replayed.pages);
+    let replay_pages = if superblock.replay == start { 0 } else { replayed.pages };
+    let mut store = assemble(geometry, contents, log, superblock, replay_pages);
     store.free_segments();
     Ok(Opened { store, writes, report })
 }
 
 /// Which segments the pool uses, now that everything was replayed.
 fn settle_segments(geometry: Geometry, segments: &mut Segments, replayed: &Replayed) {
-    for (segment, generation, last) in &replayed.used {
-        segments.restore_used(*segment, *generation, *last);
+    for used in &replayed.used {
+        segments.restore_used(used.segment, used.generation, used.last);
     }
     for segment in 0..geometry.segments {
         let entry = segments.get(segment);
@@ -269,10 +271,10 @@ fn next_superblock(old: &Superblock, start: LogPosition, boot: BootId, cold: boo
     Ok(superblock)
 }
 
-fn assemble(geometry: Geometry, contents: Contents, log: Log, superblock: Superblock, replayed_pages: u64) -> Store {
+fn assemble(geometry: Geometry, contents: Contents, log: Log, superblock: Superblock, replay_pages: u64) -> Store {
     let zeroing = Zeroing::new(superblock.zeroed_segments, geometry.segments);
     let durability = Durability::new(superblock.durable);
-    let mut checkpoint = Checkpoint::new(superblock, replayed_pages);
+    let mut checkpoint = Checkpoint::new(superblock, replay_pages);
     checkpoint.want_if_changed();
     Store {
         geometry,

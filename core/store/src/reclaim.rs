@@ -118,12 +118,12 @@ impl Reclaim {
         self.found_nothing
     }
 
-    /// Whether a step would find work to do without waiting for a job; appending to the log needs `can_append`.
+    /// Whether a step would find work to do without waiting for a job; to empty a segment, it must be allowed to append.
     pub fn has_work(&self, can_append: bool) -> bool {
         match &self.phase {
             Phase::Working(survey) => {
                 let sorts = !survey.batches.is_empty() && survey.runs.len() < FETCH_BLOCKS_MAX;
-                sorts || (!survey.fetched.is_empty() && can_append)
+                (sorts || !survey.fetched.is_empty()) && (survey.aim == Aim::Scrub || can_append)
             }
             Phase::Idle | Phase::Surveying { .. } => false,
         }
@@ -159,7 +159,8 @@ impl Store {
     }
 
     fn pick_segment(&mut self, now: Instant) {
-        let victim = if self.wants_reclaim() { self.pick_victim() } else { None };
+        let wanted = self.wants_reclaim() && self.can_reclaim();
+        let victim = if wanted { self.pick_victim() } else { None };
         self.reclaim.found_nothing = self.wants_reclaim() && victim.is_none();
         if let Some(segment) = victim {
             self.survey(Aim::Reclaim, segment);
@@ -224,7 +225,9 @@ impl Store {
     }
 
     fn work_on(&mut self, mut survey: Box<Survey>) {
-        self.sort_live(&mut survey);
+        if survey.aim == Aim::Scrub || self.can_reclaim() {
+            self.sort_live(&mut survey);
+        }
         if survey.fetching.is_none() && survey.fetched.len() < FETCHES_AHEAD && survey.is_worth_fetching() {
             self.fetch(&mut survey);
         }
@@ -244,7 +247,8 @@ impl Store {
         self.contents.segments.unpin(survey.segment);
         if survey.aim == Aim::Reclaim {
             self.stats.reclaimed_segments += 1;
-            self.contents.segments.note_visited(survey.segment, self.log.last_lsn());
+            self.durability.want(self.log.last_lsn());
+            self.contents.segments.note_visited(survey.segment, self.log.current_lsn());
             self.free_segments();
         }
     }
@@ -278,6 +282,7 @@ impl Store {
                     }
                 }
                 EntryKind::Map if index == 0 && survey.aim == Aim::Reclaim => self.rewrite_node(&entry, at),
+                EntryKind::Root if survey.aim == Aim::Reclaim => self.rewrite_roots(at),
                 EntryKind::Map
                 | EntryKind::Root
                 | EntryKind::Zero
@@ -302,6 +307,13 @@ impl Store {
         };
         if self.contents.map.rewrite(FamilyId(family), Place { level, index }, at) {
             self.stats.rewritten_nodes += 1;
+            self.checkpoint.note_change();
+        }
+    }
+
+    /// A part of the root table in a victim: the next checkpoint writes all of it elsewhere.
+    fn rewrite_roots(&mut self, at: Location) {
+        if self.checkpoint.superblock.roots.iter().any(|root| root.at == at.0) {
             self.checkpoint.note_change();
         }
     }
@@ -403,7 +415,6 @@ impl Store {
             let moved = self.contents.relocate(run.volume, block, run.at.plus(index), to.plus(index), lsn);
             self.stats.reclaimed_blocks += u64::from(moved);
         }
-        self.durability.want(lsn);
         count
     }
 

@@ -72,25 +72,51 @@ pub(crate) struct Chain {
     trusted: Lsn,
 }
 
+/// A segment through which replayed batches were found.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct UsedSegment {
+    pub segment: u32,
+    pub generation: u64,
+    first: Lsn,
+    pub last: Lsn,
+}
+
 /// Where replay ended.
 #[derive(Debug)]
 pub(crate) struct Replayed {
+    /// The last batch that says anything.
     pub last: Lsn,
     pub batches: u64,
     pub pages: u64,
-    /// Segments through which replayed batches were found, with the last one's number.
-    pub used: Vec<(u32, u64, Lsn)>,
+    pub used: Vec<UsedSegment>,
     /// Highest generation seen.
     pub generation: u64,
+    /// The last whole batch.
+    found: Lsn,
 }
 
 impl Replayed {
     fn note_used(&mut self, segment: &ChainSegment, lsn: Lsn) {
         match self.used.last_mut() {
-            Some((used, _, last)) if *used == segment.segment => *last = lsn,
-            Some(_) | None => self.used.push((segment.segment, segment.generation, lsn)),
+            Some(used) if used.segment == segment.segment => used.last = lsn,
+            Some(_) | None => {
+                let ChainSegment { segment, generation, .. } = *segment;
+                self.used.push(UsedSegment { segment, generation, first: lsn, last: lsn });
+            }
         }
     }
+
+    /// What an unfinished checkpoint left at the log's end is no part of the log: nothing refers to it, and a pool that
+    /// is killed time after time while it writes checkpoints would fill up with it.
+    fn forget_unfinished_checkpoint(&mut self) {
+        self.used.retain(|used| used.first <= self.last);
+        self.used.iter_mut().for_each(|used| used.last = used.last.min(self.last));
+    }
+}
+
+/// Whether replaying the batch changes anything.
+fn says_anything(batch: &BatchRecord) -> bool {
+    batch.entries.iter().any(|entry| !matches!(entry.kind, EntryKind::Map | EntryKind::Root))
 }
 
 /// Reads the chain's headers. `warm`: the device kept its cache since the pool was last open.
@@ -143,15 +169,17 @@ pub(crate) fn replay(
         pages: 0,
         used: Vec::new(),
         generation: superblock.replay.generation,
+        found: Lsn(superblock.replay.lsn.0 - 1),
     };
     for (segments, end) in &chain.runs {
         replay_run(media, geometry, chain.trusted, (segments, *end), contents, &mut replayed)?;
         let due = end.unwrap_or(chain.durable);
-        if replayed.last < due {
-            let at = next_place(geometry, segments, replayed.last);
-            return Err(LogError::Lost { found: replayed.last, durable: due, at });
+        if replayed.found < due {
+            let at = next_place(geometry, segments, replayed.found);
+            return Err(LogError::Lost { found: replayed.found, durable: due, at });
         }
     }
+    replayed.forget_unfinished_checkpoint();
     Ok(replayed)
 }
 
@@ -168,7 +196,7 @@ fn replay_run(
         for batch in &segment.batches {
             let lsn = batch.header.lsn;
             let past_end = end.is_some_and(|end| lsn > end);
-            if past_end || lsn != replayed.last.next() || (lsn > trusted && !is_whole(media, geometry, batch)) {
+            if past_end || lsn != replayed.found.next() || (lsn > trusted && !is_whole(media, geometry, batch)) {
                 return Ok(());
             }
             let first_of_segment = batch.header.page == 1 && (index > 0 || replayed.batches > 0);
@@ -176,7 +204,10 @@ fn replay_run(
                 check_reuse(contents, segment.segment, lsn)?;
             }
             apply(media, geometry, batch, contents).map_err(|error| LogError::Contradiction { lsn, error })?;
-            replayed.last = lsn;
+            replayed.found = lsn;
+            if says_anything(batch) {
+                replayed.last = lsn;
+            }
             replayed.batches += 1;
             replayed.pages += u64::from(batch.pages());
             if batch.header.page == 1 && index > 0 {

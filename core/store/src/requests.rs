@@ -91,6 +91,7 @@ impl Store {
         if self.contents.volumes.len() >= VOLUMES_MAX {
             return Err(Refusal::TooMany);
         }
+        self.check_version_space()?;
         let named = !name.is_empty() && name.len() <= VOLUME_NAME_BYTES_MAX;
         if named && is_volume_size(size_bytes) { Ok(()) } else { Err(Refusal::OutOfRange) }
     }
@@ -140,6 +141,7 @@ impl Store {
         token: Token,
     ) -> Result<(), Refusal> {
         self.check_room()?;
+        self.check_version_space()?;
         self.contents.snapshot(volume, snapshot, seq).map_err(refusal)?;
         self.append_control(EntryKind::Snapshot, volume, seq, snapshot.0, token);
         Ok(())
@@ -264,7 +266,8 @@ impl Store {
         token: Token,
     ) -> Result<(), Refusal> {
         self.check_room()?;
-        self.find_range(volume, range)?;
+        let version = self.find_range(volume, range)?.version;
+        self.check_zero_space(version, range)?;
         self.append_zero(volume, seq, range);
         self.wait_for_batch(token, fua);
         Ok(())
@@ -417,24 +420,6 @@ impl Store {
 
     pub(crate) fn version_of(&self, source: Source) -> Result<VersionId, Refusal> {
         self.find_source(source).map(|(version, _, _)| version)
-    }
-
-    /// Refuses a write that would make more blocks live than the pool may hold. An overwrite always fits.
-    fn check_space(&self, version: VersionId, range: BlockRange) -> Result<(), Refusal> {
-        let free = self.free_blocks();
-        if u64::from(range.count.0) <= free {
-            return Ok(());
-        }
-        let parent = self.contents.map.version(version).parent();
-        let dies = |block: &BlockIndex| {
-            let held = self.contents.map.lookup(version, *block);
-            held.is_some() && parent.is_none_or(|parent| self.contents.map.lookup(parent, *block) != held)
-        };
-        let replaced = range.blocks().filter(dies).count() as u64;
-        if u64::from(range.count.0) <= free + replaced {
-            return Ok(());
-        }
-        Err(Refusal::NoSpace { free_bytes: free * BLOCK_BYTES as u64 })
     }
 
     pub(crate) fn complete(&mut self, token: Token, outcome: Outcome) {

@@ -39,7 +39,7 @@ pub(crate) struct Segment {
     pub last_lsn: Lsn,
     /// The last batch when nothing was live any more.
     pub emptied: Lsn,
-    /// The newest batch when reclaim last looked at it: what is left waits for a checkpoint.
+    /// The batch to come when reclaim last looked at it: what is left waits for a checkpoint.
     pub visited: Lsn,
     /// A block of it cannot be read: reclaim leaves it alone.
     pub stuck: bool,

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use block::{BLOCK_BYTES, BlockIndex, BlockRange, Error, Instant, PoolId, SnapshotId, VolumeId};
 use store::{
-    BootId, DiskError, Effect, Event, FormatOptions, IoId, Job, JobId, Refusal, Report, Source, Store, Token, format,
-    open,
+    BootId, DiskError, Effect, Event, FormatOptions, IoId, Job, JobId, Refusal, Report, SEGMENTS_MIN, Source, Store,
+    Token, format, open,
 };
 
 use super::disk::{Crash, Lie, SimDisk};
@@ -144,7 +144,7 @@ struct Rates {
 pub fn run(seed: u64, plan: &Plan) -> Result<Outcome, String> {
     let mut random = Random::seeded(seed);
     let segment_pages = random.pick(&[32, 64, 128]);
-    let segments = 32 + random.below(40);
+    let segments = u64::from(SEGMENTS_MIN) + random.below(40);
     let bytes = (512 + segments * u64::from(segment_pages)) * BLOCK_BYTES as u64;
     let rates = draw_rates(&mut random, segments, segment_pages);
     let disk = SimDisk::new(bytes, plan.lie);

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use block::VolumeId;
 
 use super::delete::Progress;
-use super::ledger::NodeCounts;
+use super::ledger::{NodeCounts, node_pages};
 use super::node::Node;
 use super::tree::Tree;
 use super::version::{FamilyId, Kind, Version, VersionId, VersionRecord};
@@ -80,6 +80,7 @@ impl Map {
         map.members.extend(image.members.into_iter().filter(|(_, family)| map.families.contains_key(family)));
         map.deletions = map.versions().filter(|(_, version)| version.is_doomed()).map(|(id, _)| id).collect();
         map.ledger.counts = map.recount();
+        map.ledger.unwritten_pages = map.recount_unwritten();
         Ok(map)
     }
 
@@ -149,23 +150,39 @@ impl Map {
         let roots = self.versions().filter_map(|(_, version)| version.tree.root());
         count_nodes(roots.chain(&self.released))
     }
+
+    fn recount_unwritten(&self) -> u64 {
+        let roots = self.versions().filter_map(|(_, version)| version.tree.root());
+        count_unwritten(roots.chain(&self.released))
+    }
 }
 
 /// Distinct nodes that can be reached from `roots`.
 pub(super) fn count_nodes<'a>(roots: impl Iterator<Item = &'a Node>) -> NodeCounts {
     let mut counts = NodeCounts::default();
+    for_each_node(roots, |node| counts.add(node));
+    counts
+}
+
+/// Pages of those without a copy on disk.
+pub(super) fn count_unwritten<'a>(roots: impl Iterator<Item = &'a Node>) -> u64 {
+    let mut pages = 0;
+    for_each_node(roots, |node| pages += if node.disk().is_none() { node_pages(node) } else { 0 });
+    pages
+}
+
+fn for_each_node<'a>(roots: impl Iterator<Item = &'a Node>, mut visit: impl FnMut(&'a Node)) {
     let mut seen = BTreeSet::new();
     let mut pending: Vec<&Node> = roots.collect();
     while let Some(node) = pending.pop() {
         if node.is_shared() && !seen.insert(address(node)) {
             continue;
         }
-        counts.add(node);
+        visit(node);
         if let Node::Inner(inner) = node {
             pending.extend(inner.children().map(|(_, child)| child));
         }
     }
-    counts
 }
 
 fn address(node: &Node) -> usize {

@@ -43,9 +43,15 @@ fn leaf_pages(leaf: &Leaf) -> u64 {
     leaf.encoded_bytes().div_ceil(PAGE_BYTES) as u64
 }
 
+pub(super) fn node_pages(node: &Node) -> u64 {
+    node.encoded_bytes().div_ceil(PAGE_BYTES) as u64
+}
+
 #[derive(Debug, Default)]
 pub(super) struct Ledger {
     pub(super) counts: NodeCounts,
+    /// Pages of nodes of which there is no copy on disk.
+    pub(super) unwritten_pages: u64,
     /// Copies on disk whose node is gone or changed.
     pub(super) retired: Vec<DiskRef>,
 }
@@ -58,6 +64,7 @@ impl Ledger {
             _ => Node::Inner(Arc::new(Inner::empty(level))),
         };
         self.counts.add(&node);
+        self.unwritten_pages += 1;
         node
     }
 
@@ -68,6 +75,7 @@ impl Ledger {
             above.insert(0, node);
             node = Node::Inner(Arc::new(above));
             self.counts.add_inner();
+            self.unwritten_pages += 1;
         }
         node
     }
@@ -77,12 +85,17 @@ impl Ledger {
         if Arc::strong_count(leaf) > 1 {
             *leaf = Arc::new(leaf.copy());
             self.counts.add_leaf(leaf);
+            self.unwritten_pages += leaf_pages(leaf);
         }
         let leaf = Arc::get_mut(leaf).expect("only this tree holds it, and nobody has weak handles");
-        self.retired.extend(leaf.take_disk());
         let pages = leaf_pages(leaf);
+        if let Some(disk) = leaf.take_disk() {
+            self.retired.push(disk);
+            self.unwritten_pages += pages;
+        }
         let answer = change(leaf);
         self.counts.pages = self.counts.pages + leaf_pages(leaf) - pages;
+        self.unwritten_pages = self.unwritten_pages + leaf_pages(leaf) - pages;
         answer
     }
 
@@ -91,10 +104,29 @@ impl Ledger {
         if Arc::strong_count(inner) > 1 {
             *inner = Arc::new(inner.copy());
             self.counts.add_inner();
+            self.unwritten_pages += 1;
         }
         let inner = Arc::get_mut(inner).expect("only this tree holds it, and nobody has weak handles");
-        self.retired.extend(inner.take_disk());
+        if let Some(disk) = inner.take_disk() {
+            self.retired.push(disk);
+            self.unwritten_pages += 1;
+        }
         inner
+    }
+
+    /// A copy of the node was written.
+    pub(super) fn note_written(&mut self, node: &Node, disk: DiskRef) {
+        node.set_disk(disk);
+        self.unwritten_pages -= node_pages(node);
+    }
+
+    /// A node went out of memory; its copy on disk, if there is one, is of no use any more.
+    fn forget(&mut self, pages: u64, disk: Option<DiskRef>) {
+        self.counts.pages -= pages;
+        match disk {
+            Some(disk) => self.retired.push(disk),
+            None => self.unwritten_pages -= pages,
+        }
     }
 
     /// Gives up a handle, and what nobody else holds below it.
@@ -111,15 +143,13 @@ impl Ledger {
             Node::Leaf(leaf) => {
                 if let Some(leaf) = Arc::get_mut(leaf) {
                     self.counts.leaves -= 1;
-                    self.counts.pages -= leaf_pages(leaf);
-                    self.retired.extend(leaf.take_disk());
+                    self.forget(leaf_pages(leaf), leaf.take_disk());
                 }
             }
             Node::Inner(inner) => {
                 if let Some(inner) = Arc::get_mut(inner) {
                     self.counts.inners -= 1;
-                    self.counts.pages -= 1;
-                    self.retired.extend(inner.take_disk());
+                    self.forget(1, inner.take_disk());
                     pending.extend(inner.take_children());
                 }
             }

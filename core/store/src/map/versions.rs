@@ -3,10 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::mem;
 
-use block::{BLOCK_SHIFT, BlockIndex, SnapshotId, VOLUME_BYTES_MAX, VolumeId};
+use block::{BLOCK_SHIFT, BlockIndex, BlockRange, SnapshotId, VOLUME_BYTES_MAX, VolumeId};
 
 use super::delete::Deletions;
-use super::entry::DiskRef;
+use super::entry::{DiskRef, LeafIndex};
 use super::ledger::{Ledger, NodeCounts};
 use super::node::Node;
 use super::slots::Slots;
@@ -170,10 +170,41 @@ impl Map {
         self.slots.iter()
     }
 
+    /// Number of versions, hidden ones included.
+    #[must_use]
+    pub fn versions_count(&self) -> usize {
+        self.slots.len()
+    }
+
+    /// Leaves of a head in the range that its parent version holds as well: changing one makes a copy.
+    #[must_use]
+    pub fn leaves_shared_with_parent(&self, head: VersionId, range: BlockRange) -> u64 {
+        let Some(parent) = self.slots.parent_tree(head) else { return 0 };
+        let tree = &self.version(head).tree;
+        let mut from = LeafIndex::of(range.first);
+        let mut shared = 0;
+        while let Some((index, leaf)) = tree.next_leaf(from).filter(|(index, _)| index.first_block() < range.end()) {
+            shared += u64::from(parent.leaf(index).is_some_and(|held| std::ptr::eq(held, leaf)));
+            from = LeafIndex(index.0 + 1);
+        }
+        shared
+    }
+
     /// Distinct nodes in memory, those of images that were not released included.
     #[must_use]
     pub fn counts(&self) -> NodeCounts {
         self.ledger.counts
+    }
+
+    /// Pages of those of which there is no copy on disk: what a checkpoint would write now.
+    #[must_use]
+    pub fn unwritten_pages(&self) -> u64 {
+        self.ledger.unwritten_pages
+    }
+
+    /// Notes where a copy of a node was written. Once only for each.
+    pub fn note_written(&mut self, node: &Node, disk: DiskRef) {
+        self.ledger.note_written(node, disk);
     }
 
     /// Copies on disk that no node stands for any more, because it changed or is gone. To be drained.

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use block::{BlockCount, BlockIndex, BlockRange, Checksum, Epoch, SnapshotId, VolumeId, WriteSeq};
 
 use super::oracle::{Blocks, Oracle};
-use crate::map::image::count_nodes;
+use crate::map::image::{count_nodes, count_unwritten};
 use crate::map::{
     DiskRef, Image, Inner, Kind, Leaf, Location, Map, Node, Progress, Run, Source, Tree, VersionId, VersionRecord, Walk,
 };
@@ -226,7 +226,8 @@ impl World {
                 assert!(version.tree.node(found.place).unwrap().is(found.node));
                 self.next_disk += 1;
                 let pages = u8::try_from(found.node.encoded_bytes().div_ceil(4096)).unwrap();
-                found.node.set_disk(DiskRef { at: Location(self.next_disk), pages, crc: Checksum(0) });
+                let disk = DiskRef { at: Location(self.next_disk), pages, crc: Checksum(0) };
+                self.map.note_written(found.node, disk);
                 self.on_disk.insert(self.next_disk);
                 count = count.saturating_sub(1);
                 if count == 0 {
@@ -378,6 +379,7 @@ impl World {
         let all: Vec<&Node> =
             roots.chain(&self.map.released).chain(frozen.filter_map(|version| version.tree.root())).collect();
         assert_eq!(count_nodes(all.iter().copied()), self.map.counts());
+        assert_eq!(count_unwritten(all.iter().copied()), self.map.unwritten_pages());
         let written: BTreeSet<u32> = all.into_iter().flat_map(written_nodes).map(|(_, at)| at.0).collect();
         assert_eq!(written, self.on_disk, "a copy is retired when its node is gone or changed, and only then");
     }

@@ -282,10 +282,13 @@ fn a_node_that_is_rewritten_loses_its_copy_in_every_version() {
     let head = map.head(ONE).unwrap();
     let mut places = Vec::new();
     let mut walk = crate::map::Walk::default();
-    while let Some(found) = walk.next(map.version(head).tree()) {
+    let next = |map: &Map, walk: &mut crate::map::Walk| {
+        walk.next(map.version(head).tree()).map(|found| (found.node.clone(), found.place))
+    };
+    while let Some((node, place)) = next(&map, &mut walk) {
         let at = Location(u32::try_from(places.len()).unwrap() + 1);
-        found.node.set_disk(DiskRef { at, pages: 1, crc: Checksum(0) });
-        places.push(found.place);
+        map.note_written(&node, DiskRef { at, pages: 1, crc: Checksum(0) });
+        places.push(place);
     }
     let place = |level, index| Place { level, index };
     assert_eq!(places, [place(0, 0), place(0, 4), place(1, 0)]);
