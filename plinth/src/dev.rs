@@ -30,7 +30,10 @@ pub fn run(args: &DevArgs) -> Result<ExitCode> {
         let node = StorageNode::start(config(args)?).await.map_err(explain)?;
         let signals = Signals::new()?;
         match set_up(&node, &args.volumes).await {
-            Ok(volumes) => output::print(&summary::of(&node, &volumes, &pool_path(args)).await?)?,
+            Ok(volumes) => {
+                node.control().listen().await?;
+                output::print(&summary::of(&node, &volumes, &pool_path(args)).await?)?;
+            }
             Err(error) => {
                 serve::stop(node).await?;
                 return Err(error);

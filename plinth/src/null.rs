@@ -16,6 +16,7 @@ pub fn run(args: &NullArgs) -> Result<ExitCode> {
         let addresses = Addresses { nbd: [Address::Tcp(args.nbd)].into_iter().chain(unix).collect(), http: args.http };
         let node = StorageNode::start_null(args.size, &addresses).await?;
         let signals = Signals::new()?;
+        node.control().listen().await?;
         for address in &node.addresses().nbd {
             output::print(&format!("{}\n", summary::uri(NULL_EXPORT, address)))?;
         }

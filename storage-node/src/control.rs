@@ -28,6 +28,8 @@ pub(crate) enum Call {
         /// Where it goes.
         figures: oneshot::Sender<Box<Figures>>,
     },
+    /// Let clients in.
+    Listen,
     /// Finish what was admitted, then end.
     Stop,
 }
@@ -88,6 +90,14 @@ impl Control {
         let (figures, measured) = oneshot::channel();
         self.call(Call::Measure { figures }).await?;
         measured.await.map_err(|_| CallError::Stopped)
+    }
+
+    /// Lets clients in. Those who came before waited.
+    ///
+    /// # Errors
+    /// The node has stopped.
+    pub async fn listen(&self) -> Result<(), CallError> {
+        self.call(Call::Listen).await
     }
 
     /// Asks for a clean stop; [`crate::StorageNode::ended`] tells when it is done. A node that has already stopped is

@@ -167,6 +167,7 @@ impl<M: Machine> Reactor<M> {
                     self.tell(Event::Control { id, command });
                 }
                 Call::Measure { figures } => drop(figures.send(Box::new(self.figures()))),
+                Call::Listen => self.sockets.start_listening(),
                 Call::Stop => self.stop(),
             }
         }

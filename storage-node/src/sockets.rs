@@ -2,7 +2,7 @@
 //!
 //! A connection's life: accepted -> open -> closing (the machine ordered it; operations in flight are cancelled and
 //! awaited) -> closed (the kernel is done with its memory and the socket is gone). A listener accepts one client at a
-//! time, and none while the table of connections is full or the system is out of files: clients then wait in the
+//! time, none before it is told to, and none while the table of connections is full or the system is out of files: clients then wait in the
 //! kernel's queue.
 
 use std::net::SocketAddr;
@@ -50,6 +50,8 @@ struct Listener {
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Listening {
+    /// Not yet asked to.
+    Closed,
     /// An accept is in flight.
     Accepting,
     /// Waits for room, or until then.
@@ -61,9 +63,15 @@ enum Listening {
 impl Sockets {
     /// Listeners at `listeners` in the ring's table, and room for `connections_max` connections.
     pub fn new(listeners: impl Iterator<Item = FileIndex>, connections_max: u32) -> Self {
-        let resting = Listening::Resting { until: Instant(0) };
-        let listeners = listeners.map(|file| Listener { file, state: resting }).collect();
+        let listeners = listeners.map(|file| Listener { file, state: Listening::Closed }).collect();
         Self { connections: Slots::new(connections_max), listeners }
+    }
+
+    /// From now on clients are let in.
+    pub fn start_listening(&mut self) {
+        for listener in self.listeners.iter_mut().filter(|listener| listener.state == Listening::Closed) {
+            listener.state = Listening::Resting { until: Instant(0) };
+        }
     }
 
     /// Lets listeners that rest accept again, if there is room and it is time.
@@ -81,7 +89,7 @@ impl Sockets {
     pub fn deadline(&self, now: Instant) -> Option<Instant> {
         let rest = |listener: &Listener| match listener.state {
             Listening::Resting { until } if until > now => Some(until),
-            Listening::Resting { .. } | Listening::Accepting | Listening::Ended => None,
+            Listening::Closed | Listening::Resting { .. } | Listening::Accepting | Listening::Ended => None,
         };
         self.listeners.iter().filter_map(rest).min()
     }

@@ -74,8 +74,9 @@ struct Doors {
 }
 
 impl StorageNode {
-    /// Opens the pool, formats it if it is blank, recovers it, and serves every volume in it. Blocks the calling thread
-    /// while it recovers.
+    /// Opens the pool, formats it if it is blank, and recovers it. Blocks the calling thread while it recovers. Clients
+    /// are let in by [`Control::listen`]: until then they wait, so that none is told that a volume is missing which is
+    /// about to be made.
     ///
     /// # Errors
     /// In words, see [`StartError`].

@@ -23,6 +23,7 @@ impl Server {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("built");
         let addresses = Addresses { nbd: addresses.to_vec(), http: None };
         let node = runtime.block_on(StorageNode::start_null(SIZE_BYTES, &addresses)).expect("started");
+        runtime.block_on(node.control().listen()).expect("it runs");
         Self { runtime, node }
     }
 

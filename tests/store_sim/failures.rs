@@ -140,6 +140,8 @@ fn wrong_bytes_are_never_given_out() {
             _ => pool.put(place, &[0; 4096]),
         }
         assert!(pool.read(1).is_err());
+        let named = |report: &Report| matches!(report, Report::BadBlock { at, .. } if *at == offset(place));
+        assert!(pool.reports.iter().any(named), "the report says where: {:?}", pool.reports);
         assert_eq!((bad_blocks(&pool), pool.read(2)), (1, Ok(20)));
         pool.write(1, 11);
         assert_eq!(pool.read(1), Ok(11));
@@ -312,6 +314,29 @@ fn scrub_finds_planted_rot() {
     });
     assert_eq!(counts.map(|(blocks, bad)| (blocks > 20, bad)), Some((true, 2)));
     assert_eq!(bad_blocks(&pool), 2);
+}
+
+/// Rot in the checkpoint would be found when the pool is opened, and then it is too late.
+#[test]
+fn scrub_finds_rot_in_the_map_and_has_it_written_anew() {
+    for magic in [&b"PLmp"[..], b"PLroots1"] {
+        let mut pool = pool();
+        (0..40).for_each(|block| pool.write(block, block + 1));
+        pool.wait(61);
+        let place = *pool.pages_with(magic).last().expect("a checkpoint was written");
+        // Scrub goes through closed segments.
+        (2000..2100).for_each(|block| pool.write(block, block + 1));
+        pool.flush();
+        pool.rot(place, 100);
+        pool.store.scrub(block::Instant(0));
+        pool.wait(61);
+        assert_eq!(bad_blocks(&pool), 1, "{}", magic.escape_ascii());
+        let checkpoints = pool.store.stats().checkpoints;
+        pool.wait(120);
+        assert!(pool.store.stats().checkpoints > 0, "{checkpoints}");
+        pool.kill().unwrap();
+        assert_eq!((pool.read(1), pool.read(39), pool.read(2050)), (Ok(2), Ok(40), Ok(2051)));
+    }
 }
 
 #[test]

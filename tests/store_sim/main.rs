@@ -3,6 +3,7 @@
 #![allow(clippy::print_stdout, reason = "a long run says how it goes")]
 
 mod failures;
+mod fixture;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Instant;

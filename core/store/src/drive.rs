@@ -4,6 +4,7 @@ use block::{Instant, Lsn, PAGE_BYTES};
 
 use crate::Store;
 use crate::effect::{DiskError, Effect, Event, IoId, JobId, Outcome, Report, VersionSpace};
+use crate::geometry::offset_of;
 use crate::io::Purpose;
 use crate::job::{Findings, JobOutput, Work};
 use crate::map::Progress;
@@ -144,10 +145,10 @@ impl Store {
     }
 
     fn read_ended(&mut self, io: IoId, result: Result<(), DiskError>) {
-        let Purpose::Read { read, first_page, pages, segment } = self.io.end(io) else {
+        let Purpose::Read { read, first_page, pages, at } = self.io.end(io) else {
             unreachable!("it is a read");
         };
-        self.contents.segments.unpin(segment);
+        self.contents.segments.unpin(self.geometry.segment_of(at));
         let state = self.reads.get(read);
         state.outstanding -= 1;
         let bad = match result {
@@ -159,11 +160,11 @@ impl Store {
                 })
                 .map(|page| (page, true)),
         };
-        if let Some((_, mismatch)) = bad {
+        if let Some((page, mismatch)) = bad {
             state.failed = true;
             let volume = state.volume;
             self.stats.bad_blocks += 1;
-            let at = self.geometry.segment_offset(segment);
+            let at = offset_of(at.plus(page - first_page));
             self.report(Report::BadBlock { at, volume, mismatch });
         }
         self.finish_read(read);

@@ -3,6 +3,7 @@
 use block::{Lsn, Pages};
 
 use crate::effect::IoId;
+use crate::map::Location;
 use crate::read::ReadId;
 
 /// Why a device operation runs.
@@ -15,7 +16,7 @@ pub(crate) enum Purpose {
     /// Writes a superblock.
     Superblock { pages: Pages },
     /// Reads blocks for a read.
-    Read { read: ReadId, first_page: u32, pages: u32, segment: u32 },
+    Read { read: ReadId, first_page: u32, pages: u32, at: Location },
     /// Makes batches up to `covers` durable.
     Sync { covers: Lsn },
 }

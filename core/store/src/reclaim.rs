@@ -1,5 +1,5 @@
 //! Space reclaim: picks a segment with much dead space, moves what is still live to the head of the log, so that the
-//! segment empties; scrub: reads all that is live and verifies it. Both survey a segment the same way.
+//! segment empties; scrub: reads all that is live, the map included, and verifies it. Both survey a segment the same way.
 //!
 //! ```text
 //! idle --victim--> surveying --batches--> fetching --blocks--> moving --all moved--> idle
@@ -29,9 +29,21 @@ const FETCH_BLOCKS_MAX: usize = 512;
 /// Fetches that may wait to be moved before another one starts.
 const FETCHES_AHEAD: usize = 2;
 
-/// Consecutive blocks that were written together and may still be live.
+/// What stands in the pages of a run.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Content {
+    /// Blocks of a volume.
+    Blocks,
+    /// The map node that lies at `at`. Only a scrub reads it: reclaim has the next checkpoint write it anew.
+    Node { place: Place, at: Location },
+    /// The part of the root table that lies at `at`. As with nodes.
+    Roots { at: Location },
+}
+
+/// Consecutive pages that were written together and may still be live.
 #[derive(Clone, Debug)]
 struct LiveRun {
+    content: Content,
     volume: VolumeId,
     seq: WriteSeq,
     first: u64,
@@ -281,8 +293,22 @@ impl Store {
                         note_live(&mut survey.runs, &entry, block, at, checksum);
                     }
                 }
-                EntryKind::Map if index == 0 && survey.aim == Aim::Reclaim => self.rewrite_node(&entry, at),
-                EntryKind::Root if survey.aim == Aim::Reclaim => self.rewrite_roots(at),
+                EntryKind::Map | EntryKind::Root if index == 0 => {
+                    let Some(content) = content_of(&entry, at) else { continue };
+                    if survey.aim == Aim::Reclaim {
+                        self.rewrite(entry.volume, content);
+                    } else if self.is_live(entry.volume, 0, at, content) {
+                        let checksums = &batch.checksums[before as usize..][..entry.data_blocks() as usize];
+                        survey.runs.push_back(LiveRun {
+                            content,
+                            volume: entry.volume,
+                            seq: entry.seq,
+                            first: 0,
+                            at,
+                            checksums: checksums.to_vec(),
+                        });
+                    }
+                }
                 EntryKind::Map
                 | EntryKind::Root
                 | EntryKind::Zero
@@ -298,24 +324,33 @@ impl Store {
         }
     }
 
-    /// A map node in a victim: the next checkpoint writes it elsewhere.
-    fn rewrite_node(&mut self, entry: &Entry, at: Location) {
-        let (Ok(family), Ok(index), Ok(level)) =
-            (u32::try_from(entry.volume.0), u32::try_from(entry.first), u8::try_from(entry.aux))
-        else {
-            return;
+    /// What the checkpoint that counts holds there is written elsewhere by the next one.
+    fn rewrite(&mut self, volume: VolumeId, content: Content) {
+        let rewritten = match content {
+            Content::Node { place, at } => {
+                let found = family(volume).is_some_and(|family| self.contents.map.rewrite(family, place, at));
+                self.stats.rewritten_nodes += u64::from(found);
+                found
+            }
+            Content::Roots { at } => self.is_root(at),
+            Content::Blocks => false,
         };
-        if self.contents.map.rewrite(FamilyId(family), Place { level, index }, at) {
-            self.stats.rewritten_nodes += 1;
+        if rewritten {
             self.checkpoint.note_change();
         }
     }
 
-    /// A part of the root table in a victim: the next checkpoint writes all of it elsewhere.
-    fn rewrite_roots(&mut self, at: Location) {
-        if self.checkpoint.superblock.roots.iter().any(|root| root.at == at.0) {
-            self.checkpoint.note_change();
+    fn is_live(&self, volume: VolumeId, first: u64, at: Location, content: Content) -> bool {
+        let map = &self.contents.map;
+        match content {
+            Content::Blocks => map.find_holder(volume, BlockIndex(first), at).is_some(),
+            Content::Node { place, at } => family(volume).is_some_and(|family| map.holds_node(family, place, at)),
+            Content::Roots { at } => self.is_root(at),
         }
+    }
+
+    fn is_root(&self, at: Location) -> bool {
+        self.checkpoint.superblock.roots.iter().any(|root| root.at == at.0)
     }
 
     fn fetch(&mut self, survey: &mut Survey) {
@@ -377,13 +412,17 @@ impl Store {
             self.reclaim.scrub.blocks += u64::from(good);
         }
         if let Some(bad) = bad.filter(|_| good == 0) {
-            let live = self.contents.map.find_holder(run.volume, BlockIndex(run.first), run.at).is_some();
-            if live {
+            if self.is_live(run.volume, run.first, run.at, run.content) {
                 self.stats.bad_blocks += 1;
                 self.reclaim.scrub.bad += u64::from(aim == Aim::Scrub);
-                self.contents.segments.set_stuck(segment);
                 let at = offset_of(run.at);
-                self.report(Report::BadBlock { at, volume: Some(run.volume), mismatch: bad.mismatch });
+                let volume = (run.content == Content::Blocks).then_some(run.volume);
+                self.report(Report::BadBlock { at, volume, mismatch: bad.mismatch });
+                match run.content {
+                    Content::Blocks => self.contents.segments.set_stuck(segment),
+                    // What memory holds is right.
+                    Content::Node { .. } | Content::Roots { .. } => self.rewrite(run.volume, run.content),
+                }
             }
         }
         good
@@ -422,7 +461,7 @@ impl Store {
         let first = self.reclaim.scrub.next.unwrap_or(0);
         let next = (first..self.geometry.segments).find(|&segment| {
             let segment = self.contents.segments.get(segment);
-            segment.state == State::Closed && segment.live > 0
+            segment.state == State::Closed && segment.live + segment.live_map > 0
         });
         let Some(segment) = next else { return self.end_scrub(now) };
         self.reclaim.scrub.next = Some(segment + 1);
@@ -458,8 +497,23 @@ impl LiveRun {
     }
 }
 
+/// What a MAP or ROOT entry whose first page lies at `at` holds.
+fn content_of(entry: &Entry, at: Location) -> Option<Content> {
+    if entry.kind == EntryKind::Root {
+        return Some(Content::Roots { at });
+    }
+    let (level, index) = (u8::try_from(entry.aux).ok()?, u32::try_from(entry.first).ok()?);
+    Some(Content::Node { place: Place { level, index }, at })
+}
+
+/// The family that a MAP entry names in place of a volume.
+fn family(volume: VolumeId) -> Option<FamilyId> {
+    u32::try_from(volume.0).ok().map(FamilyId)
+}
+
 fn note_live(runs: &mut VecDeque<LiveRun>, entry: &Entry, block: u64, at: Location, checksum: Checksum) {
     if let Some(last) = runs.back_mut()
+        && last.content == Content::Blocks
         && last.volume == entry.volume
         && last.seq == entry.seq
         && last.first + u64::from(last.count()) == block
@@ -468,5 +522,12 @@ fn note_live(runs: &mut VecDeque<LiveRun>, entry: &Entry, block: u64, at: Locati
         last.checksums.push(checksum);
         return;
     }
-    runs.push_back(LiveRun { volume: entry.volume, seq: entry.seq, first: block, at, checksums: vec![checksum] });
+    runs.push_back(LiveRun {
+        content: Content::Blocks,
+        volume: entry.volume,
+        seq: entry.seq,
+        first: block,
+        at,
+        checksums: vec![checksum],
+    });
 }

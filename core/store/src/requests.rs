@@ -323,9 +323,8 @@ impl Store {
                     } else {
                         let checksums = &mut state.checksums[page as usize..(page + blocks) as usize];
                         checksums.iter_mut().zip(entries).for_each(|(slot, entry)| *slot = entry.crc);
-                        let segment = self.geometry.segment_of(at);
-                        self.contents.segments.pin(segment);
-                        let purpose = Purpose::Read { read, first_page: page, pages: blocks, segment };
+                        self.contents.segments.pin(self.geometry.segment_of(at));
+                        let purpose = Purpose::Read { read, first_page: page, pages: blocks, at };
                         self.effects.push(Effect::Read { io: self.io.start(purpose), at: offset_of(at) });
                         state.outstanding += 1;
                         self.stats.device_reads += 1;

@@ -38,12 +38,21 @@ impl Map {
     /// Makes the node at `place` whose copy on disk lies at `at` unwritten again, and so all above it, so that the
     /// next checkpoint writes it anew and the old copy's place becomes free. Whether a version had such a node.
     pub fn rewrite(&mut self, family: FamilyId, place: Place, at: Location) -> bool {
-        let lies_there = |node: &Node| node.disk().is_some_and(|disk| disk.at == at);
-        let versions = self.families.get(&family).into_iter().flatten().copied();
-        let holders: Vec<VersionId> =
-            versions.filter(|&version| self.version(version).tree.node(place).is_some_and(lies_there)).collect();
+        let holders: Vec<VersionId> = self.holders_of_node(family, place, at).collect();
         self.change_shared(&holders, place, |_| ());
         !holders.is_empty()
+    }
+
+    /// Whether a version has a node at `place` whose copy on disk lies at `at`.
+    #[must_use]
+    pub fn holds_node(&self, family: FamilyId, place: Place, at: Location) -> bool {
+        self.holders_of_node(family, place, at).next().is_some()
+    }
+
+    fn holders_of_node(&self, family: FamilyId, place: Place, at: Location) -> impl Iterator<Item = VersionId> {
+        let lies_there = move |node: &Node| node.disk().is_some_and(|disk| disk.at == at);
+        let versions = self.families.get(&family).into_iter().flatten().copied();
+        versions.filter(move |&version| self.version(version).tree.node(place).is_some_and(lies_there))
     }
 
     fn holds(&self, version: VersionId, block: BlockIndex, location: Location) -> bool {

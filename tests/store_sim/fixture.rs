@@ -1,0 +1,134 @@
+//! A pool of every format version that can be read, as the program of that time left it: killed, with a checkpoint and
+//! a log behind it. Today's program must find in it what was written then.
+//!
+//! `cargo test --release -p tests --test store_sim write_the_fixture -- --ignored` writes the one of the present version.
+
+use std::path::PathBuf;
+
+use block::{BLOCK_BYTES, BlockRange, PAGE_BYTES, SnapshotId, VolumeId};
+use store::{BootId, Source};
+use tests::sim::{Lie, Pool, SimDisk, offset};
+
+const SEGMENTS: u32 = 40;
+const SEGMENT_PAGES: u32 = 32;
+const CLONE: VolumeId = VolumeId(3);
+const SNAPSHOT: SnapshotId = SnapshotId(9);
+
+fn path(version: u16) -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(format!("fixtures/pool-v{version}.bin"))
+}
+
+/// Writes, overwrites, zeroes, a snapshot, a clone, a deleted volume and a larger one; half of it before a checkpoint.
+fn build() -> Pool {
+    let mut pool = Pool::new(SEGMENTS, SEGMENT_PAGES, 3000);
+    (0..40).for_each(|block| pool.write(block, block + 100));
+    change(&mut pool, |store, token| store.create_volume(VolumeId(2), "two", 64 * BLOCK_BYTES as u64, token));
+    let seq = next_seq(&pool);
+    change(&mut pool, |store, token| store.snapshot(VolumeId(1), seq, SNAPSHOT, token));
+    (0..10).for_each(|block| pool.write(block, block + 200));
+    pool.wait(61);
+    assert!(pool.store.stats().checkpoints > 0);
+    let clone = |store: &mut store::Store, token| {
+        store.clone_volume(Source::Snapshot(SNAPSHOT), CLONE, "klön", 4000 * BLOCK_BYTES as u64, token)
+    };
+    change(&mut pool, clone);
+    let seq = next_seq(&pool);
+    change(&mut pool, |store, token| store.zero(VolumeId(1), seq, BlockRange::new(5, 10), false, token));
+    pool.write(2999, 300);
+    change(&mut pool, |store, token| store.delete_volume(VolumeId(2), token));
+    let seq = next_seq(&pool);
+    let larger = 5000 * BLOCK_BYTES as u64;
+    change(&mut pool, |store, token| store.resize_volume(VolumeId(1), seq, larger, token));
+    pool.write(4999, 400);
+    pool.flush();
+    pool
+}
+
+fn next_seq(pool: &Pool) -> block::WriteSeq {
+    pool.store.volume(VolumeId(1)).expect("volume 1").last_seq.next()
+}
+
+fn change(pool: &mut Pool, call: impl FnOnce(&mut store::Store, store::Token) -> Result<(), store::Refusal>) {
+    let token = pool.token();
+    call(&mut pool.store, token).expect("room");
+    pool.end(token).expect("done");
+}
+
+fn expect(pool: &mut Pool) {
+    let volumes: Vec<_> = pool.store.volumes().map(|state| (state.name.clone(), state.size_bytes)).collect();
+    let bytes = |blocks: u64| blocks * BLOCK_BYTES as u64;
+    assert_eq!(volumes, [("one".to_owned(), bytes(5000)), ("klön".to_owned(), bytes(4000))]);
+    for block in 0..40 {
+        let now = match block {
+            0..5 => block + 200,
+            5..15 => 0,
+            _ => block + 100,
+        };
+        assert_eq!(pool.read(block), Ok(now), "block {block}");
+        assert_eq!(pool.read_from(Source::Snapshot(SNAPSHOT), block), Ok(block + 100));
+        assert_eq!(pool.read_from(Source::Volume(CLONE), block), Ok(block + 100));
+    }
+    assert_eq!((pool.read(2999), pool.read(4999), pool.read(3000)), (Ok(300), Ok(400), Ok(0)));
+}
+
+/// Pages as runs of equal 8-byte words: page number, number of runs, then length and word of each.
+fn encode(pool: &Pool) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    for (page, content) in pool.image() {
+        let words: Vec<&[u8]> = content.chunks_exact(8).collect();
+        let runs: Vec<&[&[u8]]> = words.chunk_by(|left, right| left == right).collect();
+        bytes.extend(page.to_le_bytes());
+        bytes.extend(u16::try_from(runs.len()).expect("at most 512").to_le_bytes());
+        for run in runs {
+            bytes.extend(u16::try_from(run.len()).expect("at most 512").to_le_bytes());
+            bytes.extend(run[0]);
+        }
+    }
+    bytes
+}
+
+fn decode(mut bytes: &[u8]) -> SimDisk {
+    fn take<const N: usize>(bytes: &mut &[u8]) -> [u8; N] {
+        let (head, rest) = bytes.split_first_chunk().expect("the fixture is whole");
+        *bytes = rest;
+        *head
+    }
+    let pages = u64::from(512 + SEGMENTS * SEGMENT_PAGES);
+    let disk = SimDisk::new(pages * BLOCK_BYTES as u64, Lie::Honest);
+    while !bytes.is_empty() {
+        let page = u32::from_le_bytes(take(&mut bytes));
+        let mut content = Vec::with_capacity(PAGE_BYTES);
+        for _ in 0..u16::from_le_bytes(take(&mut bytes)) {
+            let length = u16::from_le_bytes(take(&mut bytes));
+            let word: [u8; 8] = take(&mut bytes);
+            content.extend(word.repeat(length.into()));
+        }
+        disk.write_stable(offset(page), &content);
+    }
+    disk
+}
+
+#[test]
+fn pools_of_every_format_version_open_and_hold_what_was_written() {
+    for version in 1..=layout::FORMAT_VERSION {
+        let bytes = std::fs::read(path(version)).unwrap_or_else(|error| panic!("{}: {error}", path(version).display()));
+        let disk = decode(&bytes);
+        let report = store::check(&disk, disk.bytes(), BootId(1), &mut |_, _| {}).expect("it can be read");
+        assert!(report.is_sound() && report.blocks > 40, "{report:?}");
+        let mut pool = Pool::on(disk);
+        expect(&mut pool);
+        pool.write(1, 7);
+        pool.wait(61);
+        pool.kill().expect("it goes on as a pool of today");
+        assert_eq!((pool.read(1), pool.read(4999)), (Ok(7), Ok(400)));
+    }
+}
+
+#[test]
+#[ignore = "writes a file of the repository; only for a new format version"]
+fn write_the_fixture() {
+    let mut pool = build();
+    let bytes = encode(&pool);
+    expect(&mut pool);
+    std::fs::write(path(layout::FORMAT_VERSION), bytes).expect("written");
+}
