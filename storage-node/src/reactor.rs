@@ -21,6 +21,9 @@ use crate::ring::{Completion, FileIndex, Op, Ring, Wait};
 use crate::slots::{Key, Slots};
 use crate::sockets::Sockets;
 
+/// Bytes read from the device after which a turn is ended before its time.
+const PART_BYTES: u32 = 128 << 10;
+
 /// Why a data thread ended early.
 #[derive(Debug, thiserror::Error)]
 pub enum ReactorError {
@@ -83,7 +86,7 @@ impl<M: Machine> Reactor<M> {
         while !self.run.stopped {
             self.turn_ended();
             self.ring.submit(self.wait()).map_err(ReactorError::Ring)?;
-            self.take_facts();
+            self.take_facts()?;
         }
         self.sockets.stop_listening(&mut self.ring);
         Ok(())
@@ -116,20 +119,31 @@ impl<M: Machine> Reactor<M> {
         }
     }
 
-    /// First half of a turn: facts.
-    fn take_facts(&mut self) {
+    /// First half of a turn: facts. When much was read it is sent before the rest is looked at, so that neither the
+    /// client nor the device is idle meanwhile.
+    fn take_facts(&mut self) -> Result<(), ReactorError> {
         self.run.now = clock::now();
         for event in std::mem::take(&mut self.run.late) {
             self.tell(event);
         }
         let mut completions = std::mem::take(&mut self.run.completions);
         self.ring.reap(&mut completions);
+        let mut read_bytes = 0;
         for completion in completions.drain(..) {
+            if let (Op::Read { .. }, Ok(len_bytes)) = (completion.op, completion.result) {
+                read_bytes += len_bytes;
+            }
             if let Some(event) = self.interpret(&completion) {
                 self.tell(event);
             }
+            if read_bytes >= PART_BYTES {
+                self.turn_ended();
+                self.ring.submit(Wait::No).map_err(ReactorError::Ring)?;
+                read_bytes = 0;
+            }
         }
         self.run.completions = completions;
+        Ok(())
     }
 
     fn interpret(&mut self, completion: &Completion) -> Option<Event> {

@@ -17,8 +17,15 @@ use crate::effect::Token;
 use crate::geometry::{Geometry, Spot};
 use crate::map::Location;
 
-/// Batches of small writes in flight: what arrives meanwhile forms the next one.
+/// Batches of small writes in flight: what arrives meanwhile forms the next one. A second and a third one leave only
+/// when they are worth a device command of their own: at least a part of what there usually is at a time.
 const SMALL_IN_FLIGHT_MAX: usize = 3;
+/// That part is one in so many.
+const SHARE: usize = 2;
+/// Batches over which that is averaged.
+const LOAD_SCALE: usize = 16;
+/// Blocks of the largest small batch. Larger ones are reclaim's and checkpoints': nobody waits for them.
+const SMALL_BLOCKS_MAX: usize = 32;
 /// Batches of any kind in flight.
 const IN_FLIGHT_MAX: usize = 24;
 /// Pages of sealed batches, in flight or not, beyond which the log takes no more: 32 MiB.
@@ -57,6 +64,10 @@ struct Batch {
 impl Batch {
     fn blocks(&self) -> usize {
         self.header.blocks()
+    }
+
+    fn is_small(&self) -> bool {
+        !self.payload && self.blocks() <= SMALL_BLOCKS_MAX
     }
 
     fn header_bytes(&self) -> usize {
@@ -111,6 +122,11 @@ pub(crate) struct Log {
     pending_pages: usize,
     submitted: usize,
     small_submitted: usize,
+    /// Blocks of those.
+    small_blocks: usize,
+    /// Blocks in small batches, those of the open one included, when one was sealed: [`LOAD_SCALE`] times their
+    /// moving average.
+    load: usize,
     sealed: usize,
     persisted: Lsn,
     spare: Vec<(HeaderWriter, Vec<Waiter>)>,
@@ -131,6 +147,8 @@ impl Log {
             pending_pages: 0,
             submitted: 0,
             small_submitted: 0,
+            small_blocks: 0,
+            load: 0,
             sealed: 0,
             persisted: Lsn(next_lsn.0 - 1),
             spare: Vec::new(),
@@ -249,6 +267,7 @@ impl Log {
     /// Ends the open batch.
     pub fn seal(&mut self, durable: Lsn) {
         if let Some(open) = self.open.take() {
+            self.load = self.load - self.load / LOAD_SCALE + self.small_blocks + open.blocks().min(SMALL_BLOCKS_MAX);
             self.enqueue(open, durable);
         }
     }
@@ -302,7 +321,8 @@ impl Log {
     /// space as they gain.
     pub fn wants_seal(&self, complete: bool) -> bool {
         let Some(open) = &self.open else { return false };
-        let leaves = self.sealed == 0 && self.small_submitted < SMALL_IN_FLIGHT_MAX;
+        let worth_it = self.small_submitted == 0 || open.blocks() * SHARE * LOAD_SCALE >= self.load;
+        let leaves = self.sealed == 0 && self.small_submitted < SMALL_IN_FLIGHT_MAX && worth_it;
         leaves && (complete || !open.waiters.is_empty())
     }
 
@@ -313,13 +333,16 @@ impl Log {
         }
         let index = self.pending.len() - self.sealed;
         let batch = &mut self.pending[index];
-        if !batch.payload && self.small_submitted >= SMALL_IN_FLIGHT_MAX {
+        if batch.is_small() && self.small_submitted >= SMALL_IN_FLIGHT_MAX {
             return None;
         }
         batch.stage = Stage::Submitted;
         self.sealed -= 1;
         self.submitted += 1;
-        self.small_submitted += usize::from(!batch.payload);
+        if batch.is_small() {
+            self.small_submitted += 1;
+            self.small_blocks += batch.blocks();
+        }
         let page = if batch.opens.is_some() { 0 } else { batch.spot.page };
         let at = self.geometry.location(Spot { page, ..batch.spot });
         Some(Submission { lsn: batch.lsn, at })
@@ -345,7 +368,10 @@ impl Log {
         assert_eq!(batch.stage, Stage::Submitted, "a batch ends once");
         batch.stage = Stage::Ended;
         self.submitted -= 1;
-        self.small_submitted -= usize::from(!batch.payload);
+        if batch.is_small() {
+            self.small_submitted -= 1;
+            self.small_blocks -= batch.blocks();
+        }
     }
 
     /// Takes the oldest batch if it is persisted now, and hands its waiters to `wake`.

@@ -411,18 +411,19 @@ impl Store {
         if aim == Aim::Scrub {
             self.reclaim.scrub.blocks += u64::from(good);
         }
-        if let Some(bad) = bad.filter(|_| good == 0) {
-            if self.is_live(run.volume, run.first, run.at, run.content) {
-                self.stats.bad_blocks += 1;
-                self.reclaim.scrub.bad += u64::from(aim == Aim::Scrub);
-                let at = offset_of(run.at);
-                let volume = (run.content == Content::Blocks).then_some(run.volume);
-                self.report(Report::BadBlock { at, volume, mismatch: bad.mismatch });
-                match run.content {
-                    Content::Blocks => self.contents.segments.set_stuck(segment),
-                    // What memory holds is right.
-                    Content::Node { .. } | Content::Roots { .. } => self.rewrite(run.volume, run.content),
-                }
+        if let Some(bad) = bad
+            && good == 0
+            && self.is_live(run.volume, run.first, run.at, run.content)
+        {
+            self.stats.bad_blocks += 1;
+            self.reclaim.scrub.bad += u64::from(aim == Aim::Scrub);
+            let at = offset_of(run.at);
+            let volume = (run.content == Content::Blocks).then_some(run.volume);
+            self.report(Report::BadBlock { at, volume, mismatch: bad.mismatch });
+            match run.content {
+                Content::Blocks => self.contents.segments.set_stuck(segment),
+                // What memory holds is right.
+                Content::Node { .. } | Content::Roots { .. } => self.rewrite(run.volume, run.content),
             }
         }
         good
