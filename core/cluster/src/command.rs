@@ -1,0 +1,143 @@
+//! What changes a cluster, and what comes back.
+
+use block::VolumeId;
+
+use crate::attachment::{AccessMode, Generation, TokenHash};
+use crate::name::Name;
+use crate::node::{Addresses, Admin, Labels};
+use crate::operation::OperationId;
+use crate::report::NodeReport;
+use crate::volume::{Modification, VolumeSpec};
+
+/// Milliseconds since 1970, as the leader that proposed a command saw it. Only shown and compared with itself: nothing
+/// that must be safe depends on it.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default)]
+pub struct Time(pub u64);
+
+/// How many commands had been applied: says which of two views of the state is newer.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default)]
+pub struct Revision(pub u64);
+
+/// Drawn by a client for each request; a retry carries the same one.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub struct RequestId(pub u128);
+
+/// One entry of the replicated log.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Command {
+    /// When it was proposed.
+    pub at: Time,
+    /// Who asked; `None` for what the control plane does by itself.
+    pub request: Option<RequestId>,
+    /// What is to change.
+    pub change: Change,
+}
+
+/// A change.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Change {
+    /// A node opened its stream.
+    Register {
+        /// Its name.
+        node: Name,
+        /// Where it is.
+        addresses: Addresses,
+        /// Its labels.
+        labels: Labels,
+    },
+    /// A node's stream broke.
+    Lose {
+        /// Which.
+        node: Name,
+    },
+    /// All that a node holds, as it is now.
+    Report {
+        /// Which.
+        node: Name,
+        /// What it said.
+        report: NodeReport,
+    },
+    /// An operator's word on a node.
+    Administer {
+        /// Which.
+        node: Name,
+        /// From now on.
+        admin: Admin,
+    },
+    /// A node is gone for good. Refused while it holds a replica.
+    RemoveNode {
+        /// Which.
+        node: Name,
+    },
+    /// A new volume.
+    CreateVolume {
+        /// Its name.
+        name: Name,
+        /// A multiple of 4096 from 1 MiB to 64 TiB.
+        size_bytes: u64,
+        /// How it is to be kept.
+        spec: VolumeSpec,
+    },
+    /// A larger size.
+    ResizeVolume {
+        /// Which.
+        volume: Name,
+        /// At least its size now.
+        size_bytes: u64,
+    },
+    /// Other parameters.
+    ModifyVolume {
+        /// Which.
+        volume: Name,
+        /// Those that change.
+        modification: Modification,
+    },
+    /// A volume is not wanted any more. Its name is free at once.
+    DeleteVolume {
+        /// Which.
+        volume: Name,
+    },
+    /// A client is to use a volume.
+    Attach {
+        /// Which.
+        volume: Name,
+        /// Who.
+        client: Name,
+        /// How.
+        mode: AccessMode,
+        /// What proves it.
+        token: TokenHash,
+    },
+    /// A client is not to use a volume any more.
+    Detach {
+        /// Which.
+        volume: Name,
+        /// Who; `None` for everybody.
+        client: Option<Name>,
+    },
+    /// The cluster's settings.
+    Set(crate::state::Settings),
+}
+
+/// What a command led to.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Answer {
+    /// There is nothing to wait for.
+    Done,
+    /// This goes on; it is done when the operation has ended.
+    Started(OperationId),
+    /// The volume is there, or being made.
+    Volume {
+        /// Its id.
+        id: VolumeId,
+        /// What makes it, if it is not done.
+        operation: Option<OperationId>,
+    },
+    /// The client may connect when the operation has ended.
+    Attached {
+        /// Number of the attachment.
+        generation: Generation,
+        /// What makes it known to those who serve the volume.
+        operation: OperationId,
+    },
+}

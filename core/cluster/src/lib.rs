@@ -1,0 +1,37 @@
+//! What a cluster is, and every decision about it.
+//!
+//! One [`State`] is replicated to all voters. It changes only by [`State::apply`], which is deterministic: the same
+//! commands in the same order make the same state everywhere. Commands carry the time and whatever was drawn at random;
+//! nothing here reads a clock.
+//!
+//! - What should be follows from the state: [`State::intent`] says what a node should hold and whom it should let in.
+//! - What is arrives as reports. *Nothing there* and *not known* are different values, and nothing is ever made or
+//!   deleted because of what is not known.
+//! - What waits can say what it waits for: [`State::waits_for`].
+//!
+//! Not here: the Raft log, messages, who may ask (`control-plane`), what a node does (`node`).
+
+mod apply;
+mod attachment;
+mod command;
+mod intent;
+mod name;
+mod node;
+mod operation;
+mod placement;
+mod refusal;
+mod report;
+mod state;
+mod volume;
+
+pub use attachment::{AccessMode, Attachment, Attachments, Generation, READERS_MAX, TokenHash};
+pub use command::{Answer, Change, Command, RequestId, Revision, Time};
+pub use intent::{NodeIntent, ReplicaIntent};
+pub use name::{NAME_BYTES_MAX, Name, NameError};
+pub use node::{Addresses, Admin, Labels, Link, Node, Pool};
+pub use operation::{Operation, OperationId, OperationKind, Waiting};
+pub use placement::{NoPlace, PoolReason};
+pub use refusal::Refusal;
+pub use report::{NodeReport, PoolReport, ReplicaReport};
+pub use state::{NODES_MAX, REQUESTS_KEPT, Settings, State, VOLUMES_MAX};
+pub use volume::{Modification, Observed, Phase, Replica, Tombstone, VOLUME_BYTES_MIN, Volume, VolumeSpec};

@@ -1,0 +1,89 @@
+//! Storage nodes and their pools, as the cluster knows them.
+
+use std::collections::BTreeMap;
+
+use crate::command::Time;
+use crate::name::Name;
+
+/// `zone=a`, `rack=7`: what an operator says about a node, or asks for.
+pub type Labels = BTreeMap<String, String>;
+
+/// Where a node is reached.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Addresses {
+    /// By other nodes.
+    pub peers: String,
+    /// By NBD clients; several when it listens on several.
+    pub nbd: Vec<String>,
+}
+
+/// What an operator allows on a node.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Admin {
+    /// Everything.
+    #[default]
+    Schedulable,
+    /// What is there stays; nothing new comes.
+    Cordoned,
+    /// What is there is to be moved away; nothing new comes.
+    Draining,
+}
+
+/// Whether the control plane hears from a node.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Link {
+    /// Its stream is open.
+    Up {
+        /// Since then.
+        since: Time,
+    },
+    /// Its stream broke; it may still be serving.
+    Lost {
+        /// Since then.
+        since: Time,
+    },
+}
+
+/// A storage node.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Node {
+    /// Where it is.
+    pub addresses: Addresses,
+    /// Said by its configuration.
+    pub labels: Labels,
+    /// Said by an operator.
+    pub admin: Admin,
+    /// Whether it is heard.
+    pub link: Link,
+}
+
+impl Node {
+    /// The failure domain it belongs to; without the label it is its own.
+    #[must_use]
+    pub fn zone(&self) -> Option<&str> {
+        self.labels.get("zone").map(String::as_str)
+    }
+
+    /// Whether it is heard.
+    #[must_use]
+    pub fn is_up(&self) -> bool {
+        matches!(self.link, Link::Up { .. })
+    }
+}
+
+/// A pool of a node, as it was last reported.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Pool {
+    /// Whose.
+    pub node: Name,
+    /// What data may take.
+    pub capacity_bytes: u64,
+    /// What it takes.
+    pub used_bytes: u64,
+    /// Said by the node's configuration: `ssd`, `nvme`.
+    pub tags: Vec<String>,
+    /// It takes no writes any more: its device failed.
+    pub failed: bool,
+    /// Volumes found in it that the cluster knows nothing of. They are never deleted by themselves.
+    pub orphans: Vec<block::VolumeId>,
+}

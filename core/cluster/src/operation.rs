@@ -1,0 +1,155 @@
+//! What takes time. An operation is in the state before anything is done about it, so that whoever leads goes on with
+//! it; whether it has ended follows from what is known, and so does what it waits for.
+
+use std::fmt;
+
+use block::VolumeId;
+
+use crate::attachment::Generation;
+use crate::command::Time;
+use crate::name::Name;
+use crate::node::Link;
+use crate::state::State;
+use crate::volume::{Observed, Phase};
+
+/// Number of an operation; never used again.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub struct OperationId(pub u64);
+
+/// What is being done.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum OperationKind {
+    /// A volume is made.
+    Create(VolumeId),
+    /// A volume grows to at least this size.
+    Resize(VolumeId, u64),
+    /// A deleted volume's space is freed.
+    Delete(VolumeId),
+    /// Attachments up to this one are made known, and clients of those that ended are shut out.
+    Attach(VolumeId, Generation),
+}
+
+/// An operation.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Operation {
+    /// What.
+    pub kind: OperationKind,
+    /// Since when.
+    pub since: Time,
+    /// When it ended, if it has. It is kept for a while, for those who ask.
+    pub ended: Option<Time>,
+}
+
+/// What an operation waits for.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Waiting {
+    /// A node that is not heard.
+    Node {
+        /// Which.
+        node: Name,
+        /// Since when.
+        since: Time,
+    },
+    /// A node that is heard, and has not said that it is done.
+    Work {
+        /// Which.
+        node: Name,
+        /// What it is to do.
+        work: &'static str,
+    },
+    /// A pool that its node has not opened.
+    Pool {
+        /// Which.
+        pool: block::PoolId,
+        /// Whose it was.
+        node: Name,
+    },
+    /// A volume whose data is gone: nothing can be done about it but to delete it.
+    Data {
+        /// Which.
+        volume: Name,
+    },
+}
+
+impl fmt::Display for Waiting {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Node { node, since: _ } => {
+                write!(f, "node {node} is not heard; it goes on when the node is back")
+            }
+            Self::Work { node, work } => write!(f, "node {node} is to {work}"),
+            Self::Pool { pool, node } => write!(f, "node {node} has not opened pool {pool}"),
+            Self::Data { volume } => {
+                write!(f, "the pool that held volume {volume} is there without it; delete the volume")
+            }
+        }
+    }
+}
+
+impl State {
+    /// Whether an operation's end is in what is known now.
+    pub(crate) fn is_done(&self, kind: OperationKind) -> bool {
+        let observed = |volume: VolumeId| self.volumes.get(&volume).map(|volume| volume.replica.observed);
+        match kind {
+            OperationKind::Delete(volume) => !self.tombstones.contains_key(&volume),
+            // Whatever was to be done to a volume that is deleted is done.
+            OperationKind::Create(volume) => matches!(observed(volume), None | Some(Observed::Present { .. })),
+            OperationKind::Resize(volume, wanted) => match observed(volume) {
+                None => true,
+                Some(Observed::Present { size_bytes, .. }) => size_bytes >= wanted,
+                Some(Observed::Unknown | Observed::Nothing) => false,
+            },
+            OperationKind::Attach(volume, wanted) => match observed(volume) {
+                None => true,
+                Some(Observed::Present { generation, .. }) => generation >= wanted,
+                Some(Observed::Unknown | Observed::Nothing) => false,
+            },
+        }
+    }
+
+    /// What an operation waits for; `None` when it has ended.
+    #[must_use]
+    pub fn waits_for(&self, operation: OperationId) -> Option<Waiting> {
+        let kind = self.operations.get(&operation).filter(|operation| operation.ended.is_none())?.kind;
+        let (work, volume) = match kind {
+            OperationKind::Create(volume) => ("make it", volume),
+            OperationKind::Resize(volume, _) => ("make it larger", volume),
+            OperationKind::Delete(volume) => ("free its space", volume),
+            OperationKind::Attach(volume, _) => ("let the client in and shut out those who were detached", volume),
+        };
+        let pool = match kind {
+            OperationKind::Delete(_) => self.tombstones.get(&volume)?.pool,
+            OperationKind::Create(_) | OperationKind::Resize(..) | OperationKind::Attach(..) => {
+                let volume = self.volumes.get(&volume)?;
+                if volume.phase == Phase::Ready && volume.replica.observed == Observed::Nothing {
+                    return Some(Waiting::Data { volume: volume.name.clone() });
+                }
+                volume.replica.pool
+            }
+        };
+        let node = self.pools.get(&pool)?.node.clone();
+        match self.nodes.get(&node)?.link {
+            Link::Lost { since } => Some(Waiting::Node { node, since }),
+            Link::Up { .. } if !self.is_open(pool) => Some(Waiting::Pool { pool, node }),
+            Link::Up { .. } => Some(Waiting::Work { node, work }),
+        }
+    }
+
+    /// Notes which operations have ended.
+    pub(crate) fn settle_operations(&mut self, at: Time) {
+        let open = self.operations.iter().filter(|(_, operation)| operation.ended.is_none());
+        let done: Vec<OperationId> =
+            open.filter(|(_, operation)| self.is_done(operation.kind)).map(|(id, _)| *id).collect();
+        for id in done {
+            self.operations.get_mut(&id).expect("just seen").ended = Some(at);
+            self.ended.push_back(id);
+        }
+        while self.ended.len() > OPERATIONS_KEPT {
+            let oldest = self.ended.pop_front().expect("there are many");
+            self.operations.remove(&oldest);
+        }
+    }
+}
+
+/// Operations that have ended and can still be asked about.
+const OPERATIONS_KEPT: usize = 1000;

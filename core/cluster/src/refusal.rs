@@ -1,0 +1,98 @@
+//! Why a command changed nothing: what was found, what was expected, what to do.
+
+use crate::attachment::{AccessMode, READERS_MAX};
+use crate::name::Name;
+use crate::placement::NoPlace;
+use crate::state::{NODES_MAX, VOLUMES_MAX};
+
+/// A refusal.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum Refusal {
+    /// No such volume.
+    #[error("there is no volume \"{0}\"")]
+    NoSuchVolume(Name),
+    /// No such node.
+    #[error("there is no node \"{0}\"")]
+    NoSuchNode(Name),
+    /// A volume of that name exists and is another.
+    #[error("there is a volume \"{name}\" already, with other parameters: {difference}")]
+    Exists {
+        /// Which.
+        name: Name,
+        /// What differs.
+        difference: &'static str,
+    },
+    /// A size that no volume can have.
+    #[error("{0} bytes are no size of a volume: it is a multiple of 4096 from 1 MiB to 64 TiB")]
+    Size(u64),
+    /// A volume does not shrink.
+    #[error("volume \"{volume}\" has {is_bytes} bytes, and a volume does not shrink to {asked_bytes}")]
+    Shrinks {
+        /// Which.
+        volume: Name,
+        /// Its size.
+        is_bytes: u64,
+        /// What was asked for.
+        asked_bytes: u64,
+    },
+    /// Replication is not there yet.
+    #[error("{0} replicas are not possible yet: ask for 1")]
+    Replicas(u8),
+    /// Nowhere to put it.
+    #[error("{0}")]
+    NoPlace(NoPlace),
+    /// Somebody else uses the volume.
+    #[error("volume \"{volume}\" is attached to \"{holder}\" {}: detach it there, or by force", access(*mode))]
+    Attached {
+        /// Which.
+        volume: Name,
+        /// By whom.
+        holder: Name,
+        /// How.
+        mode: AccessMode,
+    },
+    /// Too many readers.
+    #[error("volume \"{0}\" has {READERS_MAX} readers, the most there can be")]
+    Readers(Name),
+    /// A node that still holds something.
+    #[error("node \"{node}\" holds {replicas} replicas: move or delete them first")]
+    NodeInUse {
+        /// Which.
+        node: Name,
+        /// How many.
+        replicas: usize,
+    },
+    /// A pool was reported by two nodes.
+    #[error("pool {pool} is reported by node \"{second}\", but node \"{first}\" is up and has it")]
+    PoolTaken {
+        /// Which.
+        pool: block::PoolId,
+        /// Who has it.
+        first: Name,
+        /// Who says so as well.
+        second: Name,
+    },
+    /// Too many volumes.
+    #[error("the cluster has {VOLUMES_MAX} volumes, the most there can be")]
+    Volumes,
+    /// Too many nodes.
+    #[error("the cluster has {NODES_MAX} nodes, the most there can be")]
+    Nodes,
+    /// Settings that make no sense.
+    #[error("{what} is {found}: it must be {expected}")]
+    Setting {
+        /// Which.
+        what: &'static str,
+        /// What was asked for.
+        found: u64,
+        /// What is possible.
+        expected: &'static str,
+    },
+}
+
+fn access(mode: AccessMode) -> &'static str {
+    match mode {
+        AccessMode::ReadWrite => "for writing",
+        AccessMode::ReadOnly => "for reading",
+    }
+}
