@@ -30,7 +30,6 @@ MUTANTS = [
     ("checkpoint-does-not-seal", STORE + "checkpoint.rs", "        self.log.seal(self.durability.durable());\n        let contents = &mut self.contents;", "        let contents = &mut self.contents;"),
     ("replayed-deletion-unfinished", STORE + "contents.rs", "        while self.delete_step(usize::MAX, lsn).1 == Progress::More {}", "        let _ = lsn;"),
     ("relocate-not-replayed", STORE + "contents.rs", "EntryKind::Reclaim => self.replay_reclaim(entry, location, lsn),", "EntryKind::Reclaim if lsn.0 == 0 => self.replay_reclaim(entry, location, lsn),\n            EntryKind::Reclaim => {}"),
-    ("reclaim-without-liveness", STORE + "reclaim.rs", "        if !live {\n            return 1;\n        }", "        let _ = live;"),
     ("torn-superblock-accepted", LAYOUT + "superblock.rs", "if computed != stored {", "if computed != stored && raw.extents.get() > 9999 {"),
     ("older-superblock-wins", STORE + "open.rs", "first.number >= second.number", "first.number <= second.number"),
     ("summary-of-other-use", STORE + "job.rs", "if found != (segment.pool, segment.segment, generation) {", "if found.0 != segment.pool {"),

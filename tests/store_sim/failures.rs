@@ -362,6 +362,90 @@ fn reclaim_leaves_a_rotten_block_and_moves_the_rest() {
     }
 }
 
+/// A checkpoint that begins when the open segment has no room left starts replay at that segment's end, and the batch it
+/// starts with is found through its header.
+#[test]
+fn the_segment_that_leads_to_the_start_of_replay_is_kept() {
+    for writes in 0..40 {
+        let mut pool = Pool::new(40, 32, 4096);
+        (0..=writes).for_each(|value| pool.write(5, value + 1));
+        pool.wait(61);
+        pool.write(5, 1000);
+        pool.flush();
+        (0..60).for_each(|value| pool.write(6, value + 1));
+        pool.kill().unwrap_or_else(|error| panic!("after {writes} writes: {error}"));
+        assert_eq!((pool.read(5), pool.read(6)), (Ok(1000), Ok(60)));
+    }
+}
+
+#[test]
+fn kills_while_a_checkpoint_is_written_use_up_no_space() {
+    let mut pool = Pool::new(40, 32, 100 << 10);
+    (0..100).for_each(|leaf| pool.write(leaf << 10, leaf + 1));
+    let mut free_segments = Vec::new();
+    for _ in 0..100 {
+        pool.kill().unwrap();
+        free_segments.push(pool.store.space().free_segments);
+        // Some of the hundred nodes, not all.
+        (0..8).for_each(|_| drop(pool.turn()));
+        assert!(pool.store.stats().device_writes > 0 && pool.store.stats().checkpoints == 0);
+    }
+    assert_eq!(free_segments[1], free_segments[99], "{free_segments:?}");
+    pool.kill().unwrap();
+    pool.write(7, 7);
+    assert_eq!((pool.read(7), pool.read(99 << 10)), (Ok(7), Ok(100)));
+}
+
+/// Reclaim moves blocks and is killed before it has gained anything, over and over: what it leaves must be enough for a
+/// checkpoint, which alone can give segments back.
+#[test]
+fn kills_while_space_is_reclaimed_leave_room_for_a_checkpoint() {
+    for turns in [3, 5, 8, 13, 21, 34] {
+        let mut pool = Pool::new(40, 32, 100 << 10);
+        (0..80).for_each(|leaf| pool.write(leaf << 10, leaf + 1));
+        (0..330).for_each(|block| pool.write(2000 + block, block + 1));
+        (0..330).filter(|block| block % 3 == 0).for_each(|block| pool.write(2000 + block, block + 5000));
+        for _ in 0..60 {
+            pool.kill().unwrap();
+            (0..turns).for_each(|_| drop(pool.turn()));
+        }
+        pool.kill().unwrap();
+        pool.write(2000, 7);
+        assert_eq!((pool.read(2000), pool.read(79 << 10), pool.read(2003)), (Ok(7), Ok(80), Ok(5003)));
+    }
+}
+
+#[test]
+fn a_discard_that_frees_nothing_does_not_overfill_the_pool() {
+    let mut pool = Pool::new(40, 32, 100 << 10);
+    (0..90).for_each(|leaf| pool.write(leaf << 10, leaf + 1));
+    let mut next = 3000;
+    while let Ok(token) = pool.begin_write(next, next, false) {
+        pool.end(token).unwrap();
+        next += 1;
+    }
+    let seq = pool.store.volume(VolumeId(1)).unwrap().last_seq.next();
+    let token = pool.token();
+    pool.make_room();
+    pool.store.snapshot(VolumeId(1), seq, block::SnapshotId(1), token).unwrap();
+    pool.end(token).unwrap();
+    let discard = |pool: &mut Pool| {
+        let token = pool.token();
+        pool.make_room();
+        let seq = pool.store.volume(VolumeId(1)).unwrap().last_seq.next();
+        pool.store.zero(VolumeId(1), seq, BlockRange::new(0, 100 << 10), false, token).map(|()| token)
+    };
+    assert!(matches!(discard(&mut pool), Err(Refusal::NoSpace { .. })), "the snapshot holds every block of it");
+    let token = pool.token();
+    pool.store.delete_snapshot(block::SnapshotId(1), token).unwrap();
+    pool.end(token).unwrap();
+    pool.settle();
+    let token = discard(&mut pool).expect("now it frees all of them");
+    pool.end(token).unwrap();
+    pool.write(5, 5);
+    assert_eq!((pool.read(5), pool.read(3000)), (Ok(5), Ok(0)));
+}
+
 #[test]
 fn fifty_kills_without_a_checkpoint_still_open() {
     let mut pool = pool();
