@@ -32,5 +32,4 @@ MUTANTS = [
     ("relocate-not-replayed", STORE + "contents.rs", "EntryKind::Reclaim => self.replay_reclaim(entry, location, lsn),", "EntryKind::Reclaim if lsn.0 == 0 => self.replay_reclaim(entry, location, lsn),\n            EntryKind::Reclaim => {}"),
     ("torn-superblock-accepted", LAYOUT + "superblock.rs", "if computed != stored {", "if computed != stored && raw.extents.get() > 9999 {"),
     ("older-superblock-wins", STORE + "open.rs", "first.number >= second.number", "first.number <= second.number"),
-    ("summary-of-other-use", STORE + "job.rs", "if found != (segment.pool, segment.segment, generation) {", "if found.0 != segment.pool {"),
 ]

@@ -204,8 +204,8 @@ impl SegmentUse {
 
 /// Runs this close together are read in one go.
 const GAP_PAGES_MAX: u32 = 8;
-/// Pages read in one go at most.
-const SPAN_PAGES_MAX: u32 = 256;
+/// Pages read in one go at most: 128 KiB, for whatever a client asks of the device meanwhile waits behind them.
+const SPAN_PAGES_MAX: u32 = 32;
 
 fn fetch(media: &dyn Media, runs: &[FetchRun]) -> Findings {
     let total = runs.iter().map(|run| run.checksums.len()).sum();

@@ -178,6 +178,11 @@ impl Log {
         self.pending_pages < PENDING_PAGES_MAX
     }
 
+    /// Data blocks of the open batch.
+    pub fn open_blocks(&self) -> usize {
+        self.open.as_ref().map_or(0, Batch::blocks)
+    }
+
     pub fn has_open(&self) -> bool {
         self.open.is_some()
     }

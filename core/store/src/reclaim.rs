@@ -24,6 +24,8 @@ use crate::segments::{Segment, State};
 const SORTED_PER_TURN: usize = 64;
 /// Blocks moved in one turn: when there is time, and when space is short.
 const MOVED_PER_TURN: [u32; 2] = [16, 48];
+/// Blocks in the open batch at which reclaim seals it: whoever writes behind it waits for all of it.
+const BATCH_BLOCKS: usize = 32;
 /// Blocks fetched by one job.
 const FETCH_BLOCKS_MAX: usize = 512;
 /// Fetches that may wait to be moved before another one starts.
@@ -436,7 +438,10 @@ impl Store {
         if !live {
             return 1;
         }
-        let room = self.open_batch(good as usize);
+        if self.log.open_blocks() >= BATCH_BLOCKS {
+            self.seal();
+        }
+        let room = self.open_batch((good as usize).min(BATCH_BLOCKS));
         let count = u32::try_from(room).expect("at most a batch").min(good);
         let entry = Entry {
             volume: run.volume,
