@@ -26,6 +26,7 @@ MUTANTS = [
     ("reclaim-takes-the-last-segment", STORE + "append.rs", "            && self.contents.segments.free_count() > self.reclaim_floor()\n    }", "            && self.contents.segments.free_count() > 0\n    }"),
     ("discards-grow-the-map", STORE + "space.rs", "if fits(all) ||", "if fits(0) || fits(all) ||"),
     ("superblock-before-sync", STORE + "checkpoint.rs", "Phase::FirstCopy { frozen, superblock, sync: Some(sync) } if self.durability.has_ended(sync) => {", "Phase::FirstCopy { frozen, superblock, sync: Some(_) } => {"),
+    ("ahead-not-verified", STORE + "ahead.rs", "Checksum::of(page) == *checksum)", "Checksum::of(page).0 != checksum.0 + 1 || page.is_empty())"),
     ("rot-in-the-map-ignored", STORE + "reclaim.rs", "Content::Node { .. } | Content::Roots { .. } => self.rewrite(run.volume, run.content),", "Content::Node { .. } | Content::Roots { .. } => {}"),
     ("checkpoint-does-not-seal", STORE + "checkpoint.rs", "        self.log.seal(self.durability.durable());\n        let contents = &mut self.contents;", "        let contents = &mut self.contents;"),
     ("replayed-deletion-unfinished", STORE + "contents.rs", "        while self.delete_step(usize::MAX, lsn).1 == Progress::More {}", "        let _ = lsn;"),

@@ -239,6 +239,32 @@ fn a_failed_write_or_sync_ends_all_writing() {
 }
 
 #[test]
+fn what_was_read_ahead_is_verified_and_never_stale() {
+    let mut pool = Pool::new(64, 64, 4096);
+    (0..400).for_each(|block| pool.write(block, block + 1));
+    pool.flush();
+    pool.rot(pool.places(51)[0], 99);
+    let before = pool.store.stats().device_reads;
+    for block in 0..400 {
+        if block == 200 {
+            // Its old place may be in memory already.
+            (190..260).for_each(|block| pool.write(block, block + 5000));
+        }
+        let value = if (200..260).contains(&block) { block + 5000 } else { block + 1 };
+        let expected = if block == 50 { None } else { Some(value) };
+        assert_eq!(pool.read(block).ok(), expected, "block {block}");
+    }
+    assert_eq!(bad_blocks(&pool), 1);
+    let reads = pool.store.stats().device_reads - before;
+    assert!(reads < 100, "{reads} device reads for 400 blocks in a row");
+    // Whoever does not go on does not keep segments from being used again.
+    for round in 0..20 {
+        (0..400).for_each(|block| pool.write(block, block + 10_000 * round));
+        (0..5).for_each(|block| assert_eq!(pool.read(block), Ok(block + 10_000 * round)));
+    }
+}
+
+#[test]
 fn a_failed_read_is_one_failed_read() {
     let mut pool = pool();
     pool.write(1, 10);

@@ -89,14 +89,18 @@ impl Store {
         match self.io.get(io) {
             Purpose::Batch { lsn } => self.log.batch_source(*lsn),
             Purpose::Summary { pages, .. } | Purpose::Superblock { pages } => (pages.bytes(), pages.fixed()),
-            Purpose::Read { .. } | Purpose::Sync { .. } => unreachable!("it is no write"),
+            Purpose::Read { .. } | Purpose::Ahead { .. } | Purpose::Sync { .. } => unreachable!("it is no write"),
         }
     }
 
     /// The buffer of an [`Effect::Read`], and the number it is registered under.
     pub fn read_target(&mut self, io: IoId) -> (&mut [u8], Option<u16>) {
-        let Purpose::Read { read, first_page, pages, .. } = *self.io.get(io) else {
-            unreachable!("it is no read");
+        let (read, first_page, pages) = match *self.io.get(io) {
+            Purpose::Read { read, first_page, pages, .. } => (read, first_page, pages),
+            Purpose::Ahead { span } => return self.ahead.target(span),
+            Purpose::Batch { .. } | Purpose::Summary { .. } | Purpose::Superblock { .. } | Purpose::Sync { .. } => {
+                unreachable!("it is no read")
+            }
         };
         let buffer = &mut self.reads.get(read).buffer;
         let fixed = buffer.fixed();
@@ -116,7 +120,7 @@ impl Store {
             Purpose::Summary { segment, .. } => self.contents.segments.unpin(segment),
             Purpose::Superblock { .. } if self.poisoned.is_some() => {}
             Purpose::Superblock { .. } => self.superblock_written(),
-            Purpose::Read { .. } | Purpose::Sync { .. } => unreachable!("it is no write"),
+            Purpose::Read { .. } | Purpose::Ahead { .. } | Purpose::Sync { .. } => unreachable!("it is no write"),
         }
     }
 
@@ -145,8 +149,12 @@ impl Store {
     }
 
     fn read_ended(&mut self, io: IoId, result: Result<(), DiskError>) {
-        let Purpose::Read { read, first_page, pages, at } = self.io.end(io) else {
-            unreachable!("it is a read");
+        let (read, first_page, pages, at) = match self.io.end(io) {
+            Purpose::Read { read, first_page, pages, at } => (read, first_page, pages, at),
+            Purpose::Ahead { span } => return self.ahead_ended(span, result),
+            Purpose::Batch { .. } | Purpose::Summary { .. } | Purpose::Superblock { .. } | Purpose::Sync { .. } => {
+                unreachable!("it is a read")
+            }
         };
         self.contents.segments.unpin(self.geometry.segment_of(at));
         let state = self.reads.get(read);
@@ -260,6 +268,7 @@ impl Store {
         if !self.is_short_of_space() {
             return;
         }
+        self.drop_ahead();
         let (durable, replay_from) = (self.durability.durable(), self.checkpoint.replay_from());
         self.free_segments();
         let segments = &self.contents.segments;

@@ -17,6 +17,8 @@ pub(crate) enum Purpose {
     Superblock { pages: Pages },
     /// Reads blocks for a read.
     Read { read: ReadId, first_page: u32, pages: u32, at: Location },
+    /// Reads what will be asked for.
+    Ahead { span: u32 },
     /// Makes batches up to `covers` durable.
     Sync { covers: Lsn },
 }

@@ -9,6 +9,7 @@
 
 pub mod map;
 
+mod ahead;
 mod append;
 mod buffers;
 mod checkpoint;
@@ -48,6 +49,7 @@ pub use stats::{PoolSpace, Stats};
 
 use block::{BLOCK_BYTES, Instant};
 
+use ahead::Ahead;
 use buffers::Buffers;
 use checkpoint::Checkpoint;
 use contents::Contents;
@@ -76,6 +78,9 @@ pub struct Store {
     log: Log,
     io: IoTable,
     reads: Reads,
+    ahead: Ahead,
+    /// Kept for its memory: pieces of the read that is being started.
+    read_runs: Vec<(u32, u32, map::Location)>,
     durability: Durability,
     checkpoint: Checkpoint,
     reclaim: Reclaim,

@@ -4,6 +4,7 @@
 use block::{Lsn, Page, PoolId, PoolOffset};
 use layout::{Cut, Damage, LogPosition, RootTable, SUPERBLOCK_OFFSETS, Superblock, VersionKind};
 
+use crate::ahead::Ahead;
 use crate::buffers::Buffers;
 use crate::checkpoint::Checkpoint;
 use crate::contents::{Contents, SnapshotState, VolumeState};
@@ -283,6 +284,8 @@ fn assemble(geometry: Geometry, contents: Contents, log: Log, superblock: Superb
         log,
         io: IoTable::default(),
         reads: Reads::default(),
+        ahead: Ahead::default(),
+        read_runs: Vec::new(),
         durability,
         checkpoint,
         reclaim: Reclaim::new(),

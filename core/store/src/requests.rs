@@ -8,8 +8,6 @@ use crate::Store;
 use crate::buffers::Payload;
 use crate::contents::{SnapshotState, VolumeState, clone_source};
 use crate::effect::{BlockExtent, Effect, Outcome, Refusal, Token};
-use crate::geometry::offset_of;
-use crate::io::Purpose;
 use crate::job::Work;
 use crate::map::{Kind, Run, VersionError, VersionId};
 use crate::read::push_extent;
@@ -304,6 +302,7 @@ impl Store {
         let read = self.reads.start(token, volume, buffer);
         let state = self.reads.get(read);
         state.checksums.resize(count, block::Checksum(0));
+        let mut runs = std::mem::take(&mut self.read_runs);
         let mut page = 0;
         let mut holes = false;
         for run in self.contents.map.runs(version, range) {
@@ -323,12 +322,7 @@ impl Store {
                     } else {
                         let checksums = &mut state.checksums[page as usize..(page + blocks) as usize];
                         checksums.iter_mut().zip(entries).for_each(|(slot, entry)| *slot = entry.crc);
-                        self.contents.segments.pin(self.geometry.segment_of(at));
-                        let purpose = Purpose::Read { read, first_page: page, pages: blocks, at };
-                        self.effects.push(Effect::Read { io: self.io.start(purpose), at: offset_of(at) });
-                        state.outstanding += 1;
-                        self.stats.device_reads += 1;
-                        self.stats.device_read_blocks += u64::from(blocks);
+                        runs.push((page, blocks, at));
                     }
                     (blocks, false)
                 }
@@ -340,6 +334,11 @@ impl Store {
         if !holes {
             state.extents.clear();
         }
+        for (page, blocks, at) in runs.drain(..) {
+            self.get_blocks(read, page, blocks, at);
+        }
+        self.read_runs = runs;
+        self.read_ahead(version, range);
         self.finish_read(read);
         Ok(())
     }
