@@ -413,7 +413,7 @@ fn kills_while_a_checkpoint_is_written_use_up_no_space() {
         pool.kill().unwrap();
         free_segments.push(pool.store.space().free_segments);
         // Some of the hundred nodes, not all.
-        (0..8).for_each(|_| drop(pool.turn()));
+        (0..8).for_each(|_| _ = pool.turn());
         assert!(pool.store.stats().device_writes > 0 && pool.store.stats().checkpoints == 0);
     }
     assert_eq!(free_segments[1], free_segments[99], "{free_segments:?}");
@@ -433,7 +433,7 @@ fn kills_while_space_is_reclaimed_leave_room_for_a_checkpoint() {
         (0..330).filter(|block| block % 3 == 0).for_each(|block| pool.write(2000 + block, block + 5000));
         for _ in 0..60 {
             pool.kill().unwrap();
-            (0..turns).for_each(|_| drop(pool.turn()));
+            (0..turns).for_each(|_| _ = pool.turn());
         }
         pool.kill().unwrap();
         pool.write(2000, 7);
