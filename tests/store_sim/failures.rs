@@ -187,6 +187,34 @@ fn one_torn_superblock_costs_nothing_and_two_are_refused() {
     }
 }
 
+/// A crash between the two copies of a superblock: the newer one counts, wherever it lies.
+#[test]
+fn the_newer_superblock_wins() {
+    for checkpoints in 0..2 {
+        let mut pool = pool();
+        for _ in 0..checkpoints {
+            pool.write(1, 1);
+            pool.wait(61);
+        }
+        (0..40).for_each(|block| pool.write(block, block + 10));
+        pool.flush();
+        pool.holding = true;
+        pool.wait(61);
+        let mut copies = 0;
+        while copies < 2 {
+            let superblock = [offset(0), offset(256)].contains(&pool.held.first().expect("a checkpoint is written").at);
+            copies += u32::from(superblock);
+            if copies < 2 {
+                pool.release(0);
+                pool.settle();
+            }
+        }
+        let report = pool.kill().unwrap();
+        assert!(report.replayed_batches < 10, "{report:?}");
+        assert_eq!((pool.read(0), pool.read(39)), (Ok(10), Ok(49)));
+    }
+}
+
 /// A pool with closed segments in its log; `recorded`: and a header on stable media that says they are durable; a header page in the first of them, and its summary's last page.
 fn with_closed_segments(recorded: bool) -> (Pool, u32, u32) {
     let mut pool = pool();
