@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::job::{Job, Kind};
 use crate::scene::Scene;
-use crate::server::Target;
+use crate::server::{Side, Target, on};
 
 /// What fio saw.
 #[derive(Clone, Copy, Debug)]
@@ -51,7 +51,7 @@ pub fn fill(target: &Target, scene: &Scene) {
 }
 
 fn command(target: &Target, scene: &Scene, pattern: &str, block_bytes: u32, depth: u32) -> Command {
-    let mut fio = Command::new("fio");
+    let mut fio = on(Side::Client, "fio");
     fio.args(["--name=job", "--randrepeat=0", "--norandommap", "--refill_buffers"]).current_dir(scene.folder());
     fio.arg(format!("--rw={pattern}")).arg(format!("--bs={block_bytes}")).arg(format!("--iodepth={depth}"));
     fio.arg(format!("--size={}", scene.volume_bytes));

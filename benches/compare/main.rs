@@ -1,7 +1,8 @@
 //! Runs the same fio jobs against Plinth and everything it is compared with, interleaved, and prints a table of ratios.
 //!
 //! The machine is shared and noisy, so nothing here is an absolute figure: in each round every job goes to every
-//! peer in turn, and what counts are ratios of medians over the rounds, and the server's CPU time per operation.
+//! peer in turn, and what counts are ratios of medians over the rounds, and the server's CPU time per operation. The
+//! client has one half of the cores, whoever serves it the other.
 //!
 //! Environment: `ROUNDS` (3), `JOB_SECONDS` (5), `SIZE_GIB` (4, size of the volume), `PEERS` (names with commas
 //! between, default all), `BENCH_DIR` (where the files go, default the target folder), `PLINTH_BIN`.

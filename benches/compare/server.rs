@@ -44,7 +44,7 @@ impl Server {
         log: &Path,
     ) -> Self {
         let log = File::create(log).expect("a log");
-        let mut command = Command::new("setpriv");
+        let mut command = on(Side::Server, "setpriv");
         command.args(["--pdeathsig", "KILL"]).arg(program).args(arguments);
         command.stdin(Stdio::null()).stdout(log.try_clone().expect("a second handle")).stderr(log);
         let child = command.spawn().unwrap_or_else(|error| panic!("{command:?}: {error}"));
@@ -69,6 +69,31 @@ impl Drop for Server {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// Who runs where.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Side {
+    /// fio, also when it works on a file.
+    Client,
+    /// Everybody it talks to.
+    Server,
+}
+
+/// `program` on its side's half of the cores. Client and server are on different machines in life; left to itself, a
+/// kernel tends to put both ends of a loopback connection on one core as soon as one of them waits for a device.
+pub fn on(side: Side, program: &str) -> Command {
+    let cores = thread::available_parallelism().map_or(1, usize::from);
+    if cores < 2 {
+        return Command::new(program);
+    }
+    let cores = match side {
+        Side::Client => format!("0-{}", cores / 2 - 1),
+        Side::Server => format!("{}-{}", cores / 2, cores - 1),
+    };
+    let mut command = Command::new("taskset");
+    command.args(["--cpu-list", &cores, program]);
+    command
 }
 
 /// A port that was free a moment ago, for servers that cannot choose one themselves.
