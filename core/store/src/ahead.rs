@@ -18,16 +18,18 @@ use crate::read::ReadId;
 const STREAMS_MAX: usize = 16;
 /// Reads that follow each other before the next ones are expected.
 const HITS_MIN: u32 = 3;
-/// Blocks fetched ahead of a reader: 2 MiB.
-const AHEAD_BLOCKS: u32 = 512;
-/// Pages of one fetch: 1 MiB.
-const SPAN_PAGES_MAX: u32 = 256;
+/// Blocks fetched ahead of a reader: 3 MiB.
+const AHEAD_BLOCKS: u32 = 768;
+/// Blocks that lack before more are fetched.
+const STEP_BLOCKS: u32 = 64;
+/// Pages of one fetch: 256 KiB.
+const SPAN_PAGES_MAX: u32 = 64;
 /// Fewest pages worth a fetch: what lies scattered is left to the reads themselves.
 const SPAN_PAGES_MIN: u32 = 16;
 /// Pages between two runs that are fetched with them: batch headers.
 const GAP_PAGES_MAX: u32 = 2;
-/// Fetches kept at a time, on their way or arrived: 16 MiB.
-const SPANS_MAX: usize = 16;
+/// Fetches kept at a time, on their way or arrived: 12 MiB.
+const SPANS_MAX: usize = 48;
 
 /// A reader.
 #[derive(Debug)]
@@ -91,7 +93,7 @@ impl Ahead {
         stream.hits += 1;
         stream.ahead = stream.ahead.max(stream.next);
         let left = u32::try_from(stream.ahead.0 - stream.next.0).expect("at most as far as was fetched");
-        let due = stream.hits >= HITS_MIN && left <= AHEAD_BLOCKS / 2;
+        let due = stream.hits >= HITS_MIN && left + STEP_BLOCKS <= AHEAD_BLOCKS;
         let fetch = due.then(|| BlockRange::new(stream.ahead.0, AHEAD_BLOCKS - left));
         if let Some(fetch) = fetch {
             stream.ahead = fetch.end();
