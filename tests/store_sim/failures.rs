@@ -292,6 +292,26 @@ fn what_was_read_ahead_is_verified_and_never_stale() {
     }
 }
 
+/// A run longer than one fetch, and pieces of it that do not end where fetches do.
+#[test]
+fn long_runs_are_read_ahead_in_pieces() {
+    let mut pool = Pool::new(40, 512, 4096);
+    let seq = pool.store.volume(VolumeId(1)).unwrap().last_seq.next();
+    let data: Vec<u8> = (1..=250_u64).flat_map(|value| value.to_le_bytes().repeat(512)).collect();
+    let token = pool.token();
+    pool.store.write(VolumeId(1), seq, block::BlockIndex(0), &data, true, token).unwrap();
+    pool.end(token).unwrap();
+    let before = pool.store.stats().device_reads;
+    for first in (0..245).step_by(7) {
+        let token = pool.token();
+        pool.store.read(Source::Volume(VolumeId(1)), BlockRange::new(first, 7), token).unwrap();
+        let from = usize::try_from(first).unwrap() * 4096;
+        assert!(pool.end(token).unwrap()[..7 * 4096] == data[from..from + 7 * 4096], "block {first}");
+    }
+    let reads = pool.store.stats().device_reads - before;
+    assert!(reads < 15, "{reads} device reads for 35 in a row");
+}
+
 #[test]
 fn a_failed_read_is_one_failed_read() {
     let mut pool = pool();
@@ -498,6 +518,29 @@ fn a_discard_that_frees_nothing_does_not_overfill_the_pool() {
     pool.end(token).unwrap();
     pool.write(5, 5);
     assert_eq!((pool.read(5), pool.read(3000)), (Ok(5), Ok(0)));
+}
+
+/// More runs than a superblock has cuts for, each of which would write: the last of them may only write a checkpoint.
+#[test]
+fn a_hundred_kills_before_any_checkpoint_still_open() {
+    let mut pool = pool();
+    let mut written = 0;
+    for kill in 1..=100 {
+        if pool.store.has_room() {
+            let token = pool.begin_write(1, kill, false).unwrap();
+            while pool.has_ended(token).is_none() {
+                pool.turn();
+            }
+            written = kill;
+        }
+        assert_eq!(pool.store.stats().checkpoints, 0);
+        pool.kill().unwrap();
+    }
+    assert!((50..100).contains(&written), "{written} runs wrote");
+    assert_eq!(pool.read(1), Ok(written));
+    pool.write(1, 1000);
+    pool.kill().unwrap();
+    assert_eq!(pool.read(1), Ok(1000));
 }
 
 #[test]

@@ -30,6 +30,8 @@ const SPAN_PAGES_MIN: u32 = 16;
 const GAP_PAGES_MAX: u32 = 2;
 /// Fetches kept at a time, on their way or arrived: 12 MiB.
 const SPANS_MAX: usize = 48;
+/// Reads after which nobody is expected to ask for what was fetched.
+const STALE_READS: u64 = 4096;
 
 /// A reader.
 #[derive(Debug)]
@@ -58,14 +60,12 @@ struct Span {
     pages: u32,
     buffer: Pages,
     arrived: bool,
+    /// [`Ahead::reads`] when it was fetched.
+    since: u64,
     parts: Vec<Part>,
 }
 
 impl Span {
-    fn holds(&self, at: Location, blocks: u32) -> bool {
-        self.at <= at && at.plus(blocks) <= self.at.plus(self.pages)
-    }
-
     fn bytes(&self, at: Location, blocks: u32) -> &[u8] {
         let from = (at.0 - self.at.0) as usize * PAGE_BYTES;
         &self.buffer.bytes()[from..from + blocks as usize * PAGE_BYTES]
@@ -78,11 +78,14 @@ pub(crate) struct Ahead {
     streams: Vec<Stream>,
     /// By number; numbers of spans that are gone are used again.
     spans: Vec<Option<Span>>,
+    /// Reads noted so far.
+    reads: u64,
 }
 
 impl Ahead {
     /// Notes a read; answers what to fetch, if it was one of several in a row.
     fn note(&mut self, version: VersionId, range: BlockRange) -> Option<BlockRange> {
+        self.reads += 1;
         let follows = |stream: &Stream| stream.version == version && stream.next == range.first;
         let found = self.streams.iter().position(follows);
         let mut stream = match found {
@@ -90,7 +93,7 @@ impl Ahead {
             None => Stream { version, next: range.first, hits: 0, ahead: range.first },
         };
         stream.next = range.end();
-        stream.hits += 1;
+        stream.hits = stream.hits.saturating_add(1);
         stream.ahead = stream.ahead.max(stream.next);
         let left = u32::try_from(stream.ahead.0 - stream.next.0).expect("at most as far as was fetched");
         let due = stream.hits >= HITS_MIN && left + STEP_BLOCKS <= AHEAD_BLOCKS;
@@ -105,12 +108,21 @@ impl Ahead {
         fetch
     }
 
-    fn find(&self, at: Location, blocks: u32) -> Option<u32> {
-        let holds = |span: &Option<Span>| span.as_ref().is_some_and(|span| span.holds(at, blocks));
-        self.spans.iter().position(holds).map(|index| u32::try_from(index).expect("a few"))
+    /// The span that holds a place, and how many of `blocks` from there on.
+    fn find(&self, at: Location, blocks: u32) -> Option<(u32, u32)> {
+        let held = |span: &Span| (span.at.0 + span.pages).checked_sub(at.0).filter(|left| span.at <= at && *left > 0);
+        let found = |(number, span): (u32, &Option<Span>)| Some((number, held(span.as_ref()?)?.min(blocks)));
+        (0..).zip(&self.spans).find_map(found)
     }
 
-    /// A free number; a span that arrived gives way to a new one.
+    /// How many of `blocks` from a place on lie before the next span.
+    fn gap(&self, at: Location, blocks: u32) -> u32 {
+        let ahead = |span: &Span| span.at.0.checked_sub(at.0).filter(|gap| *gap > 0);
+        let gaps = self.spans.iter().flatten().filter_map(ahead);
+        gaps.min().map_or(blocks, |gap| gap.min(blocks))
+    }
+
+    /// A free number, if there is one.
     fn vacancy(&self) -> Option<usize> {
         let vacant = self.spans.iter().position(Option::is_none);
         vacant.or_else(|| (self.spans.len() < SPANS_MAX).then_some(self.spans.len()))
@@ -129,16 +141,29 @@ impl Ahead {
 }
 
 impl Store {
-    /// Gets blocks of a read that lie in one piece: from what was fetched ahead, or from the device.
-    pub(crate) fn get_blocks(&mut self, read: ReadId, page: u32, blocks: u32, at: Location) {
-        let part = Part { read, page, blocks, at };
-        let Some(number) = self.ahead.find(at, blocks) else { return self.read_device(part) };
+    /// Gets blocks of a read that lie in one piece: from what was fetched ahead, and the rest from the device.
+    pub(crate) fn get_blocks(&mut self, read: ReadId, mut page: u32, mut blocks: u32, mut at: Location) {
+        while blocks > 0 {
+            let (span, count) = match self.ahead.find(at, blocks) {
+                Some((span, count)) => (Some(span), count),
+                None => (None, self.ahead.gap(at, blocks)),
+            };
+            let part = Part { read, page, blocks: count, at };
+            match span {
+                Some(number) => self.get_ahead(number, part),
+                None => self.read_device(part),
+            }
+            (page, blocks, at) = (page + count, blocks - count, at.plus(count));
+        }
+    }
+
+    fn get_ahead(&mut self, number: u32, part: Part) {
         let span = self.ahead.spans[number as usize].as_mut().expect("just found");
         if span.arrived {
             self.take_from(number, part);
         } else {
             span.parts.push(part);
-            self.reads.get(read).outstanding += 1;
+            self.reads.get(part.read).outstanding += 1;
         }
     }
 
@@ -178,10 +203,12 @@ impl Store {
         self.buffers.give_read(span.buffer);
     }
 
-    /// Forgets what was fetched and not asked for yet.
-    pub(crate) fn drop_ahead(&mut self) {
+    /// Forgets what was fetched and not asked for yet where nothing else keeps a segment from being used again.
+    pub(crate) fn drop_dead_spans(&mut self) {
         for number in (0..).take(self.ahead.spans.len()) {
-            if self.ahead.spans[number as usize].as_ref().is_some_and(|span| span.arrived) {
+            let arrived = self.ahead.spans[number as usize].as_ref().filter(|span| span.arrived);
+            let segment = arrived.map(|span| self.contents.segments.get(self.geometry.segment_of(span.at)));
+            if segment.is_some_and(|segment| segment.live + segment.live_map == 0) {
                 self.drop_span(number);
             }
         }
@@ -203,16 +230,18 @@ impl Store {
         let mut spans: Vec<(Location, u32)> = Vec::new();
         for run in self.contents.map.runs(version, range) {
             let Run::Mapped { entries } = run else { continue };
-            let (at, blocks) = (entries[0].location, u32::try_from(entries.len()).expect("a run lies in a leaf"));
-            if self.log.in_memory(at).is_some() || self.ahead.find(at, blocks).is_some() {
-                continue;
-            }
-            match spans.last_mut() {
-                Some((first, pages)) if self.joins(*first, *pages, at, blocks) => *pages = at.0 + blocks - first.0,
-                Some(_) | None => spans.push((at, blocks)),
+            for piece in entries.chunks(SPAN_PAGES_MAX as usize) {
+                let (at, blocks) = (piece[0].location, u32::try_from(piece.len()).expect("a run lies in a leaf"));
+                if self.log.in_memory(at).is_some() || self.ahead.find(at, blocks).is_some() {
+                    continue;
+                }
+                match spans.last_mut() {
+                    Some((first, pages)) if self.joins(*first, *pages, at, blocks) => *pages = at.0 + blocks - first.0,
+                    Some(_) | None => spans.push((at, blocks)),
+                }
             }
         }
-        spans.retain(|(_, pages)| (SPAN_PAGES_MIN..=SPAN_PAGES_MAX).contains(pages));
+        spans.retain(|(_, pages)| *pages >= SPAN_PAGES_MIN);
         spans
     }
 
@@ -226,7 +255,8 @@ impl Store {
     fn fetch_span(&mut self, at: Location, pages: u32) {
         let Some(number) = self.ahead.vacancy().or_else(|| self.evict()) else { return };
         let buffer = self.buffers.take_read(pages as usize);
-        let span = Some(Span { at, pages, buffer, arrived: false, parts: Vec::new() });
+        let since = self.ahead.reads;
+        let span = Some(Span { at, pages, buffer, arrived: false, since, parts: Vec::new() });
         if number == self.ahead.spans.len() {
             self.ahead.spans.push(span);
         } else {
@@ -239,10 +269,12 @@ impl Store {
         self.stats.device_read_blocks += u64::from(pages);
     }
 
-    /// Makes room: what arrived longest ago is not known, so any will do.
+    /// Makes room where a reader went away. What others are about to ask for stays: without room, nothing is fetched.
     fn evict(&mut self) -> Option<usize> {
-        let arrived = |span: &Option<Span>| span.as_ref().is_some_and(|span| span.arrived);
-        let number = self.ahead.spans.iter().position(arrived)?;
+        let reads = self.ahead.reads;
+        let is_stale = |span: &Span| span.arrived && reads - span.since > STALE_READS;
+        let stale = |span: &Option<Span>| span.as_ref().is_some_and(is_stale);
+        let number = self.ahead.spans.iter().position(stale)?;
         self.drop_span(u32::try_from(number).expect("a few"));
         Some(number)
     }

@@ -11,9 +11,9 @@ pub(crate) const BATCH_BUFFERS: usize = 16;
 /// Read buffers of each size kept for reuse.
 const KEPT_MAX: usize = 64;
 /// Sizes of read buffers in pages; larger ones are allocated for each read.
-const READ_PAGES: [usize; 4] = [1, 8, 32, 256];
+const READ_PAGES: [usize; 5] = [1, 8, 32, 64, 256];
 /// Read buffers of each size that exist from the start, to be registered with the kernel.
-const READ_PREALLOCATED: [usize; 4] = [64, 32, 32, 2];
+const READ_PREALLOCATED: [usize; 5] = [64, 32, 32, 8, 2];
 /// Payload sizes in data blocks that are kept for reuse.
 const PAYLOAD_BLOCKS: [usize; 3] = [32, 64, BATCH_BLOCKS_MAX];
 

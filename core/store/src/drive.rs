@@ -268,7 +268,7 @@ impl Store {
         if !self.is_short_of_space() {
             return;
         }
-        self.drop_ahead();
+        self.drop_dead_spans();
         let (durable, replay_from) = (self.durability.durable(), self.checkpoint.replay_from());
         self.free_segments();
         let segments = &self.contents.segments;
