@@ -1,0 +1,21 @@
+//! Makes Rust of the .proto files, without a protoc.
+
+use std::error::Error;
+
+const FILES: [&str; 8] = [
+    "plinth/v1/volume.proto",
+    "plinth/v1/operation.proto",
+    "plinth/v1/node.proto",
+    "plinth/v1/cluster.proto",
+    "plinth/link/link.proto",
+    "plinth/raft/raft.proto",
+    "plinth/record/command.proto",
+    "plinth/record/state.proto",
+];
+
+fn main() -> Result<(), Box<dyn Error>> {
+    println!("cargo::rerun-if-changed=plinth");
+    let descriptors = protox::compile(FILES, ["."])?;
+    tonic_prost_build::configure().btree_map(".").compile_fds(descriptors)?;
+    Ok(())
+}
