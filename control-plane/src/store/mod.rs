@@ -20,8 +20,6 @@ mod identity;
 mod log;
 mod machine;
 mod snapshots;
-#[cfg(test)]
-mod tests;
 mod witness;
 
 pub(crate) use failure::StoreError;
