@@ -3,16 +3,19 @@
 use std::fmt;
 use std::io::Cursor;
 use std::sync::Arc;
+use std::time::Duration;
 
 use cluster::{Answer, Command, Refusal};
 use openraft::{Config, ConfigError, SnapshotPolicy, TokioRuntime};
 
-/// A leader tells that it leads about this often: openraft looks at its clock every one and a half of it.
-const HEARTBEAT_MS: u64 = 100;
+/// A leader speaks to each voter at least every one and a half of this, and waits this long for each answer.
+const HEARTBEAT_MS: u64 = 150;
 /// A voter that has not heard a leader for the maximum, and then for a time drawn between the two, asks to be elected:
-/// after 0.9 to 1.2 s. Twice that with the next look at the clock is below the two seconds that a change of leaders may
-/// take, unless the first election is split.
-const ELECTION_MS: std::ops::Range<u64> = 300..600;
+/// after 1.1 to 1.4 s, looked at every one and a half heartbeats. So a dead leader is replaced within two seconds unless
+/// a vote is split, and a device that takes half a second for a sync does not cost a leader its place.
+const ELECTION_MS: std::ops::Range<u64> = 400..700;
+/// A leader that a majority has not answered for so long does not lead: another one may.
+pub(super) const QUORUM_MAX: Duration = Duration::from_millis(2 * ELECTION_MS.end);
 /// Entries between two snapshots.
 pub(super) const SNAPSHOT_ENTRIES: u64 = 5000;
 /// Entries kept behind a snapshot, for followers that are a little late.
@@ -23,6 +26,14 @@ pub(super) const PIECE_BYTES: u64 = 1 << 20;
 const MESSAGE_ENTRIES_MAX: u64 = 300;
 /// For a piece of a snapshot to arrive, and for the last one to be installed.
 const SNAPSHOT_MS: u64 = 20_000;
+
+/// Longest command, as a record: a node's report of a hundred thousand replicas takes a third of it.
+pub(super) const COMMAND_BYTES_MAX: usize = 8 << 20;
+/// Longest message: several entries up to what is read of the log at a time, or one of any length.
+pub(super) const MESSAGE_BYTES_MAX: usize = 12 << 20;
+
+const _: () = assert!(COMMAND_BYTES_MAX + (2 << 20) < MESSAGE_BYTES_MAX, "the longest command can be sent");
+const _: () = assert!(2 * PIECE_BYTES < MESSAGE_BYTES_MAX as u64, "a piece of a snapshot can be sent");
 
 /// The types that openraft is made of here.
 #[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Debug)]

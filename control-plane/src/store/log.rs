@@ -20,7 +20,7 @@ pub(super) const COMMITTED: &[u8] = b"committed";
 pub(super) const PURGED: &[u8] = b"purged";
 
 /// What is read of the log at a time, for a follower: at least one entry, and then until this much was read.
-const READ_BYTES_MAX: usize = 4 << 20;
+const READ_BYTES_MAX: usize = 1 << 20;
 
 /// The log of one voter, and any number of readers of it.
 #[derive(Clone)]

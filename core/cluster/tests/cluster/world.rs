@@ -15,17 +15,20 @@ pub fn name(text: &str) -> Name {
     text.parse().unwrap()
 }
 
+/// Sizes and generations of the replicas in pools.
+type Held = BTreeMap<PoolId, BTreeMap<VolumeId, (u64, Generation)>>;
+
 /// What a node holds, whatever the control plane believes.
 #[derive(Clone, Debug, Default)]
 pub struct SimNode {
-    pub pools: BTreeMap<PoolId, BTreeMap<VolumeId, (u64, Generation)>>,
+    pub pools: Held,
     pub capacity_bytes: u64,
     pub labels: Labels,
     pub tags: Vec<String>,
     pub up: bool,
     pub told: Told,
     /// What it reported on this stream, if anything.
-    pub reported: Option<BTreeMap<PoolId, BTreeMap<VolumeId, (u64, Generation)>>>,
+    pub reported: Option<Held>,
 }
 
 /// All that a node was told, put together.
