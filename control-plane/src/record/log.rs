@@ -46,7 +46,7 @@ pub(crate) fn write_vote(vote: &Vote<u64>) -> Vec<u8> {
     encode_vote(vote).encode_to_vec()
 }
 
-pub(crate) fn parse_log_id(found: wire::LogId) -> LogId<u64> {
+fn parse_log_id(found: wire::LogId) -> LogId<u64> {
     LogId::new(CommittedLeaderId::new(found.term, found.leader), found.index)
 }
 

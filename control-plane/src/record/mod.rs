@@ -12,15 +12,22 @@ mod snapshot;
 mod state;
 mod volume;
 
+use prost::Message;
+
 pub(crate) use identity::{read_identity, write_identity};
 pub(crate) use invalid::{Fault, Invalid};
 pub(crate) use log::{
-    encode_log_id, encode_vote, parse_log_id, parse_log_id_if_any, parse_vote, read_entry, read_log_id, read_vote,
+    encode_log_id, encode_vote, parse_log_id_if_any, parse_vote, read_entry, read_log_id, read_vote,
     write_entry, write_log_id, write_vote,
 };
 pub(crate) use snapshot::{Current, encode_meta, parse_meta, read_current, write_current};
 pub(crate) use state::{read_state, write_state};
 
-fn decode<M: prost::Message + Default>(bytes: &[u8], record: &'static str) -> Result<M, Invalid> {
+/// How long a command is as a record.
+pub(crate) fn command_len(command: &cluster::Command) -> usize {
+    command::encode(command).encoded_len()
+}
+
+fn decode<M: Message + Default>(bytes: &[u8], record: &'static str) -> Result<M, Invalid> {
     M::decode(bytes).map_err(|error| Invalid::new(record, Fault::Undecodable(error.to_string())))
 }

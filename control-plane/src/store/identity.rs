@@ -18,7 +18,7 @@ pub(crate) struct Identity {
     pub voter: u64,
     /// Drawn when the store was made.
     pub store: StoreId,
-    /// None until it belongs to one.
+    /// None until it belongs to one; as it was when the store was opened.
     pub cluster: Option<ClusterId>,
 }
 

@@ -31,6 +31,8 @@ pub(crate) use snapshots::SNAPSHOT_BYTES_MAX;
 use std::path::Path;
 use std::sync::Arc;
 
+use cluster::ClusterId;
+
 use database::Database;
 
 /// An open store.
@@ -50,10 +52,9 @@ impl Store {
     }
 
     /// The store belongs to this cluster from now on.
-    pub(crate) fn adopt(&self, cluster: cluster::ClusterId) -> Result<Identity, StoreError> {
+    pub(crate) async fn adopt(&self, cluster: ClusterId) -> Result<(), StoreError> {
         let identity = Identity { cluster: Some(cluster), ..self.identity };
-        identity.save(&self.database)?;
-        Ok(identity)
+        database::blocking(&self.database, move |database| identity.save(database)).await
     }
 
     /// The log.
