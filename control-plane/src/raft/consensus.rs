@@ -86,7 +86,8 @@ impl Consensus {
         let command = Command { at: now(), request, change };
         let len_bytes = record::command_len(&command);
         if len_bytes > COMMAND_BYTES_MAX {
-            let sentence = format!("the command takes {len_bytes} bytes, and it may take {COMMAND_BYTES_MAX}: split it");
+            let sentence =
+                format!("the command takes {len_bytes} bytes, and it may take {COMMAND_BYTES_MAX}: split it");
             return Err(ProposeError::Unavailable(sentence));
         }
         let written = timeout(PATIENCE, self.raft.client_write(command)).await;

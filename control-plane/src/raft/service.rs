@@ -79,9 +79,7 @@ impl Messages for Service {
         let request = convert::parse_vote_request(message).map_err(|error| unusable(&error))?;
         let answer = match self.raft.vote(request).await {
             Ok(response) => convert::encode_ballot(&response),
-            Err(error) => {
-                wire::VoteResponse { result: Some(wire::vote_response::Result::Failed(error.to_string())) }
-            }
+            Err(error) => wire::VoteResponse { result: Some(wire::vote_response::Result::Failed(error.to_string())) },
         };
         Ok(Response::new(answer))
     }

@@ -124,7 +124,11 @@ impl Consensus {
             Err(RaftError::APIError(InitializeError::NotInMembers(error))) => return Err(failed(error.to_string())),
             Err(RaftError::Fatal(fatal)) => return Err(failed(stopped(&fatal))),
         }
-        let alone = self.raft.metrics().borrow().membership_config.voter_ids().eq([self.id()]);
+        let mut metrics = self.raft.metrics();
+        let members = metrics.wait_for(|seen| seen.membership_config.voter_ids().next().is_some());
+        let members = timeout(ELECTION_MAX, members).await.map_err(|_| failed("it does not start".to_owned()))?;
+        let ended = |_| failed("it ended while it started".to_owned());
+        let alone = members.map_err(ended)?.membership_config.voter_ids().eq([self.id()]);
         // Others are added to a cluster that is founded only.
         if !alone || self.state.read(|state| state.cluster().is_some()) {
             return Ok(());
