@@ -8,7 +8,7 @@ use std::io;
 use std::time::Duration;
 
 use block::Instant;
-use node::{Answer, ControlError, ControlId, Effect, Event};
+use node::{Answer, ControlError, ControlId, Door, Effect, Event};
 
 use crate::background::Background;
 use crate::clock;
@@ -153,7 +153,8 @@ impl<M: Machine> Reactor<M> {
             Op::Accept { listener } => {
                 let (conn, peer) = sockets.accepted(ring, self.run.now, listener, result)?;
                 report::accepted(conn, peer);
-                Some(Event::Accepted { conn })
+                let door = Door::Client { peer: peer.map(|peer| peer.ip()) };
+                Some(Event::Accepted { conn, door })
             }
             Op::Receive { conn } => sockets.received(ring, conn, result, more_received),
             Op::Send { conn } => sockets.sent(ring, conn, result),
@@ -208,6 +209,9 @@ impl<M: Machine> Reactor<M> {
             Effect::Measured { volume, operation, bytes, took, failed } => {
                 self.meters.record(volume, operation, bytes, took, failed);
             }
+            Effect::ObservationChanged => {}
+            // Without routes there is nowhere to go.
+            Effect::HandOver { .. } => {}
             Effect::Report(news) => report::log(&news),
             Effect::Stopped => self.run.stopped = true,
         }

@@ -81,6 +81,9 @@ impl std::fmt::Display for Reason {
             Why::TooSlow => f.write_str("it opened no export in time"),
             Why::TooMany => f.write_str("there are as many connections as there may be"),
             Why::VolumeDeleted => f.write_str("its volume was deleted"),
+            Why::ShutOut => f.write_str("the control plane does not let it in any more"),
+            Why::Superseded => f.write_str("the same client came again"),
+            Why::Preamble(fault) => fault.fmt(f),
             Why::Stopping => f.write_str("the node is stopping"),
         }
     }

@@ -30,7 +30,7 @@ fn access(config: &NodeConfig, state: &VolumeState) -> Access {
 fn offer(exports: &mut Exports, volume: &Volume, config: &NodeConfig) {
     let read_only = volume.access == Access::ReadOnly;
     let export = Export {
-        handle: volume.id.0,
+        handle: volume.id.0.into(),
         size_bytes: volume.size_bytes,
         read_only,
         multi_conn: read_only || config.multi_conn,

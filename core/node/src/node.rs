@@ -10,15 +10,22 @@ use crate::command::{NodeStats, VolumeSummary};
 use crate::connection::{Connection, Connections};
 use crate::control::Commands;
 use crate::event::{ConnId, Effect, Event, Why};
+use crate::intent::{Observation, ReplicaObservation};
 use crate::limits;
 use crate::mark::Mark;
+use crate::network::Network;
 use crate::pipeline::Pipeline;
 use crate::reports::Reports;
 use crate::stop::Phase;
+use crate::volume::Volume;
 
 /// Where a node differs from another.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct NodeConfig {
+    /// Which volumes are offered, and to whom.
+    pub offer: Offer,
+    /// Where clients without a token may come from, besides unix sockets; for [`Offer::Intended`].
+    pub open_networks: Vec<Network>,
     /// Whether clients may use several connections to one writable volume at once. It is safe here, since a flush
     /// covers every write completed on any connection; a client that reconnects while bytes of its old connection
     /// are still under way is not protected by it. Read-only exports always allow it.
@@ -31,9 +38,25 @@ pub struct NodeConfig {
     pub read_only: BTreeSet<String>,
 }
 
+/// What clients are offered.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Offer {
+    /// Every volume of the store, under its name, to everyone.
+    Every,
+    /// Nothing before the control plane says so, and then what it says, to whom it says.
+    Intended,
+}
+
 impl Default for NodeConfig {
     fn default() -> Self {
-        Self { multi_conn: true, list_exports: true, default_export: None, read_only: BTreeSet::new() }
+        Self {
+            offer: Offer::Every,
+            open_networks: Vec::new(),
+            multi_conn: true,
+            list_exports: true,
+            default_export: None,
+            read_only: BTreeSet::new(),
+        }
     }
 }
 
@@ -98,13 +121,14 @@ impl Node {
     pub fn handle(&mut self, now: Instant, event: Event, effects: &mut Vec<Effect>) {
         self.now = now;
         match event {
-            Event::Accepted { conn } => self.accepted(now, conn, effects),
+            Event::Accepted { conn, door: _ } => self.accepted(now, conn, effects),
             Event::Received { conn, len_bytes } => self.received(now, conn, len_bytes, effects),
             Event::Sent { conn, len_bytes } => self.sent(conn, len_bytes),
             Event::Broken { conn } => self.close(now, conn, Why::Broken, effects),
             Event::Closed { conn } => self.closed(conn),
             Event::Disk(event) => self.disk(now, event, effects),
             Event::Control { id, command } => self.control(now, id, command, effects),
+            Event::Intended(_) => effects.push(Effect::ObservationChanged),
             Event::TurnEnded => self.turn_ended(now, effects),
             Event::Stop => self.stop(now, effects),
         }
@@ -180,6 +204,14 @@ impl Node {
     #[must_use]
     pub fn volume(&self, id: VolumeId) -> Option<VolumeSummary> {
         self.pipeline.volumes.get(&id).map(crate::exports::summary)
+    }
+
+    /// What the node holds and goes by.
+    #[must_use]
+    pub fn observation(&self) -> Observation {
+        let replica =
+            |volume: &Volume| ReplicaObservation { volume: volume.id, size_bytes: volume.size_bytes, generation: 0 };
+        Observation { heard: 0, replicas: self.pipeline.volumes.values().map(replica).collect() }
     }
 
     fn disk(&mut self, now: Instant, event: store::Event, effects: &mut Vec<Effect>) {

@@ -113,7 +113,7 @@ impl Node {
             Step::Advanced { consumed } => connection.inbox.consume(consumed),
             Step::Opened { consumed, export } => {
                 connection.inbox.consume(consumed);
-                self.opened(now, id, VolumeId(export), effects);
+                self.opened(now, id, VolumeId(u64::try_from(export).expect("an id")), effects);
             }
             Step::Request { consumed, ticket, request, payload, missing_bytes } => {
                 let Stage::Open { volume } = connection.stage else {
@@ -136,6 +136,7 @@ impl Node {
                 self.turn_requests += 1;
                 self.taken(now, id, taken);
             }
+            Step::Elsewhere { .. } => self.drain(now, id, Why::Broken),
             Step::Closed { reason } => self.drain(now, id, Why::Session(reason)),
         }
         self.touch(id);

@@ -8,7 +8,7 @@ use nbd::{
 /// What a session asked its owner to do.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Event {
-    Opened(u64),
+    Opened(u128),
     Request(Request, Vec<u8>),
     Closed(CloseReason),
 }
@@ -32,6 +32,8 @@ pub struct Server {
     out: Outbox,
     pub sent: Vec<u8>,
     pub events: Vec<Event>,
+    /// The name of an export that is on another server.
+    pub elsewhere: Option<String>,
 }
 
 pub fn exports() -> Exports {
@@ -102,6 +104,7 @@ impl Server {
             out,
             sent: Vec::new(),
             events: Vec::new(),
+            elsewhere: None,
         };
         server.send();
         assert_eq!(server.sent, crate::client::GREETING);
@@ -177,6 +180,11 @@ impl Server {
                 self.progress(consumed, input);
                 self.begin(ticket, request, payload, missing_bytes);
                 consumed
+            }
+            Step::Elsewhere { name } => {
+                assert!(self.session.relay().is_some());
+                self.elsewhere = Some(name.to_owned());
+                0
             }
             Step::Closed { reason } => {
                 assert!(!self.session.is_open());

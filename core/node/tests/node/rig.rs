@@ -4,7 +4,9 @@ use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use block::{Instant, PoolId, PoolOffset};
-use node::{Answer, Command, ConnId, ControlError, ControlId, Effect, Event, Node, NodeConfig, Report, Why, limits};
+use node::{
+    Answer, Command, ConnId, ControlError, ControlId, Door, Effect, Event, Node, NodeConfig, Report, Why, limits,
+};
 use store::{BootId, FormatOptions, IoId, Job, JobId};
 
 use crate::disk::{Disk, FAILED};
@@ -133,7 +135,7 @@ impl Rig {
             broken: false,
             next_cookie: 1,
         });
-        self.handle(Event::Accepted { conn });
+        self.handle(Event::Accepted { conn, door: Door::Client { peer: None } });
         self.peers.len() - 1
     }
 
@@ -366,6 +368,7 @@ impl Rig {
             Effect::Run { id, job } => self.pending.push(Pending::Job { id, job }),
             Effect::Answered { id, answer } => assert!(self.answers.insert(id.0, answer).is_none(), "answered once"),
             Effect::Measured { .. } => self.measured += 1,
+            Effect::ObservationChanged | Effect::HandOver { .. } => {}
             Effect::Report(Report::Ended { conn, why, .. }) => self.ended.push((conn, why)),
             Effect::Report(_) => {}
             Effect::Stopped => {
