@@ -18,6 +18,7 @@
 pub mod limits;
 
 mod admission;
+mod agenda;
 mod claims;
 mod command;
 mod connection;
@@ -27,15 +28,20 @@ mod ending;
 mod event;
 mod exports;
 mod extents;
+mod fence;
 mod inbox;
 mod intake;
 mod intent;
 mod mark;
 mod network;
 mod node;
+mod observe;
+mod offer;
 mod part;
+mod pass;
 mod pipeline;
 mod read;
+mod reconcile;
 mod relay;
 mod reports;
 mod serve;
@@ -45,6 +51,7 @@ mod token;
 mod turn;
 mod volume;
 mod wire;
+mod wishes;
 mod write;
 mod zeroing;
 

@@ -6,18 +6,18 @@ use block::{Instant, OutboxSlices, Pages, VolumeId};
 use nbd::Exports;
 use store::{IoId, Store};
 
+use crate::agenda::Agenda;
 use crate::command::{NodeStats, VolumeSummary};
 use crate::connection::{Connection, Connections};
 use crate::control::Commands;
 use crate::event::{ConnId, Effect, Event, Why};
-use crate::intent::{Observation, ReplicaObservation};
 use crate::limits;
 use crate::mark::Mark;
 use crate::network::Network;
 use crate::pipeline::Pipeline;
 use crate::reports::Reports;
 use crate::stop::Phase;
-use crate::volume::Volume;
+use crate::wishes::Wishes;
 
 /// Where a node differs from another.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -76,6 +76,15 @@ pub struct Node {
     /// When to look at connections whose client may be too slow, soonest first.
     pub(crate) timers: VecDeque<(Instant, ConnId)>,
     pub(crate) commands: Commands,
+    /// What the control plane wants, and what is being done about it.
+    pub(crate) wishes: Wishes,
+    pub(crate) agenda: Agenda,
+    /// Volumes whose clients may not be those that the control plane wants, or not only.
+    pub(crate) unconfirmed: BTreeSet<VolumeId>,
+    /// New connections of writers, which wait for the requests of their old ones.
+    pub(crate) successors: Vec<ConnId>,
+    pub(crate) observation_changed: bool,
+    pub(crate) told_heard: u64,
     pub(crate) reports: Reports,
     pub(crate) phase: Phase,
     /// Bytes to be sent over all connections, as noted when their turns ended.
@@ -86,12 +95,12 @@ pub struct Node {
     pub(crate) turn_requests: u32,
     pub(crate) accepted: u64,
     pub(crate) rejected: u64,
-    now: Instant,
+    pub(crate) now: Instant,
     from_store: Vec<store::Effect>,
 }
 
 impl Node {
-    /// A node that serves every volume of `store`.
+    /// A node that serves what is in `store`, as far as it is offered.
     #[must_use]
     pub fn new(store: Store, config: NodeConfig) -> Self {
         let (exports, volumes) = crate::exports::of(&store, &config);
@@ -105,6 +114,12 @@ impl Node {
             choked: Vec::new(),
             touched: Vec::new(),
             timers: VecDeque::new(),
+            wishes: Wishes::default(),
+            agenda: Agenda::default(),
+            unconfirmed: BTreeSet::new(),
+            successors: Vec::new(),
+            observation_changed: false,
+            told_heard: 0,
             reports: Reports::default(),
             phase: Phase::Running,
             backlog_bytes: 0,
@@ -121,14 +136,14 @@ impl Node {
     pub fn handle(&mut self, now: Instant, event: Event, effects: &mut Vec<Effect>) {
         self.now = now;
         match event {
-            Event::Accepted { conn, door: _ } => self.accepted(now, conn, effects),
+            Event::Accepted { conn, door } => self.accepted(now, conn, door, effects),
             Event::Received { conn, len_bytes } => self.received(now, conn, len_bytes, effects),
             Event::Sent { conn, len_bytes } => self.sent(conn, len_bytes),
             Event::Broken { conn } => self.close(now, conn, Why::Broken, effects),
             Event::Closed { conn } => self.closed(conn),
             Event::Disk(event) => self.disk(now, event, effects),
-            Event::Control { id, command } => self.control(now, id, command, effects),
-            Event::Intended(_) => effects.push(Effect::ObservationChanged),
+            Event::Control { id, command } => self.control(id, command, effects),
+            Event::Intended(intent) => self.intended(now, *intent, effects),
             Event::TurnEnded => self.turn_ended(now, effects),
             Event::Stop => self.stop(now, effects),
         }
@@ -137,16 +152,16 @@ impl Node {
     /// When [`Event::TurnEnded`] must come at the latest; not after now when there is work left.
     #[must_use]
     pub fn deadline(&self) -> Option<Instant> {
-        let waits_for_room =
-            self.pipeline.postponed_count() > 0 || !self.choked.is_empty() || self.commands.waits_for_room();
+        let waits_for_room = self.pipeline.postponed_count() > 0
+            || !self.choked.is_empty()
+            || self.commands.waits_for_room()
+            || self.agenda.has_due();
         let work_left = self.pipeline.is_stirred()
             || (!self.ready.is_empty() && !self.is_full())
             || (waits_for_room && self.pipeline.store.has_room());
         let timer = self.timers.front().map(|&(due, _)| due);
-        [work_left.then_some(self.now), timer, self.phase.deadline(), self.pipeline.store.deadline()]
-            .into_iter()
-            .flatten()
-            .min()
+        let wakes = [timer, self.phase.deadline(), self.pipeline.store.deadline(), self.agenda.deadline()];
+        wakes.into_iter().chain([work_left.then_some(self.now)]).flatten().min()
     }
 
     /// Where to receive to; not empty while an [`Effect::Receive`] is outstanding, and the same place.
@@ -204,14 +219,6 @@ impl Node {
     #[must_use]
     pub fn volume(&self, id: VolumeId) -> Option<VolumeSummary> {
         self.pipeline.volumes.get(&id).map(crate::exports::summary)
-    }
-
-    /// What the node holds and goes by.
-    #[must_use]
-    pub fn observation(&self) -> Observation {
-        let replica =
-            |volume: &Volume| ReplicaObservation { volume: volume.id, size_bytes: volume.size_bytes, generation: 0 };
-        Observation { heard: 0, replicas: self.pipeline.volumes.values().map(replica).collect() }
     }
 
     fn disk(&mut self, now: Instant, event: store::Event, effects: &mut Vec<Effect>) {
