@@ -38,8 +38,10 @@ pub(crate) struct Sockets {
 #[derive(Debug)]
 struct Connection {
     socket: OwnedFd,
-    /// Receives and sends in flight.
-    in_flight: u8,
+    /// A receive is in flight. Never two: they would write to the same memory.
+    receiving: bool,
+    /// A send is in flight. Never two: they would overtake each other.
+    sending: bool,
     phase: Phase,
     /// The last receive left nothing in the socket.
     drained: bool,
@@ -163,7 +165,7 @@ impl Sockets {
 
     /// Gives a client a slot, and its socket the place that goes with it.
     fn admit<M: Machine>(&mut self, ring: &Ring<M>, socket: OwnedFd) -> Result<ConnId, Errno> {
-        let connection = Connection { socket, in_flight: 0, phase: Phase::Open, drained: true };
+        let connection = Connection { socket, receiving: false, sending: false, phase: Phase::Open, drained: true };
         let key = self.connections.insert(connection);
         let conn = conn_id(key);
         let connection = self.connections.get_mut(key).expect("just inserted");
@@ -178,7 +180,8 @@ impl Sockets {
     pub fn receive<M: Machine>(&mut self, ring: &mut Ring<M>, conn: ConnId) {
         let file = place(self.first_file, conn);
         if let Some(connection) = self.open(conn) {
-            connection.in_flight += 1;
+            assert!(!connection.receiving, "one receive at a time is ordered");
+            connection.receiving = true;
             ring.receive(file, conn, connection.drained);
         }
     }
@@ -187,7 +190,8 @@ impl Sockets {
     pub fn send<M: Machine>(&mut self, ring: &mut Ring<M>, conn: ConnId) {
         let file = place(self.first_file, conn);
         if let Some(connection) = self.open(conn) {
-            connection.in_flight += 1;
+            assert!(!connection.sending, "one send at a time is ordered");
+            connection.sending = true;
             ring.send(file, conn);
         }
     }
@@ -197,7 +201,7 @@ impl Sockets {
         let file = place(self.first_file, conn);
         let connection = self.open(conn)?;
         connection.phase = Phase::Closing;
-        if connection.in_flight > 0 {
+        if connection.is_busy() {
             ring.cancel(file);
             return None;
         }
@@ -206,7 +210,7 @@ impl Sockets {
 
     /// Lets an open connection go, of which the machine has said that nothing is in flight.
     pub fn hand_over<M: Machine>(&mut self, ring: &Ring<M>, conn: ConnId) -> Option<OwnedFd> {
-        assert_eq!(self.open(conn)?.in_flight, 0, "nothing is outstanding on a connection that is handed over");
+        assert!(!self.open(conn)?.is_busy(), "nothing is outstanding on a connection that is handed over");
         self.remove(ring, conn)
     }
 
@@ -218,8 +222,8 @@ impl Sockets {
         result: Result<u32, Errno>,
         more: bool,
     ) -> Option<Event> {
-        let connection = self.landed(conn);
-        connection.drained = !more;
+        let connection = self.connection(conn);
+        (connection.receiving, connection.drained) = (false, !more);
         match (connection.phase, result) {
             (Phase::Closing, _) => self.closed(ring, conn),
             (Phase::Open, Ok(0)) => Some(Event::Broken { conn }),
@@ -234,7 +238,9 @@ impl Sockets {
 
     /// A send ended; as above.
     pub fn sent<M: Machine>(&mut self, ring: &mut Ring<M>, conn: ConnId, result: Result<u32, Errno>) -> Option<Event> {
-        match (self.landed(conn).phase, result) {
+        let connection = self.connection(conn);
+        connection.sending = false;
+        match (connection.phase, result) {
             (Phase::Closing, _) => self.closed(ring, conn),
             (Phase::Open, Ok(len)) => Some(Event::Sent { conn, len_bytes: len as usize }),
             (Phase::Open, Err(Errno::INTR | Errno::AGAIN)) => {
@@ -260,15 +266,13 @@ impl Sockets {
         self.connections.get_mut(key(conn)).filter(|connection| connection.phase == Phase::Open)
     }
 
-    fn landed(&mut self, conn: ConnId) -> &mut Connection {
-        let connection = self.connections.get_mut(key(conn)).expect("a connection outlives its operations");
-        connection.in_flight -= 1;
-        connection
+    fn connection(&mut self, conn: ConnId) -> &mut Connection {
+        self.connections.get_mut(key(conn)).expect("a connection outlives its operations")
     }
 
     /// Ends a closing connection of which nothing is in flight.
     fn closed<M: Machine>(&mut self, ring: &Ring<M>, conn: ConnId) -> Option<Event> {
-        if self.connections.get_mut(key(conn))?.in_flight > 0 {
+        if self.connections.get_mut(key(conn))?.is_busy() {
             return None;
         }
         let socket = self.remove(ring, conn)?;
@@ -284,6 +288,12 @@ impl Sockets {
         let cleared = ring.clear_file(place(self.first_file, conn));
         cleared.expect("a place in the table that is in use can be cleared");
         Some(connection.socket)
+    }
+}
+
+impl Connection {
+    fn is_busy(&self) -> bool {
+        self.receiving || self.sending
     }
 }
 

@@ -6,7 +6,7 @@ use node::{Attachment, Intent, ReplicaIntent, Route, TokenHash};
 use proto::link::{self, FromNode, ToNode, from_node, to_node};
 
 use super::delta::{Delta, PoolDelta};
-use crate::cluster::{Introduction, is_host_and_port, is_name};
+use crate::cluster::{Introduction, is_name};
 
 /// Version of the protocol.
 const VERSION: u32 = 1;
@@ -18,6 +18,8 @@ const ATTACHMENTS_MAX: usize = 257;
 const VOLUME_BYTES_MIN: u64 = 1 << 20;
 /// Sizes of volumes are multiples of this.
 const SIZE_UNIT: u64 = block::BLOCK_BYTES as u64;
+/// Longest address.
+const ADDRESS_BYTES_MAX: usize = 256;
 /// What is quoted of a bad value at most.
 const QUOTED_CHARS_MAX: usize = 64;
 
@@ -71,7 +73,7 @@ pub(crate) enum ConvertError {
         found: String,
     },
     /// Not an address.
-    #[error("{field} is \"{found}\", which is not HOST:PORT")]
+    #[error("{field} is \"{found}\", which is no address: 1 to {ADDRESS_BYTES_MAX} bytes are needed")]
     Address {
         /// Which.
         field: &'static str,
@@ -187,7 +189,8 @@ fn parse_deletion(deletion: &link::Deletion) -> Result<(PoolId, VolumeId), Conve
 }
 
 fn parse_route(route: link::Route) -> Result<Route, ConvertError> {
-    if !is_host_and_port(&route.address) {
+    // Whether it leads somewhere is seen when a client goes there: one node's odd address must not cut off all others.
+    if !(1..=ADDRESS_BYTES_MAX).contains(&route.address.len()) {
         return Err(ConvertError::Address { field: "routes.address", found: quoted(&route.address) });
     }
     Ok(Route { name: name("routes.name", route.name)?, address: route.address })
@@ -219,4 +222,91 @@ fn pool_id(field: &'static str, bytes: &[u8]) -> Result<PoolId, ConvertError> {
 
 fn array<const N: usize>(field: &'static str, bytes: &[u8]) -> Result<[u8; N], ConvertError> {
     bytes.try_into().map_err(|_| ConvertError::Length { field, found: bytes.len(), expected: N })
+}
+
+#[cfg(test)]
+mod tests {
+    use block::PoolId;
+    use proto::link::{Attachment, Deletion, Intent, ReplicaIntent, Route, ToNode, Welcome, to_node};
+
+    use super::{ATTACHMENTS_MAX, ENTRIES_MAX, Message, parse};
+
+    const OURS: PoolId = PoolId(7);
+
+    fn pool() -> Vec<u8> {
+        OURS.0.to_be_bytes().to_vec()
+    }
+
+    fn replica() -> ReplicaIntent {
+        ReplicaIntent { pool: pool(), volume: 1, name: "v".to_owned(), size_bytes: 1 << 20, ..ReplicaIntent::default() }
+    }
+
+    fn attachment() -> Attachment {
+        Attachment { client: "c".to_owned(), token_hash: vec![0; 32], ..Attachment::default() }
+    }
+
+    fn good() -> Intent {
+        Intent {
+            revision: 3,
+            whole: true,
+            replicas: vec![ReplicaIntent { attachments: vec![attachment()], ..replica() }],
+            deletions: vec![Deletion { pool: pool(), volume: 2 }],
+            routes: vec![Route { name: "r".to_owned(), address: "a:1".to_owned() }],
+            lost_routes: vec!["l".to_owned()],
+        }
+    }
+
+    fn of(intent: Intent) -> Result<Message, super::ConvertError> {
+        parse(ToNode { message: Some(to_node::Message::Intent(intent)) }, OURS)
+    }
+
+    #[test]
+    fn an_intent_is_taken_as_it_is_and_without_what_is_for_others() {
+        let mut given = good();
+        given.replicas.push(ReplicaIntent { pool: vec![9; 16], ..replica() });
+        given.deletions.push(Deletion { pool: vec![9; 16], volume: 3 });
+        let Ok(Message::Intent { intent, foreign }) = of(given) else { panic!("an intent") };
+        assert_eq!((intent.revision, intent.whole, foreign), (3, true, 2));
+        assert_eq!((intent.replicas.len(), intent.deletions.len()), (1, 1));
+        assert_eq!((intent.routes[0].address.as_str(), intent.lost_routes[0].as_str()), ("a:1", "l"));
+    }
+
+    #[test]
+    fn what_cannot_be_is_an_error_that_names_the_field() {
+        let with = |change: fn(&mut Intent)| {
+            let mut intent = good();
+            change(&mut intent);
+            of(intent).expect_err("refused").to_string()
+        };
+        let rows: [(&str, fn(&mut Intent)); 13] = [
+            ("replicas.pool has 15", |intent| intent.replicas[0].pool.truncate(15)),
+            ("replicas.name is \"V\"", |intent| intent.replicas[0].name = "V".to_owned()),
+            ("replicas.name is \"\"", |intent| intent.replicas[0].name.clear()),
+            ("replicas.size_bytes is 0", |intent| intent.replicas[0].size_bytes = 0),
+            ("replicas.size_bytes is 1048577", |intent| intent.replicas[0].size_bytes += 1),
+            ("replicas.size_bytes is 18", |intent| intent.replicas[0].size_bytes = u64::MAX),
+            ("replicas.attachments has 258", |intent| {
+                intent.replicas[0].attachments = vec![attachment(); ATTACHMENTS_MAX + 1];
+            }),
+            ("replicas.attachments.client", |intent| intent.replicas[0].attachments[0].client = "\u{1b}".to_owned()),
+            ("replicas.attachments.token_hash has 0", |intent| intent.replicas[0].attachments[0].token_hash.clear()),
+            ("deletions.pool has 0", |intent| intent.deletions[0].pool.clear()),
+            ("routes.address", |intent| intent.routes[0].address = "x".repeat(257)),
+            ("routes.name", |intent| intent.routes[0].name = "a/b".to_owned()),
+            ("lost_routes has 100001", |intent| intent.lost_routes = vec!["l".to_owned(); ENTRIES_MAX + 1]),
+        ];
+        for (expected, change) in rows {
+            let found = with(change);
+            assert!(found.contains(expected), "{expected} is missing in: {found}");
+        }
+    }
+
+    #[test]
+    fn a_message_of_no_kind_and_a_welcome_without_a_cluster_are_refused() {
+        assert!(parse(ToNode { message: None }, OURS).is_err());
+        for len_bytes in [0, 15, 17] {
+            let welcome = Welcome { cluster: vec![1; len_bytes] };
+            assert!(parse(ToNode { message: Some(to_node::Message::Welcome(welcome)) }, OURS).is_err());
+        }
+    }
 }

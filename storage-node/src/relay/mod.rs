@@ -11,6 +11,8 @@ mod counters;
 mod opening;
 mod pump;
 mod socket;
+#[cfg(test)]
+mod tests;
 
 use std::io;
 use std::os::fd::OwnedFd;
@@ -188,7 +190,7 @@ async fn relay(handed: Handed, counters: Arc<RelayCounters>) {
 
 async fn carry_one(conn: ConnId, client: OwnedFd, relay: Relay, counters: &RelayCounters) -> Result<(), RelayError> {
     let address = relay.address.clone();
-    let open = Open::between(Socket::new(client)?, relay).await?;
+    let open = Open::between(Socket::new(client)?, relay, counters).await?;
     report::relay_opened(conn, &address);
     pump::both_ways(&open.client, &open.peer, counters).await
 }

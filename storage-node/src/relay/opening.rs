@@ -7,8 +7,8 @@ use nbd::{RelayHandshake, Swallowed};
 use node::Relay;
 use tokio::time::timeout;
 
-use super::RelayError;
 use super::socket::Socket;
+use super::{RelayCounters, RelayError};
 
 /// How long connecting may take, with looking the address up.
 const CONNECT_MAX: Duration = Duration::from_secs(3);
@@ -26,7 +26,7 @@ pub(super) struct Open {
 
 impl Open {
     /// Connects `client` through to where its relay leads.
-    pub async fn between(client: Socket, relay: Relay) -> Result<Self, RelayError> {
+    pub async fn between(client: Socket, relay: Relay, counters: &RelayCounters) -> Result<Self, RelayError> {
         let Relay { address, upstream, downstream, handshake } = relay;
         let peer = bounded("take a connection", CONNECT_MAX, async {
             Socket::connect(&address).await.map_err(RelayError::Unreachable)
@@ -37,6 +37,7 @@ impl Open {
             let early = swallow(&peer, handshake).await?;
             client.send(&downstream).await?;
             client.send(&early).await?;
+            counters.carried(early.len());
             Ok(Self { client, peer })
         })
         .await
