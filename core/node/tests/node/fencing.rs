@@ -18,7 +18,7 @@ fn pattern(len_bytes: usize, seed: u64) -> Vec<u8> {
             state ^= state << 13;
             state ^= state >> 7;
             state ^= state << 17;
-            (state >> 32) as u8 | 1
+            state.to_le_bytes()[4] | 1
         })
         .collect()
 }
