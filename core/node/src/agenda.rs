@@ -8,12 +8,12 @@ use block::{Instant, VolumeId};
 
 use crate::limits::{LOOKS_MAX, RETRIES_MAX, RETRY_AFTER, STEPS_MAX};
 
-/// A volume is in `due`, in `later`, both, or none; what is running is looked at again when it ends.
+/// What is to be done is looked up when a volume's turn comes, so that it is never an old wish that is carried out.
 #[derive(Debug, Default)]
 pub(crate) struct Agenda {
     due: BTreeSet<VolumeId>,
     later: BTreeSet<VolumeId>,
-    /// When some of `later` become due; set while there are any.
+    /// When some of `later` become due; set whenever there are any.
     retry_at: Option<Instant>,
     /// The last that became due again: the next ones follow it.
     retried: Option<VolumeId>,
@@ -48,7 +48,7 @@ impl Agenda {
         }
         self.retried = chosen.last().copied();
         self.due.extend(chosen);
-        self.retry_at = (!self.later.is_empty()).then_some(now + RETRY_AFTER);
+        self.retry_at = Some(now + RETRY_AFTER).filter(|_| !self.later.is_empty());
     }
 
     /// The next one to look at; none that is being worked on.
@@ -56,6 +56,7 @@ impl Agenda {
         while self.looks_left > 0 && self.running.len() < STEPS_MAX {
             self.looks_left -= 1;
             let volume = self.due.pop_first()?;
+            self.later.remove(&volume);
             // What is being worked on is looked at when that has ended.
             if !self.running.contains_key(&volume) {
                 return Some(volume);
@@ -84,7 +85,7 @@ impl Agenda {
     }
 
     pub fn deadline(&self) -> Option<Instant> {
-        self.retry_at
+        self.retry_at.filter(|_| !self.later.is_empty())
     }
 }
 

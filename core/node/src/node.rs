@@ -191,6 +191,12 @@ impl Node {
         self.pipeline.store.preallocated()
     }
 
+    /// How the node was set up.
+    #[must_use]
+    pub fn config(&self) -> &NodeConfig {
+        &self.config
+    }
+
     /// The store.
     #[must_use]
     pub fn store(&self) -> &Store {

@@ -30,6 +30,10 @@ impl Node {
             let Some(id) = self.ready.pop_front() else { return };
             let Some(connection) = self.connections.get_mut(id) else { continue };
             connection.queued = false;
+            // It may have been looked at, and starved, since it was queued.
+            if connection.receive_outstanding {
+                continue;
+            }
             match self.serve_some(now, id, effects) {
                 Served::Waits => {}
                 Served::More => self.queue(id),

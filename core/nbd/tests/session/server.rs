@@ -32,8 +32,6 @@ pub struct Server {
     out: Outbox,
     pub sent: Vec<u8>,
     pub events: Vec<Event>,
-    /// The name of an export that is on another server.
-    pub elsewhere: Option<String>,
 }
 
 pub fn exports() -> Exports {
@@ -104,7 +102,6 @@ impl Server {
             out,
             sent: Vec::new(),
             events: Vec::new(),
-            elsewhere: None,
         };
         server.send();
         assert_eq!(server.sent, crate::client::GREETING);
@@ -181,11 +178,7 @@ impl Server {
                 self.begin(ticket, request, payload, missing_bytes);
                 consumed
             }
-            Step::Elsewhere { name } => {
-                assert!(self.session.relay().is_some());
-                self.elsewhere = Some(name.to_owned());
-                0
-            }
+            Step::Elsewhere { name } => panic!("{name} is here or nowhere"),
             Step::Closed { reason } => {
                 assert!(!self.session.is_open());
                 self.events.push(Event::Closed(reason));
