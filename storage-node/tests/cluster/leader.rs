@@ -1,5 +1,7 @@
 //! A leader of the control plane that believes what it hears and says what it is told to.
 
+use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::mpsc::{Receiver, Sender, channel};
 
@@ -37,8 +39,18 @@ pub enum Manner {
 /// One stream of one node, from the leader's end.
 pub struct Stream {
     pub hello: Hello,
+    known: RefCell<Known>,
     heard: Receiver<Heard>,
     say: UnboundedSender<Result<ToNode, Status>>,
+}
+
+/// What the reports of a stream come to.
+#[derive(Clone, Default, Debug)]
+pub struct Known {
+    pub heard: u64,
+    /// Size and generation of each.
+    pub replicas: BTreeMap<u64, (u64, u64)>,
+    pub reports: u64,
 }
 
 /// What came of a node.
@@ -96,9 +108,25 @@ impl Stream {
     /// The next report.
     pub fn report(&self) -> Report {
         match self.heard.recv_timeout(PATIENCE).expect("the node says something") {
-            Heard::Report(report) => report,
+            Heard::Report(report) => {
+                self.known.borrow_mut().learn(&report);
+                report
+            }
             other => panic!("a report was expected, and came {other:?}"),
         }
+    }
+
+    /// Takes reports until what is known is enough.
+    pub fn until(&self, enough: impl Fn(&Known) -> bool) -> Known {
+        while !enough(&self.known.borrow()) {
+            self.report();
+        }
+        self.known.borrow().clone()
+    }
+
+    /// Waits until the node goes by this intent and holds so many replicas.
+    pub fn until_holding(&self, heard: u64, replicas: usize) {
+        self.until(|known| known.heard >= heard && known.replicas.len() == replicas);
     }
 
     /// How the stream ends; reports before that are passed over.
@@ -129,6 +157,17 @@ impl Stream {
     }
 }
 
+impl Known {
+    fn learn(&mut self, report: &Report) {
+        (self.heard, self.reports) = (report.heard, self.reports + 1);
+        for pool in &report.pools {
+            assert!(!(pool.whole && self.reports > 1), "all is said once");
+            self.replicas.extend(pool.replicas.iter().map(|one| (one.volume, (one.size_bytes, one.generation))));
+            self.replicas.retain(|volume, _| !pool.gone.contains(volume));
+        }
+    }
+}
+
 /// As a voter says that another one leads.
 pub fn redirect(leader: &str) -> Status {
     let mut status = Status::unavailable("not the leader");
@@ -153,7 +192,7 @@ impl NodeLink for Service {
         say.send(Ok(ToNode { message: Some(to_node::Message::Welcome(Welcome { cluster })) })).unwrap();
         let (heard, hears) = channel();
         tokio::spawn(listen(from_node, heard));
-        drop(self.streams.send(Stream { hello, heard: hears, say }));
+        drop(self.streams.send(Stream { hello, known: RefCell::default(), heard: hears, say }));
         Ok(Response::new(UnboundedReceiverStream::new(said)))
     }
 }

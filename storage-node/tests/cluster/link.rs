@@ -46,7 +46,7 @@ fn a_stream_that_breaks_begins_anew_with_everything() {
     let first = leader.stream();
     let pool = pool_of(&first.report());
     first.intend(whole(1, vec![replica(&pool, 1)]));
-    while first.report().heard < 1 {}
+    first.until_holding(1, 1);
     first.break_off(Status::internal("as the test wants"));
     let second = leader.stream();
     assert_eq!(second.hello.cluster, CLUSTER);
@@ -115,7 +115,7 @@ fn a_leader_of_another_cluster_is_not_listened_to() {
     let first = leader.stream();
     let pool = pool_of(&first.report());
     first.intend(whole(1, vec![replica(&pool, 1)]));
-    while first.report().heard < 1 {}
+    first.until_holding(1, 1);
     first.break_off(Status::internal("as the test wants"));
     let foreign = stranger.stream();
     assert_eq!(foreign.hello.cluster, CLUSTER);
@@ -159,8 +159,8 @@ fn what_is_meant_for_pools_of_others_is_left_out() {
     let mut intent = whole(1, vec![replica(&[7; 16], 1), replica(&pool, 2)]);
     intent.deletions.push(crate::intents::deletion(&[7; 16], 2));
     stream.intend(intent);
-    let replicas = std::iter::repeat_with(|| stream.report()).find_map(|report| report.pools.into_iter().next());
-    assert_eq!(replicas.unwrap().replicas.iter().map(|replica| replica.volume).collect::<Vec<_>>(), [2]);
+    let known = stream.until(|known| known.heard == 1 && !known.replicas.is_empty());
+    assert_eq!(known.replicas.keys().collect::<Vec<_>>(), [&2]);
     member.stop();
 }
 

@@ -24,7 +24,7 @@ impl Pair {
         let held = leader.stream();
         let pool = pool_of(&held.report());
         held.intend(whole(1, vec![attached(&pool, 1, 1)]));
-        while held.report().heard < 1 {}
+        held.until_holding(1, 1);
         let other = Member::new("other", &leader);
         let stream = leader.stream();
         stream.report();
@@ -39,7 +39,7 @@ impl Pair {
         let mut intent = change(revision, Vec::new());
         intent.routes.push(route(1, address));
         self.stream.intend(intent);
-        while self.stream.report().heard < revision {}
+        self.stream.until_holding(revision, 0);
     }
 
     /// A client of `v1` that came to the other node.
@@ -90,7 +90,7 @@ fn many_clients_are_relayed_at_once() {
     let held = leader.stream();
     let pool = pool_of(&held.report());
     held.intend(whole(1, (1..=CLIENTS).map(|number| attached(&pool, number, 1)).collect()));
-    while held.report().heard < 1 {}
+    held.until_holding(1, usize::try_from(CLIENTS).unwrap());
     let other = Member::new("other", &leader);
     let mut intent = whole(2, Vec::new());
     intent.routes.extend((1..=CLIENTS).map(|number| route(number, &holder.peers())));
@@ -144,7 +144,7 @@ fn a_client_of_an_ended_attachment_is_fenced_through_a_relay_too() {
     let held = leader.stream();
     let pool = pool_of(&held.report());
     held.intend(whole(1, vec![attached(&pool, 1, 1)]));
-    while held.report().heard < 1 {}
+    held.until_holding(1, 1);
     let other = Member::new("other", &leader);
     let mut intent = whole(2, Vec::new());
     intent.routes.push(route(1, &holder.peers()));

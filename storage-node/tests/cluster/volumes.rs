@@ -1,25 +1,14 @@
 //! Volumes that come, grow and go as the leader says, and who may use them.
 
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use proto::link::{PoolReport, ReplicaIntent};
+use proto::link::ReplicaIntent;
 
 use crate::client::{Client, Refusal, Replies};
 use crate::intents::{VOLUME_BYTES, attached, change, deletion, export, pool_of, replica, whole};
-use crate::leader::{Leader, Stream};
+use crate::leader::Leader;
 use crate::member::{Member, cluster};
-
-/// Reports until one says that the node goes by this intent; answers what they said of its pool.
-fn until_heard(stream: &Stream, revision: u64) -> Vec<PoolReport> {
-    let mut pools = Vec::new();
-    loop {
-        let report = stream.report();
-        pools.extend(report.pools);
-        if report.heard >= revision {
-            return pools;
-        }
-    }
-}
 
 #[test]
 fn volumes_are_made_grown_and_deleted_as_intended() {
@@ -28,21 +17,18 @@ fn volumes_are_made_grown_and_deleted_as_intended() {
     let stream = leader.stream();
     let pool = pool_of(&stream.report());
     stream.intend(whole(1, vec![replica(&pool, 1), replica(&pool, 2)]));
-    let made = until_heard(&stream, 1);
-    assert!(made.iter().all(|pool| !pool.whole));
-    let sizes = made.iter().flat_map(|pool| &pool.replicas).map(|replica| (replica.volume, replica.size_bytes));
-    assert_eq!(sizes.collect::<Vec<_>>(), [(1, VOLUME_BYTES), (2, VOLUME_BYTES)]);
+    let known = stream.until(|known| known.heard == 1 && known.replicas.len() == 2);
+    assert_eq!(known.replicas, BTreeMap::from([(1, (VOLUME_BYTES, 0)), (2, (VOLUME_BYTES, 0))]));
 
     stream.intend(change(2, vec![ReplicaIntent { size_bytes: 2 * VOLUME_BYTES, ..replica(&pool, 1) }]));
-    let grown = until_heard(&stream, 2);
-    let sizes = grown.iter().flat_map(|pool| &pool.replicas).map(|replica| (replica.volume, replica.size_bytes));
-    assert_eq!(sizes.collect::<Vec<_>>(), [(1, 2 * VOLUME_BYTES)]);
+    let known = stream.until(|known| known.heard == 2 && known.replicas[&1].0 > VOLUME_BYTES);
+    assert_eq!(known.replicas, BTreeMap::from([(1, (2 * VOLUME_BYTES, 0)), (2, (VOLUME_BYTES, 0))]));
 
     let mut gone = change(3, Vec::new());
     gone.deletions.push(deletion(&pool, 2));
     stream.intend(gone);
-    let deleted = until_heard(&stream, 3);
-    assert_eq!(deleted.iter().flat_map(|pool| &pool.gone).collect::<Vec<_>>(), [&2]);
+    let known = stream.until(|known| known.heard == 3 && known.replicas.len() == 1);
+    assert!(known.replicas.contains_key(&1));
     member.stop();
 }
 
@@ -53,7 +39,7 @@ fn what_was_made_is_there_after_a_restart_and_clients_wait_until_it_is_offered()
     let stream = leader.stream();
     let pool = pool_of(&stream.report());
     stream.intend(whole(1, vec![attached(&pool, 1, 1)]));
-    until_heard(&stream, 1);
+    stream.until_holding(1, 1);
     let mut client = Client::open(member.nbd(), &export(1), Replies::Simple).expect("let in");
     client.write(4096, &[7; 8192]).unwrap();
     let directory = member.stop();
@@ -77,7 +63,7 @@ fn io_goes_on_without_a_control_plane() {
     let stream = leader.stream();
     let pool = pool_of(&stream.report());
     stream.intend(whole(1, vec![attached(&pool, 1, 1)]));
-    until_heard(&stream, 1);
+    stream.until_holding(1, 1);
     let mut client = Client::open(member.nbd(), &export(1), Replies::Structured).expect("let in");
     drop(leader);
     for offset in (0..VOLUME_BYTES).step_by(1 << 20) {
@@ -97,11 +83,10 @@ fn a_detach_that_is_reported_has_fenced() {
     let stream = leader.stream();
     let pool = pool_of(&stream.report());
     stream.intend(whole(1, vec![attached(&pool, 1, 1)]));
-    until_heard(&stream, 1);
+    stream.until_holding(1, 1);
     let client = Client::open(member.nbd(), &export(1), Replies::Simple).expect("let in");
     stream.intend(change(2, vec![ReplicaIntent { generation: 2, ..replica(&pool, 1) }]));
-    let reported = |pool: &PoolReport| pool.replicas.iter().any(|replica| replica.generation == 2);
-    while !stream.report().pools.iter().any(reported) {}
+    stream.until(|known| known.replicas[&1].1 == 2);
     client.expect_end();
     let refused = Client::open(member.nbd(), &export(1), Replies::Simple);
     assert!(matches!(refused, Err(Refusal::Told)));
@@ -111,6 +96,7 @@ fn a_detach_that_is_reported_has_fenced() {
 #[test]
 fn many_changes_at_once_are_said_in_few_reports() {
     const VOLUMES: u64 = 200;
+    const REPORT_EVERY: Duration = Duration::from_millis(20);
     let leader = Leader::new();
     let member = Member::new("n1", &leader);
     let stream = leader.stream();
@@ -121,17 +107,8 @@ fn many_changes_at_once_are_said_in_few_reports() {
     for number in 1..=VOLUMES {
         stream.intend(change(1 + number, vec![small(number)]));
     }
-    let (mut reports, mut volumes) = (0, 0);
-    loop {
-        let report = stream.report();
-        reports += 1;
-        volumes += report.pools.iter().map(|pool| pool.replicas.len()).sum::<usize>();
-        if report.heard > VOLUMES {
-            break;
-        }
-    }
-    assert_eq!(volumes as u64, VOLUMES);
-    let most = 3 + start.elapsed().as_millis() / Duration::from_millis(20).as_millis();
-    assert!(reports <= most, "{reports} reports in {:?}", start.elapsed());
+    let known = stream.until(|known| known.replicas.len() as u64 == VOLUMES);
+    let most = 3 + start.elapsed().as_millis() / REPORT_EVERY.as_millis();
+    assert!(u128::from(known.reports) <= most, "{} reports in {:?}", known.reports, start.elapsed());
     member.stop();
 }
