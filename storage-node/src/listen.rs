@@ -14,6 +14,10 @@ use rustix::net::sockopt;
 /// How long an address may stay in use by what is left of a killed process.
 const LINGER_MAX: Duration = Duration::from_secs(2);
 const RETRY: Duration = Duration::from_millis(20);
+/// A machine that vanished without a word is noticed after 10 + 3 * 5 s.
+const KEEPALIVE_AFTER: Duration = Duration::from_secs(10);
+const KEEPALIVE_EVERY: Duration = Duration::from_secs(5);
+const KEEPALIVE_PROBES: u32 = 3;
 /// Longest path of a unix socket.
 const UNIX_PATH_BYTES_MAX: usize = 107;
 
@@ -138,10 +142,18 @@ fn open_tcp(wanted: SocketAddr, guest: Guest) -> Result<Listener, ListenError> {
     };
     let socket = TcpListener::bind(wanted).map_err(failed)?;
     let address = Address::Tcp(socket.local_addr().map_err(failed)?);
-    // Connections inherit both: no delay for replies, and an end for clients that vanished.
-    sockopt::set_tcp_nodelay(&socket, true).map_err(|errno| failed(errno.into()))?;
-    sockopt::set_socket_keepalive(&socket, true).map_err(|errno| failed(errno.into()))?;
+    // Connections inherit it.
+    prompt(&socket).map_err(|errno| failed(errno.into()))?;
     Ok(Listener { socket: socket.into(), address, guest, identity: None })
+}
+
+/// No delay for what is sent, and an end for connections whose other side has vanished.
+pub(crate) fn prompt(socket: impl AsFd) -> rustix::io::Result<()> {
+    sockopt::set_tcp_nodelay(&socket, true)?;
+    sockopt::set_socket_keepalive(&socket, true)?;
+    sockopt::set_tcp_keepidle(&socket, KEEPALIVE_AFTER)?;
+    sockopt::set_tcp_keepintvl(&socket, KEEPALIVE_EVERY)?;
+    sockopt::set_tcp_keepcnt(&socket, KEEPALIVE_PROBES)
 }
 
 fn open_unix(path: &Path, guest: Guest) -> Result<Listener, ListenError> {

@@ -98,11 +98,11 @@ pub(super) fn hello(introduction: &Introduction, cluster: Option<ClusterId>) -> 
 
 /// What a node holds.
 pub(super) fn report(pool: PoolId, tags: &[String], delta: Delta) -> FromNode {
-    let pools = delta.pool.into_iter().map(|news| pool_report(pool, tags, news)).collect();
+    let pools = delta.pool.into_iter().map(|news| pool_report(pool, tags, &news)).collect();
     FromNode { message: Some(from_node::Message::Report(link::Report { heard: delta.heard, pools })) }
 }
 
-fn pool_report(id: PoolId, tags: &[String], news: PoolDelta) -> link::PoolReport {
+fn pool_report(id: PoolId, tags: &[String], news: &PoolDelta) -> link::PoolReport {
     let replicas = news.replicas.iter().map(|replica| link::ReplicaReport {
         volume: replica.volume.0,
         size_bytes: replica.size_bytes,
@@ -273,12 +273,13 @@ mod tests {
 
     #[test]
     fn what_cannot_be_is_an_error_that_names_the_field() {
-        let with = |change: fn(&mut Intent)| {
+        type Change = fn(&mut Intent);
+        let with = |change: Change| {
             let mut intent = good();
             change(&mut intent);
             of(intent).expect_err("refused").to_string()
         };
-        let rows: [(&str, fn(&mut Intent)); 13] = [
+        let rows: [(&str, Change); 13] = [
             ("replicas.pool has 15", |intent| intent.replicas[0].pool.truncate(15)),
             ("replicas.name is \"V\"", |intent| intent.replicas[0].name = "V".to_owned()),
             ("replicas.name is \"\"", |intent| intent.replicas[0].name.clear()),

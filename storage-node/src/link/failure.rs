@@ -1,5 +1,6 @@
 //! Why a stream did not come about, or ended, and how often the log says so.
 
+use std::collections::BTreeMap;
 use std::error::Error;
 use std::fmt::Write as _;
 use std::time::{Duration, Instant};
@@ -13,6 +14,9 @@ use crate::cluster::is_host_and_port;
 const LEADER_KEY: &str = "plinth-leader";
 /// The same complaint is repeated after so long.
 const REPEAT_AFTER: Duration = Duration::from_secs(60);
+
+/// Addresses whose complaints are remembered: those of a control plane, and where they sent us.
+const ADDRESSES_MAX: usize = 16;
 
 /// The end of a stream, or of an attempt at one.
 #[derive(Debug, thiserror::Error)]
@@ -89,25 +93,29 @@ impl From<tonic::transport::Error> for LinkError {
 /// What is in the log already.
 #[derive(Debug, Default)]
 pub(super) struct Complaints {
-    last: Option<(String, Instant)>,
+    /// The last one about each address.
+    last: BTreeMap<String, (String, Instant)>,
 }
 
 impl Complaints {
     /// Logs it, unless it was said a moment ago.
     pub fn complain(&mut self, address: &str, error: &LinkError) {
-        let text = format!("{address}: {error}");
+        let text = error.to_string();
         let is_known = |(last, when): &(String, Instant)| *last == text && when.elapsed() < REPEAT_AFTER;
-        if self.last.as_ref().is_some_and(is_known) {
+        if self.last.get(address).is_some_and(is_known) {
             return tracing::debug!(address, "no link to the control plane: {error}");
         }
         tracing::warn!(address, "no link to the control plane: {error}. I/O goes on; it is tried again");
-        self.last = Some((text, Instant::now()));
+        if self.last.len() >= ADDRESSES_MAX {
+            self.last.clear();
+        }
+        self.last.insert(address.to_owned(), (text, Instant::now()));
     }
 
     /// All is well again.
     pub fn settled(&mut self, address: &str) {
         tracing::info!(address, "linked to the control plane");
-        self.last = None;
+        self.last.clear();
     }
 }
 

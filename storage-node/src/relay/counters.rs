@@ -2,12 +2,23 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use block::Instant;
+
+use crate::clock;
+
+/// Lines in the log about relays in one second; clients could have any number written.
+const LINES_MAX: u64 = 50;
+const SECOND: u64 = 1_000_000_000;
+
 /// Counters that the relay thread changes.
 #[derive(Debug, Default)]
 pub(crate) struct RelayCounters {
     open: AtomicU64,
     bytes: AtomicU64,
     failures: AtomicU64,
+    lines: AtomicU64,
+    /// The second that they were written in.
+    second: AtomicU64,
 }
 
 /// Relays at one moment.
@@ -40,6 +51,17 @@ impl RelayCounters {
     /// One went wrong.
     pub(super) fn failed(&self) {
         self.failures.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Writes a line, unless there were many in this second.
+    pub(super) fn reporting(&self, report: impl FnOnce()) {
+        let Instant(now) = clock::now();
+        if self.second.swap(now / SECOND, Ordering::Relaxed) != now / SECOND {
+            self.lines.store(0, Ordering::Relaxed);
+        }
+        if self.lines.fetch_add(1, Ordering::Relaxed) < LINES_MAX {
+            report();
+        }
     }
 
     /// As of now.

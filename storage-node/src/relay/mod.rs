@@ -36,8 +36,8 @@ use socket::Socket;
 pub(crate) const RELAYS_MAX: u32 = 1024;
 /// Descriptors of one: two sockets and two pipes.
 pub(crate) const FILES_PER_RELAY: u64 = 6;
-/// Connections on their way to the relay thread.
-const HANDED_MAX: usize = 64;
+/// Connections on their way to the relay thread: all that a data thread has, should they come at once.
+const HANDED_MAX: usize = node::limits::CONNECTIONS_MAX;
 /// Threads that may wait for the name service.
 const RESOLVERS_MAX: usize = 2;
 
@@ -108,7 +108,7 @@ impl Relays {
             Ok(()) => {}
             Err(TrySendError::Full(refused) | TrySendError::Closed(refused)) => {
                 self.counters.failed();
-                report::relay_failed(conn, &refused.relay.address, &RelayError::TooMany);
+                self.counters.reporting(|| report::relay_failed(conn, &refused.relay.address, &RelayError::TooMany));
             }
         }
     }
@@ -162,7 +162,8 @@ impl Carrier {
             relays.spawn(relay(handed, Arc::clone(&self.counters)));
         } else {
             self.counters.failed();
-            report::relay_failed(handed.conn, &handed.relay.address, &RelayError::TooMany);
+            let Handed { conn, relay, .. } = handed;
+            self.counters.reporting(|| report::relay_failed(conn, &relay.address, &RelayError::TooMany));
         }
     }
 
@@ -180,10 +181,10 @@ async fn relay(handed: Handed, counters: Arc<RelayCounters>) {
     let _open = counters.open();
     let address = relay.address.clone();
     match carry_one(conn, client, *relay, &counters).await {
-        Ok(()) => report::relay_ended(conn, &address),
+        Ok(()) => counters.reporting(|| report::relay_ended(conn, &address)),
         Err(error) => {
             counters.failed();
-            report::relay_failed(conn, &address, &error);
+            counters.reporting(|| report::relay_failed(conn, &address, &error));
         }
     }
 }
@@ -191,6 +192,6 @@ async fn relay(handed: Handed, counters: Arc<RelayCounters>) {
 async fn carry_one(conn: ConnId, client: OwnedFd, relay: Relay, counters: &RelayCounters) -> Result<(), RelayError> {
     let address = relay.address.clone();
     let open = Open::between(Socket::new(client)?, relay, counters).await?;
-    report::relay_opened(conn, &address);
+    counters.reporting(|| report::relay_opened(conn, &address));
     pump::both_ways(&open.client, &open.peer, counters).await
 }

@@ -2,7 +2,6 @@
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::time::Duration;
 
 use rustix::io::ioctl_fionbio;
 use rustix::net::sockopt;
@@ -11,12 +10,10 @@ use rustix::pipe::{PipeFlags, SpliceFlags, fcntl_setpipe_size, pipe_with, splice
 use tokio::io::Interest;
 use tokio::net::{TcpStream, UnixStream};
 
+use crate::listen::prompt;
+
 /// What a pipe holds, if the system lets it: several segments of a fast connection.
 const PIPE_BYTES: usize = 256 << 10;
-/// A machine that vanished without a word is noticed after 10 + 3 * 5 s.
-const KEEPALIVE_AFTER: Duration = Duration::from_secs(10);
-const KEEPALIVE_EVERY: Duration = Duration::from_secs(5);
-const KEEPALIVE_PROBES: u32 = 3;
 
 /// Hangs up when it is dropped.
 #[derive(Debug)]
@@ -39,11 +36,7 @@ impl Socket {
         if sockopt::socket_domain(&socket)? == AddressFamily::UNIX {
             return Ok(Self::Unix(UnixStream::from_std(socket.into())?));
         }
-        sockopt::set_tcp_nodelay(&socket, true)?;
-        sockopt::set_socket_keepalive(&socket, true)?;
-        sockopt::set_tcp_keepidle(&socket, KEEPALIVE_AFTER)?;
-        sockopt::set_tcp_keepintvl(&socket, KEEPALIVE_EVERY)?;
-        sockopt::set_tcp_keepcnt(&socket, KEEPALIVE_PROBES)?;
+        prompt(&socket)?;
         Ok(Self::Tcp(TcpStream::from_std(socket.into())?))
     }
 
@@ -73,7 +66,8 @@ impl Socket {
         self.when(Interest::READABLE, moved).await
     }
 
-    /// Moves some of the `held_bytes` that lie in a pipe out of it.
+    /// Moves some of the `held_bytes` that lie in a pipe out of it. A side that has gone is an error and no SIGPIPE, which
+    /// Rust programs ignore.
     pub async fn drain(&self, pipe: &Pipe, held_bytes: usize) -> io::Result<usize> {
         let moved = |fd: BorrowedFd<'_>| Ok(splice(&pipe.front, None, fd, None, held_bytes, SpliceFlags::NONBLOCK)?);
         self.when(Interest::WRITABLE, moved).await
