@@ -26,7 +26,6 @@ fn a_node_says_who_it_is_and_all_that_it_holds() {
     assert!(pool.whole && !pool.failed && pool.replicas.is_empty());
     assert!(pool.capacity_bytes > 100 << 20 && pool.id.len() == 16);
     assert_eq!(pool.tags, ["nvme"]);
-    member.stop();
 }
 
 #[test]
@@ -54,7 +53,6 @@ fn a_stream_that_breaks_begins_anew_with_everything() {
     assert_eq!((report.heard, report.pools[0].whole), (1, true));
     assert_eq!(report.pools[0].replicas.iter().map(|replica| replica.volume).collect::<Vec<_>>(), [1]);
     assert_eq!(member.cluster().link.reconnects, 1);
-    member.stop();
 }
 
 #[test]
@@ -68,21 +66,19 @@ fn a_leader_that_was_killed_is_found_again_at_the_same_address() {
     eventually("the loss shows", || !member.cluster().link.connected);
     let leader = Leader::at(address.parse().unwrap(), Manner::Welcome(CLUSTER.to_vec()));
     assert!(leader.stream().report().pools[0].whole);
-    member.stop();
 }
 
 #[test]
 fn a_voter_that_does_not_lead_is_left_for_the_one_it_names() {
     let leader = Leader::new();
     let follower = Leader::with(Manner::Redirect(leader.address()));
-    let member = Member::new("n1", &follower);
+    let _member = Member::new("n1", &follower);
     let stream = leader.stream();
     stream.report();
     // The same when it stops leading in the middle of a stream.
     let next = Leader::new();
     stream.break_off(redirect(&next.address()));
     assert_eq!(next.stream().hello.node, "n1");
-    member.stop();
 }
 
 #[test]
@@ -91,27 +87,25 @@ fn a_voter_that_never_answers_is_passed_over() {
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
     let leader = Leader::new();
     let control = [silent.local_addr().unwrap().to_string(), leader.address()];
-    let member = Member::with("n1", &control);
+    let _member = Member::with("n1", &control);
     leader.stream().report();
-    member.stop();
 }
 
 #[test]
 fn a_leader_that_falls_silent_is_left() {
     let (first, second) = (Leader::new(), Leader::new());
     let obstacle = Obstacle::before(&first.address());
-    let member = Member::with("n1", &[obstacle.address(), second.address()]);
+    let _member = Member::with("n1", &[obstacle.address(), second.address()]);
     first.stream().report();
     obstacle.block();
     assert!(second.stream().report().pools[0].whole);
-    member.stop();
 }
 
 #[test]
 fn a_leader_of_another_cluster_is_not_listened_to() {
     let leader = Leader::new();
     let stranger = Leader::with(Manner::Welcome(vec![0x57; 16]));
-    let member = Member::with("n1", &[leader.address(), stranger.address()]);
+    let _member = Member::with("n1", &[leader.address(), stranger.address()]);
     let first = leader.stream();
     let pool = pool_of(&first.report());
     first.intend(whole(1, vec![replica(&pool, 1)]));
@@ -123,13 +117,12 @@ fn a_leader_of_another_cluster_is_not_listened_to() {
     assert!(foreign.hears_nothing());
     // And its own is found again.
     assert_eq!(leader.stream().report().heard, 1);
-    member.stop();
 }
 
 #[test]
 fn what_a_leader_must_not_say_ends_the_stream_and_changes_nothing() {
     let leader = Leader::new();
-    let member = Member::new("n1", &leader);
+    let _member = Member::new("n1", &leader);
     let pool = pool_of(&leader.stream().report());
     let mut bad_name = replica(&pool, 1);
     bad_name.name = "../v1".to_owned();
@@ -147,13 +140,12 @@ fn what_a_leader_must_not_say_ends_the_stream_and_changes_nothing() {
         assert!(matches!(stream.end(), Heard::Goodbye | Heard::Broken));
     }
     assert_eq!(leader.stream().report().pools[0].replicas, []);
-    member.stop();
 }
 
 #[test]
 fn what_is_meant_for_pools_of_others_is_left_out() {
     let leader = Leader::new();
-    let member = Member::new("n1", &leader);
+    let _member = Member::new("n1", &leader);
     let stream = leader.stream();
     let pool = pool_of(&stream.report());
     let mut intent = whole(1, vec![replica(&[7; 16], 1), replica(&pool, 2)]);
@@ -161,7 +153,6 @@ fn what_is_meant_for_pools_of_others_is_left_out() {
     stream.intend(intent);
     let known = stream.until(|known| known.heard == 1 && !known.replicas.is_empty());
     assert_eq!(known.replicas.keys().collect::<Vec<_>>(), [&2]);
-    member.stop();
 }
 
 #[test]
@@ -179,7 +170,6 @@ fn the_link_shows_in_the_metrics_and_health_is_the_pools() {
     drop(leader);
     eventually("the loss shows", || member.get("/metrics").contains("plinth_link_connected 0"));
     assert!(member.get("/healthz").ends_with("ok\n"));
-    member.stop();
 }
 
 fn intent(intent: Intent) -> ToNode {

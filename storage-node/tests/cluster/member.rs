@@ -18,10 +18,12 @@ use crate::leader::Leader;
 
 const POOL_BYTES: u64 = 256 << 20;
 
+/// Stops when it is dropped.
 pub struct Member {
     node: StorageNode,
     runtime: Runtime,
-    directory: TempDir,
+    /// None once it was stopped.
+    directory: Option<TempDir>,
 }
 
 impl Member {
@@ -46,7 +48,7 @@ impl Member {
             cluster: Some(cluster),
         };
         let node = runtime.block_on(StorageNode::start(config))?;
-        Ok(Self { node, runtime, directory })
+        Ok(Self { node, runtime, directory: Some(directory) })
     }
 
     /// Where its clients come to.
@@ -58,7 +60,7 @@ impl Member {
     }
 
     pub fn unix(&self) -> PathBuf {
-        self.directory.path().join("nbd.sock")
+        self.directory.as_ref().unwrap().path().join("nbd.sock")
     }
 
     pub fn peers(&self) -> String {
@@ -84,11 +86,24 @@ impl Member {
 
     /// Stops it in good order; its directory stays.
     pub fn stop(mut self) -> TempDir {
+        self.halt().unwrap()
+    }
+
+    fn halt(&mut self) -> Option<TempDir> {
+        let directory = self.directory.take()?;
         self.runtime.block_on(async {
             self.node.control().stop().await;
             tokio::time::timeout(PATIENCE, self.node.ended()).await.expect("in time").expect("in order");
         });
-        self.directory
+        Some(directory)
+    }
+}
+
+impl Drop for Member {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            self.halt();
+        }
     }
 }
 

@@ -13,7 +13,7 @@ use crate::member::{Member, cluster};
 #[test]
 fn volumes_are_made_grown_and_deleted_as_intended() {
     let leader = Leader::new();
-    let member = Member::new("n1", &leader);
+    let _member = Member::new("n1", &leader);
     let stream = leader.stream();
     let pool = pool_of(&stream.report());
     stream.intend(whole(1, vec![replica(&pool, 1), replica(&pool, 2)]));
@@ -29,7 +29,6 @@ fn volumes_are_made_grown_and_deleted_as_intended() {
     stream.intend(gone);
     let known = stream.until(|known| known.heard == 3 && known.replicas.len() == 1);
     assert!(known.replicas.contains_key(&1));
-    member.stop();
 }
 
 #[test]
@@ -53,7 +52,6 @@ fn what_was_made_is_there_after_a_restart_and_clients_wait_until_it_is_offered()
     stream.intend(whole(1, vec![ReplicaIntent { may_create: false, ..attached(&pool, 1, 1) }]));
     let mut client = early.join().unwrap().expect("let in");
     assert_eq!(client.read(4096, 8192).unwrap(), [7; 8192]);
-    member.stop();
 }
 
 #[test]
@@ -73,7 +71,6 @@ fn io_goes_on_without_a_control_plane() {
     drop(client);
     let mut client = Client::open(member.nbd(), &export(1), Replies::Structured).expect("let in");
     assert_eq!(client.read(3 << 20, 4096).unwrap(), [0x30; 4096]);
-    member.stop();
 }
 
 #[test]
@@ -90,7 +87,6 @@ fn a_detach_that_is_reported_has_fenced() {
     client.expect_end();
     let refused = Client::open(member.nbd(), &export(1), Replies::Simple);
     assert!(matches!(refused, Err(Refusal::Told)));
-    member.stop();
 }
 
 #[test]
@@ -98,7 +94,7 @@ fn many_changes_at_once_are_said_in_few_reports() {
     const VOLUMES: u64 = 200;
     const REPORT_EVERY: Duration = Duration::from_millis(20);
     let leader = Leader::new();
-    let member = Member::new("n1", &leader);
+    let _member = Member::new("n1", &leader);
     let stream = leader.stream();
     let pool = pool_of(&stream.report());
     let small = |number| ReplicaIntent { size_bytes: 1 << 20, ..replica(&pool, number) };
@@ -110,5 +106,4 @@ fn many_changes_at_once_are_said_in_few_reports() {
     let known = stream.until(|known| known.replicas.len() as u64 == VOLUMES);
     let most = 3 + start.elapsed().as_millis() / REPORT_EVERY.as_millis();
     assert!(u128::from(known.reports) <= most, "{} reports in {:?}", known.reports, start.elapsed());
-    member.stop();
 }
