@@ -155,7 +155,7 @@ impl Node {
         let waits_for_room = self.pipeline.postponed_count() > 0
             || !self.choked.is_empty()
             || self.commands.waits_for_room()
-            || self.agenda.has_due();
+            || (self.agenda.has_due() && !self.phase.is_stopping());
         let work_left = self.pipeline.is_stirred()
             || (!self.ready.is_empty() && !self.is_full())
             || (waits_for_room && self.pipeline.store.has_room());

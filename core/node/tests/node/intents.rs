@@ -242,3 +242,19 @@ fn intents_come_in_any_number_while_the_store_is_busy() {
     assert_eq!(rig.heard(), 299);
     assert_eq!(rig.read(client, 0, 1 << 20), vec![5; 1 << 20]);
 }
+
+#[test]
+fn a_stop_does_not_begin_what_is_still_wanted_nor_wait_for_it() {
+    let mut rig = Rig::intended(128 * MIB);
+    rig.disk_runs = false;
+    let bad = ReplicaIntent { size_bytes: 1, ..replica_of(1000, "bad") };
+    rig.intend(whole(1, (1..100).map(|id| replica_of(id, &format!("v{id}"))).chain([bad]).collect()));
+    rig.handle(node::Event::Stop);
+    rig.run();
+    rig.wait(Duration::from_secs(2));
+    rig.disk_runs = true;
+    rig.run();
+    assert!(rig.stopped);
+    let rig = Rig::on(rig.disk, crate::rig::intended());
+    assert!(ids(&rig).len() < 99, "only what the store had taken");
+}
