@@ -60,7 +60,9 @@ pub enum StartError {
         source: io::Error,
     },
     /// Nobody could reach it.
-    #[error("the voter listens on {0}, which is no address that others can reach it at: say which with --advertise HOST")]
+    #[error(
+        "the voter listens on {0}, which is no address that others can reach it at: say which with --advertise HOST"
+    )]
     NoAddress(SocketAddr),
     /// What it keeps.
     #[error(transparent)]
@@ -74,7 +76,9 @@ pub enum EndError {
     #[error("the server of the API ended: {0}")]
     Server(String),
     /// It cannot take part any more.
-    #[error("the voter cannot go on: {0}. Look at its disk, then start it again; if its disk is gone, remove the voter and add a new one")]
+    #[error(
+        "the voter cannot go on: {0}. Look at its disk, then start it again; if its disk is gone, remove the voter and add a new one"
+    )]
     Consensus(String),
 }
 
@@ -141,7 +145,9 @@ impl ControlPlane {
 /// HOST:PORT for others.
 fn advertised(listen: SocketAddr, advertise: Option<&str>) -> Result<String, StartError> {
     match advertise {
-        Some(whole) if whole.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok()) => Ok(whole.to_owned()),
+        Some(whole) if whole.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok()) => {
+            Ok(whole.to_owned())
+        }
         Some(host) => Ok(format!("{host}:{}", listen.port())),
         None if listen.ip().is_unspecified() => Err(StartError::NoAddress(listen)),
         None => Ok(listen.to_string()),

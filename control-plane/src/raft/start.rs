@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use cluster::{Change, ClusterId, State};
+use openraft::Raft;
 use openraft::error::{InitializeError, RaftError};
-use openraft::{ConfigError, Raft};
 use tokio::sync::{Mutex, watch};
 use tokio::time::timeout;
 
@@ -72,12 +72,6 @@ impl From<StoreError> for StartError {
     }
 }
 
-impl From<ConfigError> for StartError {
-    fn from(error: ConfigError) -> Self {
-        Self::Consensus(error.to_string())
-    }
-}
-
 impl Consensus {
     /// Opens what the voter keeps and starts it. Waits for no other voter.
     ///
@@ -101,7 +95,7 @@ impl Consensus {
         }
         let contacts = Arc::new(Contacts::default());
         let network = Network::new(Arc::clone(&door), Arc::clone(&contacts));
-        let raft = Raft::new(id, config::config(snapshot_entries)?, network.clone(), log, machine)
+        let raft = Raft::new(id, config::config(snapshot_entries), network.clone(), log, machine)
             .await
             .map_err(|fatal| StartError::Consensus(stopped(&fatal)))?;
         let changing = Arc::new(Mutex::new(()));

@@ -2,6 +2,7 @@
 
 mod conformance;
 mod damage;
+mod fixture;
 mod ownership;
 mod size;
 

@@ -27,7 +27,11 @@ fn what_was_answered_is_there_at_once_after_a_restart() {
             voter.propose(mark(number)).unwrap();
         }
         let (before, revision) = (voter.read(State::clone), *voter.consensus().revisions().borrow());
-        if ends_well { voter.stop() } else { voter.kill() }
+        if ends_well {
+            voter.stop()
+        } else {
+            voter.kill()
+        }
         let begun = Instant::now();
         voter.start(Start::Bootstrap).unwrap();
         assert_eq!(voter.read(|state| state.contents().clone()), *before.contents());

@@ -38,8 +38,11 @@ fn a_new_voter_gets_a_snapshot_when_the_log_is_purged() {
 
 #[test]
 fn a_voter_that_was_away_for_long_gets_a_snapshot() {
-    let mut voters =
-        vec![Voter::new(1, Start::Bootstrap, OFTEN), Voter::new(2, Start::Join, OFTEN), Voter::new(3, Start::Join, OFTEN)];
+    let mut voters = vec![
+        Voter::new(1, Start::Bootstrap, OFTEN),
+        Voter::new(2, Start::Join, OFTEN),
+        Voter::new(3, Start::Join, OFTEN),
+    ];
     for index in 1..3 {
         let (id, address) = (voters[index].id, voters[index].address());
         voters[0].add(id, address).unwrap();

@@ -9,7 +9,7 @@ use super::{Held, fill, held};
 /// Positions tried in each file, spread over it; the last bytes of it besides.
 const POSITIONS: usize = 24;
 
-fn copy(from: &Path, to: &Path) {
+pub(super) fn copy(from: &Path, to: &Path) {
     fs::create_dir_all(to).unwrap();
     for file in fs::read_dir(from).unwrap().map(|file| file.unwrap()) {
         let target = to.join(file.file_name());
