@@ -28,6 +28,10 @@ const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(1);
 const KEEPALIVE_MAX: Duration = Duration::from_secs(3);
 /// Requests of one connection that may be under way.
 const CONCURRENCY_MAX: usize = 256;
+/// What of a connection may be on its way. HTTP/2 ends connections with many small frames that nobody has taken yet, and
+/// allows more of them when the window is large: a node's reports may wait for a slow disk of ours.
+const CONNECTION_WINDOW_BYTES: u32 = 8 << 20;
+const STREAM_WINDOW_BYTES: u32 = 4 << 20;
 /// A whole report of a node with a hundred thousand volumes fits.
 const MESSAGE_BYTES_MAX: usize = 32 << 20;
 /// How long requests that are under way may take when the voter stops.
@@ -167,6 +171,8 @@ async fn serve(
         .tcp_nodelay(true)
         .http2_keepalive_interval(Some(KEEPALIVE_INTERVAL))
         .http2_keepalive_timeout(Some(KEEPALIVE_MAX))
+        .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
+        .initial_stream_window_size(STREAM_WINDOW_BYTES)
         .concurrency_limit_per_connection(CONCURRENCY_MAX)
         .add_service(consensus.service())
         .add_service(link)
