@@ -18,6 +18,8 @@ mod consensus;
 mod contacts;
 mod convert;
 mod door;
+#[cfg(test)]
+mod drill;
 mod leadership;
 mod membership;
 mod network;

@@ -134,6 +134,7 @@ impl Peer {
     }
 
     /// Notes how a call went.
+    #[expect(clippy::result_large_err, reason = "openraft wants it so")]
     fn noted<T, E: std::error::Error>(&mut self, result: Result<T, Failure>) -> Result<T, CallError<E>> {
         match result {
             Ok(answer) => {

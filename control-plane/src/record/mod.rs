@@ -10,6 +10,8 @@ mod invalid;
 mod log;
 mod snapshot;
 mod state;
+#[cfg(test)]
+mod tests;
 mod volume;
 
 use prost::Message;
