@@ -12,8 +12,9 @@ use storage_node::{
 };
 
 use crate::args::{DevArgs, VolumeArg};
+use crate::output::{self, size};
 use crate::serve::Signals;
-use crate::{output, serve, size, summary};
+use crate::{serve, summary};
 
 /// Size of a new pool when none is given; less on a small disk.
 const POOL_BYTES: u64 = 10 << 30;

@@ -7,7 +7,7 @@ use anyhow::{Result, bail};
 use storage_node::{Address, Answer, Command, StorageNode, VolumeSummary};
 
 use crate::dev::absolute;
-use crate::{output, size};
+use crate::output::{size, table};
 
 /// The volumes, how to reach them, and what to try.
 pub async fn of(node: &StorageNode, volumes: &[VolumeSummary], pool: &Path) -> Result<String> {
@@ -45,8 +45,7 @@ pub async fn of(node: &StorageNode, volumes: &[VolumeSummary], pool: &Path) -> R
 }
 
 fn table(volumes: &[VolumeSummary], addresses: &[Address]) -> String {
-    let mut table = output::table();
-    table.set_header(["VOLUME", "SIZE", "NBD"]);
+    let mut table = table::new(&["VOLUME", "SIZE", "NBD"]);
     for volume in volumes {
         let mut label = [volume.name.clone(), size::show(volume.size_bytes)];
         for address in addresses {
@@ -54,7 +53,7 @@ fn table(volumes: &[VolumeSummary], addresses: &[Address]) -> String {
             table.add_row([name, size, uri(&volume.name, address)]);
         }
     }
-    output::lines(table)
+    table::lines(table)
 }
 
 /// Where NBD clients find a volume.
