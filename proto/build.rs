@@ -16,6 +16,7 @@ const FILES: [&str; 8] = [
 fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo::rerun-if-changed=plinth");
     let descriptors = protox::compile(FILES, ["."])?;
-    tonic_prost_build::configure().btree_map(".").compile_fds(descriptors)?;
+    // Clients get a channel, and make no connections themselves: the name `connect` is free for calls.
+    tonic_prost_build::configure().btree_map(".").build_transport(false).compile_fds(descriptors)?;
     Ok(())
 }

@@ -1,3 +1,20 @@
 //! Effects of the control plane: the Raft log on disk, voters' messages, the API, the nodes' streams.
+//!
+//! What is decided is decided in `cluster`, as pure functions of the replicated state; here commands are brought into the
+//! log, and what follows from the state is brought to those it concerns.
+//!
+//! ```text
+//!   client ──> api ──(not the leader? forward)──> propose ──> raft ──> store (RocksDB, synced) ──> state
+//!   node  ───> link: reports ──────────────────────^                                   │
+//!   node  <─── link: intents <───────────────── revisions ─────────────────────────────┘
+//! ```
 
+mod api;
+mod link;
+mod plane;
+mod raft;
+mod record;
 mod store;
+
+pub use plane::{Config, ControlPlane, EndError, StartError};
+pub use raft::Start;

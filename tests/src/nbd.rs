@@ -4,6 +4,7 @@
 //! in the same way.
 
 use std::io::{self, Read, Write};
+use std::net::TcpStream;
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
@@ -66,24 +67,46 @@ pub struct Reply {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Refused(pub u32);
 
+/// What a connection is made of.
+pub trait Stream: Read + Write {
+    /// Bounds every read and write.
+    ///
+    /// # Errors
+    /// The limit is zero.
+    fn bound(&self, limit: Duration) -> io::Result<()>;
+}
+
+impl Stream for UnixStream {
+    fn bound(&self, limit: Duration) -> io::Result<()> {
+        self.set_read_timeout(Some(limit))?;
+        self.set_write_timeout(Some(limit))
+    }
+}
+
+impl Stream for TcpStream {
+    fn bound(&self, limit: Duration) -> io::Result<()> {
+        self.set_read_timeout(Some(limit))?;
+        self.set_write_timeout(Some(limit))
+    }
+}
+
 /// Bounds every read and write of a connection.
 ///
 /// # Panics
 /// When the limit is zero.
-pub fn bound(stream: &UnixStream, limit: Duration) {
-    stream.set_read_timeout(Some(limit)).expect("a limit above zero");
-    stream.set_write_timeout(Some(limit)).expect("a limit above zero");
+pub fn bound(stream: &impl Stream, limit: Duration) {
+    stream.bound(limit).expect("a limit above zero");
 }
 
 /// A connection in transmission.
-pub struct Client {
-    stream: UnixStream,
+pub struct Client<S = UnixStream> {
+    stream: S,
     size_bytes: u64,
     flags: u16,
     next_cookie: u64,
 }
 
-impl Client {
+impl<S: Stream> Client<S> {
     /// Negotiates an export.
     ///
     /// # Errors
@@ -91,7 +114,7 @@ impl Client {
     ///
     /// # Panics
     /// When the server does not speak the protocol.
-    pub fn open(mut stream: UnixStream, export: &str) -> Result<Self, Refused> {
+    pub fn open(mut stream: S, export: &str) -> Result<Self, Refused> {
         bound(&stream, TIMEOUT);
         greet(&mut stream).expect("the server greets");
         let (size_bytes, flags) = go(&mut stream, export).expect("the server answers")?;
@@ -194,7 +217,7 @@ impl Client {
     }
 
     /// The connection itself, to misuse it.
-    pub fn stream(&mut self) -> &mut UnixStream {
+    pub fn stream(&mut self) -> &mut S {
         &mut self.stream
     }
 
@@ -212,7 +235,7 @@ impl Client {
 ///
 /// # Errors
 /// The connection broke.
-pub fn greet(stream: &mut UnixStream) -> io::Result<()> {
+pub fn greet(stream: &mut impl Stream) -> io::Result<()> {
     let greeting: [u8; 18] = array(stream)?;
     assert_eq!(&greeting[..16], b"NBDMAGICIHAVEOPT", "the server greets in newstyle");
     let flags = u32::from(u16::from_be_bytes([greeting[16], greeting[17]])) & 3;
@@ -223,7 +246,7 @@ pub fn greet(stream: &mut UnixStream) -> io::Result<()> {
 ///
 /// # Errors
 /// The connection broke.
-pub fn send_option(stream: &mut UnixStream, option: u32, payload: &[u8]) -> io::Result<()> {
+pub fn send_option(stream: &mut impl Stream, option: u32, payload: &[u8]) -> io::Result<()> {
     let len_bytes = u32::try_from(payload.len()).expect("an option is small");
     let mut bytes = OPTION_MAGIC.to_be_bytes().to_vec();
     bytes.extend_from_slice(&option.to_be_bytes());
@@ -236,7 +259,7 @@ pub fn send_option(stream: &mut UnixStream, option: u32, payload: &[u8]) -> io::
 ///
 /// # Errors
 /// The connection broke.
-pub fn receive_option(stream: &mut UnixStream) -> io::Result<(u32, Vec<u8>)> {
+pub fn receive_option(stream: &mut impl Stream) -> io::Result<(u32, Vec<u8>)> {
     let head: [u8; 20] = array(stream)?;
     let number = |at: usize| u32::from_be_bytes(head[at..at + 4].try_into().expect("four bytes"));
     let mut payload = vec![0; number(16) as usize];
@@ -244,7 +267,7 @@ pub fn receive_option(stream: &mut UnixStream) -> io::Result<(u32, Vec<u8>)> {
     Ok((number(12), payload))
 }
 
-fn go(stream: &mut UnixStream, export: &str) -> io::Result<Result<(u64, u16), Refused>> {
+fn go(stream: &mut impl Stream, export: &str) -> io::Result<Result<(u64, u16), Refused>> {
     let name_bytes = u32::try_from(export.len()).expect("a name is short");
     let mut payload = name_bytes.to_be_bytes().to_vec();
     payload.extend_from_slice(export.as_bytes());
@@ -265,7 +288,7 @@ fn go(stream: &mut UnixStream, export: &str) -> io::Result<Result<(u64, u16), Re
     }
 }
 
-fn array<const N: usize>(stream: &mut UnixStream) -> io::Result<[u8; N]> {
+fn array<const N: usize>(stream: &mut impl Stream) -> io::Result<[u8; N]> {
     let mut bytes = [0; N];
     stream.read_exact(&mut bytes)?;
     Ok(bytes)

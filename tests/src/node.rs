@@ -234,7 +234,11 @@ impl Node {
 }
 
 /// `PLINTH_BIN`, or the binary beside the tests in the target folder.
-fn program() -> PathBuf {
+///
+/// # Panics
+/// When it is not built.
+#[must_use]
+pub fn program() -> PathBuf {
     if let Some(path) = std::env::var_os("PLINTH_BIN") {
         return PathBuf::from(path);
     }

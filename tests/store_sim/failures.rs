@@ -215,6 +215,28 @@ fn the_newer_superblock_wins() {
     }
 }
 
+/// A power cut may tear everything that is not stable: never both copies of the superblock.
+#[test]
+fn the_second_superblock_is_not_touched_before_the_first_is_stable() {
+    let superblock = |pool: &Pool| pool.held.first().is_some_and(|held| [offset(0), offset(256)].contains(&held.at));
+    let mut pool = pool();
+    (0..40).for_each(|block| pool.write(block, block + 10));
+    pool.holding = true;
+    pool.wait(61);
+    while !superblock(&pool) {
+        pool.release(0);
+        pool.settle();
+    }
+    let first = pool.held[0].at;
+    pool.holding_syncs = true;
+    pool.release(0);
+    pool.settle();
+    assert!(pool.held.is_empty(), "{:?} is written while the other copy may be torn", pool.held[0].at);
+    pool.release_syncs();
+    pool.settle();
+    assert!(superblock(&pool) && pool.held[0].at != first);
+}
+
 /// A pool with closed segments in its log; `recorded`: and a header on stable media that says they are durable; a header page in the first of them, and its summary's last page.
 fn with_closed_segments(recorded: bool) -> (Pool, u32, u32) {
     let mut pool = pool();

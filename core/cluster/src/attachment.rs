@@ -50,7 +50,8 @@ pub struct Attachment {
 pub struct Attachments {
     /// Number of the last change.
     pub generation: Generation,
-    held: Vec<Attachment>,
+    /// Those in force, oldest first.
+    pub held: Vec<Attachment>,
 }
 
 /// Why an attachment was not made. Nothing was changed.
@@ -69,14 +70,8 @@ impl Attachments {
         &self.held
     }
 
-    /// Adds one. A client that has one already gets a new one in its place: whoever it was before, if it still lives, is
-    /// shut out.
-    pub(crate) fn attach(
-        &mut self,
-        client: &Name,
-        mode: AccessMode,
-        token: TokenHash,
-    ) -> Result<Generation, AttachError> {
+    /// Whether one can be added.
+    pub(crate) fn check(&self, client: &Name, mode: AccessMode) -> Result<(), AttachError> {
         let others = || self.held.iter().filter(|held| held.client != *client);
         let excludes = |held: &&Attachment| mode == AccessMode::ReadWrite || held.mode == AccessMode::ReadWrite;
         if let Some(holder) = others().find(excludes) {
@@ -85,10 +80,20 @@ impl Attachments {
         if others().count() >= READERS_MAX {
             return Err(AttachError::TooMany);
         }
+        Ok(())
+    }
+
+    /// Adds one that was checked. A client that has one already gets a new one in its place, and whoever used the old one
+    /// is shut out; unless mode and token are the same: then it asks for what it has.
+    pub(crate) fn attach(&mut self, client: &Name, mode: AccessMode, token: TokenHash) -> Generation {
+        let same = |held: &&Attachment| held.client == *client && held.mode == mode && held.token == token;
+        if let Some(held) = self.held.iter().find(same) {
+            return held.generation;
+        }
         self.held.retain(|held| held.client != *client);
         self.raise();
         self.held.push(Attachment { client: client.clone(), mode, generation: self.generation, token });
-        Ok(self.generation)
+        self.generation
     }
 
     /// Ends the client's, or all; answers the new generation if there was one.
@@ -102,7 +107,8 @@ impl Attachments {
         Some(self.generation)
     }
 
-    fn raise(&mut self) {
+    /// Whoever is let in without an attachment is shut out from here on, too.
+    pub(crate) fn raise(&mut self) {
         self.generation.0 += 1;
     }
 }
@@ -114,6 +120,16 @@ mod tests {
 
     fn client(name: &str) -> Name {
         name.parse().unwrap()
+    }
+
+    fn attach(
+        attachments: &mut Attachments,
+        who: &str,
+        mode: AccessMode,
+        token: u8,
+    ) -> Result<Generation, AttachError> {
+        attachments.check(&client(who), mode)?;
+        Ok(attachments.attach(&client(who), mode, TokenHash([token; 32])))
     }
 
     /// Every pair of a first and a second attachment: whether the second is let in.
@@ -132,9 +148,8 @@ mod tests {
         ];
         for (first, one, second, two, fits) in rows {
             let mut attachments = Attachments::default();
-            attachments.attach(&client(one), first, TokenHash([1; 32])).unwrap();
-            let result = attachments.attach(&client(two), second, TokenHash([2; 32]));
-            match result {
+            attach(&mut attachments, one, first, 1).unwrap();
+            match attach(&mut attachments, two, second, 2) {
                 Ok(generation) => assert_eq!(generation, Generation(2)),
                 Err(AttachError::Held(holder)) => assert_eq!(holder.client, client(one)),
                 Err(AttachError::TooMany) => panic!("there are two"),
@@ -148,21 +163,30 @@ mod tests {
     fn generations_only_rise_and_every_end_of_an_attachment_raises_one() {
         let mut attachments = Attachments::default();
         assert_eq!(attachments.detach(None), None);
-        attachments.attach(&client("a"), AccessMode::ReadWrite, TokenHash([1; 32])).unwrap();
+        attach(&mut attachments, "a", AccessMode::ReadWrite, 1).unwrap();
         assert_eq!(attachments.detach(Some(&client("b"))), None);
         assert_eq!(attachments.detach(Some(&client("a"))), Some(Generation(2)));
-        assert_eq!(attachments.attach(&client("a"), AccessMode::ReadWrite, TokenHash([1; 32])), Ok(Generation(3)));
+        assert_eq!(attach(&mut attachments, "a", AccessMode::ReadWrite, 1), Ok(Generation(3)));
         assert_eq!(attachments.detach(None), Some(Generation(4)));
+    }
+
+    #[test]
+    fn who_asks_again_for_what_it_has_is_not_shut_out() {
+        let mut attachments = Attachments::default();
+        assert_eq!(attach(&mut attachments, "a", AccessMode::ReadWrite, 1), Ok(Generation(1)));
+        assert_eq!(attach(&mut attachments, "a", AccessMode::ReadWrite, 1), Ok(Generation(1)));
+        assert_eq!(attach(&mut attachments, "a", AccessMode::ReadWrite, 2), Ok(Generation(2)));
+        assert_eq!(attach(&mut attachments, "a", AccessMode::ReadOnly, 2), Ok(Generation(3)));
+        assert_eq!(attachments.held().len(), 1);
     }
 
     #[test]
     fn readers_are_limited() {
         let mut attachments = Attachments::default();
         for reader in 0..READERS_MAX {
-            attachments.attach(&client(&format!("r{reader}")), AccessMode::ReadOnly, TokenHash([0; 32])).unwrap();
+            attach(&mut attachments, &format!("r{reader}"), AccessMode::ReadOnly, 0).unwrap();
         }
-        let result = attachments.attach(&client("one-more"), AccessMode::ReadOnly, TokenHash([0; 32]));
-        assert_eq!(result, Err(AttachError::TooMany));
-        assert!(attachments.attach(&client("r7"), AccessMode::ReadOnly, TokenHash([9; 32])).is_ok());
+        assert_eq!(attach(&mut attachments, "one-more", AccessMode::ReadOnly, 0), Err(AttachError::TooMany));
+        assert!(attach(&mut attachments, "r7", AccessMode::ReadOnly, 9).is_ok());
     }
 }

@@ -7,6 +7,7 @@ use crate::name::Name;
 use crate::node::{Addresses, Admin, Labels};
 use crate::operation::OperationId;
 use crate::report::NodeReport;
+use crate::state::{ClusterId, Settings};
 use crate::volume::{Modification, VolumeSpec};
 
 /// Milliseconds since 1970, as the leader that proposed a command saw it. Only shown and compared with itself: nothing
@@ -36,6 +37,11 @@ pub struct Command {
 /// A change.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Change {
+    /// The first of all: from now on there is a cluster.
+    Found {
+        /// Drawn at random.
+        cluster: ClusterId,
+    },
     /// A node opened its stream.
     Register {
         /// Its name.
@@ -50,7 +56,7 @@ pub enum Change {
         /// Which.
         node: Name,
     },
-    /// All that a node holds, as it is now.
+    /// What a node holds, or what changed of it.
     Report {
         /// Which.
         node: Name,
@@ -96,6 +102,8 @@ pub enum Change {
     DeleteVolume {
         /// Which.
         volume: Name,
+        /// Also when it is attached.
+        force: bool,
     },
     /// A client is to use a volume.
     Attach {
@@ -116,7 +124,7 @@ pub enum Change {
         client: Option<Name>,
     },
     /// The cluster's settings.
-    Set(crate::state::Settings),
+    Set(Settings),
 }
 
 /// What a command led to.

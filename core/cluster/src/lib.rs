@@ -7,13 +7,15 @@
 //! - What should be follows from the state: [`State::intent`] says what a node should hold and whom it should let in.
 //! - What is arrives as reports. *Nothing there* and *not known* are different values, and nothing is ever made or
 //!   deleted because of what is not known.
-//! - What waits can say what it waits for: [`State::waits_for`].
+//! - What waits can say what it waits for: [`State::waits_for`]; what is wrong is told in words: [`State::problems`].
 //!
 //! Not here: the Raft log, messages, who may ask (`control-plane`), what a node does (`node`).
 
 mod apply;
 mod attachment;
 mod command;
+mod explain;
+mod index;
 mod intent;
 mod name;
 mod node;
@@ -26,12 +28,16 @@ mod volume;
 
 pub use attachment::{AccessMode, Attachment, Attachments, Generation, READERS_MAX, TokenHash};
 pub use command::{Answer, Change, Command, RequestId, Revision, Time};
-pub use intent::{NodeIntent, ReplicaIntent};
+pub use explain::{Problem, Severity};
+pub use intent::{NodeIntent, ReplicaIntent, Route};
 pub use name::{NAME_BYTES_MAX, Name, NameError};
-pub use node::{Addresses, Admin, Labels, Link, Node, Pool};
+pub use node::{Addresses, Admin, LABELS_MAX, Labels, Link, Node, Pool};
 pub use operation::{Operation, OperationId, OperationKind, Waiting};
 pub use placement::{NoPlace, PoolReason};
 pub use refusal::Refusal;
-pub use report::{NodeReport, PoolReport, ReplicaReport};
-pub use state::{NODES_MAX, REQUESTS_KEPT, Settings, State, VOLUMES_MAX};
-pub use volume::{Modification, Observed, Phase, Replica, Tombstone, VOLUME_BYTES_MIN, Volume, VolumeSpec};
+pub use report::{NodeReport, PoolReport, ReplicaReport, Replicas};
+pub use state::{ClusterId, Contents, Contradiction, NODES_MAX, REQUESTS_KEPT, Settings, State, VOLUMES_MAX};
+pub use volume::{
+    DESCRIPTION_BYTES_MAX, Health, Modification, Observed, Phase, Replica, Tombstone, VOLUME_BYTES_MIN, Volume,
+    VolumeSpec,
+};

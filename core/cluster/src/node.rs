@@ -1,9 +1,14 @@
 //! Storage nodes and their pools, as the cluster knows them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+
+use block::VolumeId;
 
 use crate::command::Time;
 use crate::name::Name;
+
+/// Labels of one thing.
+pub const LABELS_MAX: usize = 64;
 
 /// `zone=a`, `rack=7`: what an operator says about a node, or asks for.
 pub type Labels = BTreeMap<String, String>;
@@ -71,6 +76,15 @@ impl Node {
     }
 }
 
+impl Pool {
+    /// How full it is, in percent.
+    #[must_use]
+    pub fn used_percent(&self) -> u64 {
+        let percent = u128::from(self.used_bytes) * 100 / u128::from(self.capacity_bytes.max(1));
+        u64::try_from(percent).unwrap_or(u64::MAX)
+    }
+}
+
 /// A pool of a node, as it was last reported.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Pool {
@@ -84,6 +98,8 @@ pub struct Pool {
     pub tags: Vec<String>,
     /// It takes no writes any more: its device failed.
     pub failed: bool,
+    /// Its node has opened it and is heard.
+    pub open: bool,
     /// Volumes found in it that the cluster knows nothing of. They are never deleted by themselves.
-    pub orphans: Vec<block::VolumeId>,
+    pub orphans: BTreeSet<VolumeId>,
 }

@@ -8,7 +8,7 @@ use block::VolumeId;
 use crate::attachment::Generation;
 use crate::command::Time;
 use crate::name::Name;
-use crate::node::Link;
+use crate::node::{Link, Pool};
 use crate::state::State;
 use crate::volume::{Observed, Phase};
 
@@ -27,6 +27,16 @@ pub enum OperationKind {
     Delete(VolumeId),
     /// Attachments up to this one are made known, and clients of those that ended are shut out.
     Attach(VolumeId, Generation),
+}
+
+impl OperationKind {
+    /// The volume it is about.
+    #[must_use]
+    pub fn volume(self) -> VolumeId {
+        match self {
+            Self::Create(volume) | Self::Resize(volume, _) | Self::Delete(volume) | Self::Attach(volume, _) => volume,
+        }
+    }
 }
 
 /// An operation.
@@ -89,9 +99,9 @@ impl fmt::Display for Waiting {
 impl State {
     /// Whether an operation's end is in what is known now.
     pub(crate) fn is_done(&self, kind: OperationKind) -> bool {
-        let observed = |volume: VolumeId| self.volumes.get(&volume).map(|volume| volume.replica.observed);
+        let observed = |volume: VolumeId| self.contents.volumes.get(&volume).map(|volume| volume.replica.observed);
         match kind {
-            OperationKind::Delete(volume) => !self.tombstones.contains_key(&volume),
+            OperationKind::Delete(volume) => !self.contents.tombstones.contains_key(&volume),
             // Whatever was to be done to a volume that is deleted is done.
             OperationKind::Create(volume) => matches!(observed(volume), None | Some(Observed::Present { .. })),
             OperationKind::Resize(volume, wanted) => match observed(volume) {
@@ -110,7 +120,7 @@ impl State {
     /// What an operation waits for; `None` when it has ended.
     #[must_use]
     pub fn waits_for(&self, operation: OperationId) -> Option<Waiting> {
-        let kind = self.operations.get(&operation).filter(|operation| operation.ended.is_none())?.kind;
+        let kind = self.contents.operations.get(&operation).filter(|operation| operation.ended.is_none())?.kind;
         let (work, volume) = match kind {
             OperationKind::Create(volume) => ("make it", volume),
             OperationKind::Resize(volume, _) => ("make it larger", volume),
@@ -118,35 +128,37 @@ impl State {
             OperationKind::Attach(volume, _) => ("let the client in and shut out those who were detached", volume),
         };
         let pool = match kind {
-            OperationKind::Delete(_) => self.tombstones.get(&volume)?.pool,
+            OperationKind::Delete(_) => self.contents.tombstones.get(&volume)?.pool,
             OperationKind::Create(_) | OperationKind::Resize(..) | OperationKind::Attach(..) => {
-                let volume = self.volumes.get(&volume)?;
+                let volume = self.contents.volumes.get(&volume)?;
                 if volume.phase == Phase::Ready && volume.replica.observed == Observed::Nothing {
                     return Some(Waiting::Data { volume: volume.name.clone() });
                 }
                 volume.replica.pool
             }
         };
-        let node = self.pools.get(&pool)?.node.clone();
-        match self.nodes.get(&node)?.link {
+        let Pool { node, open, .. } = self.contents.pools.get(&pool)?.clone();
+        match self.contents.nodes.get(&node)?.link {
             Link::Lost { since } => Some(Waiting::Node { node, since }),
-            Link::Up { .. } if !self.is_open(pool) => Some(Waiting::Pool { pool, node }),
+            Link::Up { .. } if !open => Some(Waiting::Pool { pool, node }),
             Link::Up { .. } => Some(Waiting::Work { node, work }),
         }
     }
 
     /// Notes which operations have ended.
     pub(crate) fn settle_operations(&mut self, at: Time) {
-        let open = self.operations.iter().filter(|(_, operation)| operation.ended.is_none());
-        let done: Vec<OperationId> =
-            open.filter(|(_, operation)| self.is_done(operation.kind)).map(|(id, _)| *id).collect();
-        for id in done {
-            self.operations.get_mut(&id).expect("just seen").ended = Some(at);
-            self.ended.push_back(id);
+        for id in self.index.take_touched() {
+            let kind = self.contents.operations[&id].kind;
+            if !self.is_done(kind) {
+                continue;
+            }
+            self.contents.operations.get_mut(&id).expect("just seen").ended = Some(at);
+            self.contents.ended.push_back(id);
+            self.index.ended(id, kind.volume());
         }
-        while self.ended.len() > OPERATIONS_KEPT {
-            let oldest = self.ended.pop_front().expect("there are many");
-            self.operations.remove(&oldest);
+        while self.contents.ended.len() > OPERATIONS_KEPT {
+            let oldest = self.contents.ended.pop_front().expect("there are many");
+            self.contents.operations.remove(&oldest);
         }
     }
 }

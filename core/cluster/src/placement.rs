@@ -87,8 +87,8 @@ impl State {
     pub fn place(&self, size_bytes: u64, spec: &VolumeSpec) -> Result<PoolId, NoPlace> {
         let mut reasons = Vec::new();
         let mut best: Option<(u64, PoolId)> = None;
-        for (id, pool) in &self.pools {
-            let node = self.nodes.get(&pool.node).expect("a pool's node is known");
+        for (id, pool) in &self.contents.pools {
+            let node = self.contents.nodes.get(&pool.node).expect("a pool's node is known");
             if let Some(reason) = self.excludes(*id, pool, node, size_bytes, spec) {
                 reasons.push((pool.node.clone(), *id, reason));
                 continue;
@@ -109,7 +109,7 @@ impl State {
             Admin::Schedulable => {}
             Admin::Cordoned | Admin::Draining => return Some(PoolReason::NodeCordoned),
         }
-        if !self.is_open(id) {
+        if !pool.open {
             return Some(PoolReason::NotOpen);
         }
         if pool.failed {
@@ -123,8 +123,8 @@ impl State {
         if let Some(tag) = spec.pool_tags.iter().find(|tag| !pool.tags.contains(tag)) {
             return Some(PoolReason::Tag(tag.clone()));
         }
-        let used_percent = percent(pool.used_bytes, pool.capacity_bytes);
-        if used_percent >= self.settings.full_percent {
+        let used_percent = pool.used_percent();
+        if used_percent >= self.contents.settings.full_percent {
             return Some(PoolReason::Full { used_percent });
         }
         let left_bytes = self.unpromised_bytes(id, pool);
@@ -133,13 +133,8 @@ impl State {
 
     /// What may still be promised to volumes in a pool.
     fn unpromised_bytes(&self, id: PoolId, pool: &Pool) -> u64 {
-        let limit = u128::from(pool.capacity_bytes) * u128::from(self.settings.overcommit_percent) / 100;
+        let limit = u128::from(pool.capacity_bytes) * u128::from(self.contents.settings.overcommit_percent) / 100;
         let limit = u64::try_from(limit).unwrap_or(u64::MAX);
-        limit.saturating_sub(self.promised.get(&id).copied().unwrap_or(0))
+        limit.saturating_sub(self.index.promised_bytes(id))
     }
-}
-
-fn percent(part: u64, whole: u64) -> u64 {
-    let percent = u128::from(part) * 100 / u128::from(whole.max(1));
-    u64::try_from(percent).unwrap_or(u64::MAX)
 }

@@ -1,9 +1,11 @@
 //! Why a command changed nothing: what was found, what was expected, what to do.
 
-use crate::attachment::{AccessMode, READERS_MAX};
+use crate::attachment::{AccessMode, Attachment, READERS_MAX};
 use crate::name::Name;
+use crate::node::LABELS_MAX;
 use crate::placement::NoPlace;
-use crate::state::{NODES_MAX, VOLUMES_MAX};
+use crate::state::{ClusterId, NODES_MAX, VOLUMES_MAX};
+use crate::volume::DESCRIPTION_BYTES_MAX;
 
 /// A refusal.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
@@ -72,6 +74,18 @@ pub enum Refusal {
         /// Who says so as well.
         second: Name,
     },
+    /// A change of a pool that was not reported whole.
+    #[error("pool {0} changed, and what is in it was not told before: begin the stream anew")]
+    PoolNotOpen(block::PoolId),
+    /// A cluster is founded once.
+    #[error("this is cluster {0} already")]
+    Founded(ClusterId),
+    /// Too long a description.
+    #[error("the description has {0} bytes: at most {DESCRIPTION_BYTES_MAX} are kept")]
+    Description(usize),
+    /// Too many labels.
+    #[error("{0} labels or tags are too many: at most {LABELS_MAX} are kept")]
+    Labels(usize),
     /// Too many volumes.
     #[error("the cluster has {VOLUMES_MAX} volumes, the most there can be")]
     Volumes,
@@ -88,6 +102,12 @@ pub enum Refusal {
         /// What is possible.
         expected: &'static str,
     },
+}
+
+impl Refusal {
+    pub(crate) fn attached(volume: &Name, holder: &Attachment) -> Self {
+        Self::Attached { volume: volume.clone(), holder: holder.client.clone(), mode: holder.mode }
+    }
 }
 
 fn access(mode: AccessMode) -> &'static str {

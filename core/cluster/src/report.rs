@@ -1,16 +1,17 @@
-//! What a node says of itself: everything it holds, each time.
+//! What a node says of itself: everything it holds, and then what changed.
 
 use block::{PoolId, VolumeId};
 
 use crate::attachment::Generation;
 use crate::command::Revision;
+use crate::volume::Observed;
 
 /// One node.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct NodeReport {
     /// The intent it goes by: nothing of an older one is under way, and nothing of one will be begun.
     pub heard: Revision,
-    /// Every pool it has opened. Of one that is missing nothing is known.
+    /// Pools it has opened, each when it is opened and when something of it changed.
     pub pools: Vec<PoolReport>,
 }
 
@@ -27,8 +28,22 @@ pub struct PoolReport {
     pub tags: Vec<String>,
     /// See [`crate::Pool`].
     pub failed: bool,
-    /// Every replica in it. One that is missing is not there.
-    pub replicas: Vec<ReplicaReport>,
+    /// What is in it.
+    pub replicas: Replicas,
+}
+
+/// The replicas in a pool.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Replicas {
+    /// Every one: one that is missing is not there. The first report of a node's stream has this.
+    All(Vec<ReplicaReport>),
+    /// What changed since the report before.
+    Changed {
+        /// New ones, and ones that are not as they were.
+        present: Vec<ReplicaReport>,
+        /// Ones that are not there any more.
+        gone: Vec<VolumeId>,
+    },
 }
 
 /// One replica.
@@ -40,4 +55,10 @@ pub struct ReplicaReport {
     pub size_bytes: u64,
     /// The attachments the node goes by; clients of earlier ones have been dropped.
     pub generation: Generation,
+}
+
+impl ReplicaReport {
+    pub(crate) fn observed(&self) -> Observed {
+        Observed::Present { size_bytes: self.size_bytes, generation: self.generation }
+    }
 }

@@ -1,10 +1,12 @@
 //! The replicated state.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::fmt;
 
 use block::{PoolId, VolumeId};
 
 use crate::command::{Answer, RequestId, Revision, Time};
+use crate::index::Index;
 use crate::name::Name;
 use crate::node::{Node, Pool};
 use crate::operation::{Operation, OperationId};
@@ -16,6 +18,22 @@ pub const VOLUMES_MAX: usize = 100_000;
 pub const NODES_MAX: usize = 1000;
 /// Answers kept for retries: at a thousand requests a second those of the last minute.
 pub const REQUESTS_KEPT: usize = 60_000;
+
+/// Drawn at random when a cluster is founded.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ClusterId(pub u128);
+
+impl fmt::Display for ClusterId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:032x}", self.0)
+    }
+}
+
+impl fmt::Debug for ClusterId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
 
 /// What an operator may set for the whole cluster.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -35,93 +53,205 @@ impl Default for Settings {
 /// All that a cluster knows. See the crate for how it changes.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct State {
+    pub(crate) contents: Contents,
+    pub(crate) index: Index,
+}
+
+/// What is kept of a state; the rest follows from it.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Contents {
+    /// None before the first command.
+    pub cluster: Option<ClusterId>,
     /// Storage nodes.
-    pub(crate) nodes: BTreeMap<Name, Node>,
+    pub nodes: BTreeMap<Name, Node>,
     /// Their pools, also of nodes that are lost.
-    pub(crate) pools: BTreeMap<PoolId, Pool>,
-    /// Pools that their nodes have opened.
-    pub(crate) open: BTreeSet<PoolId>,
+    pub pools: BTreeMap<PoolId, Pool>,
     /// Volumes.
-    pub(crate) volumes: BTreeMap<VolumeId, Volume>,
-    /// Their names.
-    pub(crate) names: BTreeMap<Name, VolumeId>,
+    pub volumes: BTreeMap<VolumeId, Volume>,
     /// Deleted volumes whose space is not free yet.
-    pub(crate) tombstones: BTreeMap<VolumeId, Tombstone>,
+    pub tombstones: BTreeMap<VolumeId, Tombstone>,
     /// What is going on, and what was for a while.
-    pub(crate) operations: BTreeMap<OperationId, Operation>,
+    pub operations: BTreeMap<OperationId, Operation>,
     /// Those of `operations` that have ended, oldest first.
-    pub(crate) ended: VecDeque<OperationId>,
+    pub ended: VecDeque<OperationId>,
     /// Answers of the last requests.
-    pub(crate) requests: BTreeMap<RequestId, Answer>,
+    pub requests: BTreeMap<RequestId, Answer>,
     /// Their order.
-    pub(crate) request_order: VecDeque<RequestId>,
-    /// Sizes of the replicas in each pool, tombstones included.
-    pub(crate) promised: BTreeMap<PoolId, u64>,
+    pub request_order: VecDeque<RequestId>,
     /// See [`Settings`].
-    pub(crate) settings: Settings,
+    pub settings: Settings,
     /// Time of the last command.
-    pub(crate) now: Time,
-    pub(crate) revision: Revision,
-    pub(crate) last_volume: u64,
-    pub(crate) last_operation: u64,
+    pub now: Time,
+    /// Commands applied.
+    pub revision: Revision,
+    /// The last volume's id.
+    pub last_volume: u64,
+    /// The last operation's number.
+    pub last_operation: u64,
+}
+
+/// Contents that no history can have led to.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+#[error("the state contradicts itself: {0}")]
+pub struct Contradiction(&'static str);
+
+impl Contents {
+    fn check(&self) -> Result<(), Contradiction> {
+        let names: BTreeSet<&Name> = self.volumes.values().map(|volume| &volume.name).collect();
+        let in_pools = self.volumes.values().all(|volume| self.pools.contains_key(&volume.replica.pool));
+        let dead_in_pools = self.tombstones.values().all(|tombstone| self.pools.contains_key(&tombstone.pool));
+        let rows = [
+            (names.len() == self.volumes.len(), "two volumes have one name"),
+            (in_pools && dead_in_pools, "a volume is in a pool that is not there"),
+            (self.pools.values().all(|pool| self.nodes.contains_key(&pool.node)), "a pool is of no node"),
+            (self.volumes.keys().all(|id| !self.tombstones.contains_key(id)), "a volume is deleted and there"),
+            (
+                self.volumes.keys().chain(self.tombstones.keys()).all(|id| id.0 <= self.last_volume),
+                "a volume has an id that was not given yet",
+            ),
+            (
+                self.operations.keys().all(|id| id.0 <= self.last_operation),
+                "an operation has a number that was not given yet",
+            ),
+            (
+                self.ended.iter().all(|id| self.operations.get(id).is_some_and(|operation| operation.ended.is_some())),
+                "an operation that goes on is among those that ended",
+            ),
+            (
+                self.request_order.len() == self.requests.len()
+                    && self.request_order.iter().all(|request| self.requests.contains_key(request)),
+                "the answers and their order differ",
+            ),
+        ];
+        match rows.into_iter().find(|(holds, _)| !holds) {
+            Some((_, sentence)) => Err(Contradiction(sentence)),
+            None => Ok(()),
+        }
+    }
 }
 
 impl State {
+    /// What has to be kept to have this state again.
+    #[must_use]
+    pub fn contents(&self) -> &Contents {
+        &self.contents
+    }
+
+    /// The state that was kept.
+    ///
+    /// # Errors
+    /// In words, when no history can have led to it.
+    pub fn load(contents: Contents) -> Result<Self, Contradiction> {
+        contents.check()?;
+        let index = Index::of(&contents);
+        Ok(Self { contents, index })
+    }
+
+    /// None before the first command.
+    #[must_use]
+    pub fn cluster(&self) -> Option<ClusterId> {
+        self.contents.cluster
+    }
+
+    /// Commands applied so far.
+    #[must_use]
+    pub fn revision(&self) -> Revision {
+        self.contents.revision
+    }
+
     /// Every node.
     pub fn nodes(&self) -> impl Iterator<Item = (&Name, &Node)> {
-        self.nodes.iter()
+        self.contents.nodes.iter()
     }
 
     /// One node.
     #[must_use]
     pub fn node(&self, name: &Name) -> Option<&Node> {
-        self.nodes.get(name)
+        self.contents.nodes.get(name)
     }
 
     /// Every pool.
     pub fn pools(&self) -> impl Iterator<Item = (PoolId, &Pool)> {
-        self.pools.iter().map(|(id, pool)| (*id, pool))
+        self.contents.pools.iter().map(|(id, pool)| (*id, pool))
+    }
+
+    /// One pool.
+    #[must_use]
+    pub fn pool(&self, id: PoolId) -> Option<&Pool> {
+        self.contents.pools.get(&id)
+    }
+
+    /// The pools of a node.
+    pub fn pools_of(&self, node: &Name) -> impl Iterator<Item = (PoolId, &Pool)> {
+        self.pools().filter(move |(_, pool)| pool.node == *node)
     }
 
     /// Volumes in order of their names, behind `after`: for pages.
     pub fn volumes(&self, after: Option<&Name>) -> impl Iterator<Item = (VolumeId, &Volume)> {
         use std::ops::Bound::{Excluded, Unbounded};
         let from = after.map_or(Unbounded, Excluded);
-        self.names.range::<Name, _>((from, Unbounded)).map(|(_, id)| (*id, &self.volumes[id]))
+        self.index.names().range::<Name, _>((from, Unbounded)).map(|(_, id)| (*id, &self.contents.volumes[id]))
+    }
+
+    /// How many volumes there are.
+    #[must_use]
+    pub fn volume_count(&self) -> usize {
+        self.contents.volumes.len()
     }
 
     /// One volume.
     #[must_use]
     pub fn volume(&self, name: &Name) -> Option<(VolumeId, &Volume)> {
-        let id = self.names.get(name)?;
-        Some((*id, &self.volumes[id]))
+        let id = self.index.names().get(name)?;
+        Some((*id, &self.contents.volumes[id]))
+    }
+
+    /// The name of a volume, also of one that was deleted.
+    #[must_use]
+    pub fn name_of(&self, volume: VolumeId) -> Option<&Name> {
+        let contents = &self.contents;
+        let there = contents.volumes.get(&volume).map(|volume| &volume.name);
+        there
+            .or_else(|| contents.tombstones.get(&volume).map(|tombstone| &tombstone.name))
+            .or_else(|| self.index.name_of_gone(volume))
     }
 
     /// What deleted volumes left.
     pub fn tombstones(&self) -> impl Iterator<Item = (VolumeId, &Tombstone)> {
-        self.tombstones.iter().map(|(id, tombstone)| (*id, tombstone))
+        self.contents.tombstones.iter().map(|(id, tombstone)| (*id, tombstone))
     }
 
     /// An operation that is going on or ended a while ago.
     #[must_use]
     pub fn operation(&self, id: OperationId) -> Option<&Operation> {
-        self.operations.get(&id)
+        self.contents.operations.get(&id)
     }
 
     /// Every operation that can be asked about.
     pub fn operations(&self) -> impl Iterator<Item = (OperationId, &Operation)> {
-        self.operations.iter().map(|(id, operation)| (*id, operation))
+        self.contents.operations.iter().map(|(id, operation)| (*id, operation))
+    }
+
+    /// Operations that go on.
+    pub fn running_operations(&self) -> impl Iterator<Item = OperationId> {
+        self.index.running()
     }
 
     /// The cluster's settings.
     #[must_use]
     pub fn settings(&self) -> Settings {
-        self.settings
+        self.contents.settings
     }
 
-    /// Whether a pool's node has opened it and is heard.
+    /// Sizes of the volumes in a pool.
     #[must_use]
-    pub fn is_open(&self, pool: PoolId) -> bool {
-        self.open.contains(&pool)
+    pub fn promised_bytes(&self, pool: PoolId) -> u64 {
+        self.index.promised_bytes(pool)
+    }
+
+    /// How many volumes are in a pool.
+    #[must_use]
+    pub fn volumes_in(&self, pool: PoolId) -> usize {
+        self.index.count_in(pool)
     }
 }

@@ -10,6 +10,9 @@ use crate::node::Labels;
 /// Smallest volume: 1 MiB.
 pub const VOLUME_BYTES_MIN: u64 = 1 << 20;
 
+/// Longest description.
+pub const DESCRIPTION_BYTES_MAX: usize = 1024;
+
 /// How a volume is to be kept.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct VolumeSpec {
@@ -23,6 +26,8 @@ pub struct VolumeSpec {
     pub description: String,
     /// For people and their tools.
     pub labels: Labels,
+    /// While nobody has it attached, clients from the nodes' open networks may use it by its bare name.
+    pub open: bool,
 }
 
 impl Default for VolumeSpec {
@@ -33,6 +38,7 @@ impl Default for VolumeSpec {
             node_selector: Labels::new(),
             description: String::new(),
             labels: Labels::new(),
+            open: false,
         }
     }
 }
@@ -44,6 +50,8 @@ pub struct Modification {
     pub description: Option<String>,
     /// All labels, not only those that change.
     pub labels: Option<Labels>,
+    /// See [`VolumeSpec`].
+    pub open: Option<bool>,
 }
 
 /// What is known of a replica.
@@ -80,6 +88,21 @@ pub enum Phase {
     Ready,
 }
 
+/// How a volume is, seen from outside.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Health {
+    /// It was never seen: it is being made.
+    Creating,
+    /// All that is wanted of it is done.
+    Ready,
+    /// It is there, and something of it is being changed.
+    Changing,
+    /// It was there, and its node is not heard or has not opened its pool.
+    Unavailable,
+    /// Its pool is there without it.
+    Lost,
+}
+
 /// A volume.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Volume {
@@ -100,6 +123,18 @@ pub struct Volume {
 }
 
 impl Volume {
+    /// How it is.
+    #[must_use]
+    pub fn health(&self) -> Health {
+        match (self.phase, self.replica.observed) {
+            (Phase::Creating, _) => Health::Creating,
+            (Phase::Ready, Observed::Unknown) => Health::Unavailable,
+            (Phase::Ready, Observed::Nothing) => Health::Lost,
+            (Phase::Ready, Observed::Present { .. }) if self.is_settled() => Health::Ready,
+            (Phase::Ready, Observed::Present { .. }) => Health::Changing,
+        }
+    }
+
     /// Whether its node has done all that is wanted of it.
     #[must_use]
     pub fn is_settled(&self) -> bool {
@@ -115,6 +150,8 @@ pub struct Tombstone {
     pub name: Name,
     /// Where its replica is.
     pub pool: PoolId,
+    /// What is known of it.
+    pub observed: Observed,
     /// Since when.
     pub since: Time,
     /// Intents from here on tell of the deletion.

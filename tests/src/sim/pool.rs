@@ -35,6 +35,9 @@ pub struct Pool {
     pub holding: bool,
     /// Writes in flight, oldest first.
     pub held: Vec<Held>,
+    /// Syncs stay in flight.
+    pub holding_syncs: bool,
+    held_syncs: Vec<IoId>,
     /// The next write, sync, read fails.
     pub fail: [bool; 3],
     boot: u128,
@@ -89,6 +92,8 @@ impl Pool {
             reports: Vec::new(),
             holding: false,
             held: Vec::new(),
+            holding_syncs: false,
+            held_syncs: Vec::new(),
             fail: [false; 3],
             boot: 1,
             now: Instant(1),
@@ -136,12 +141,11 @@ impl Pool {
                 return Some(Event::ReadEnded { io, result });
             }
             Effect::Sync { io } => {
-                if self.fails(1) {
-                    return Some(Event::Synced { io, result: Err(EIO) });
+                if self.holding_syncs {
+                    self.held_syncs.push(io);
+                    return None;
                 }
-                self.disk.begin_sync();
-                self.disk.end_sync();
-                return Some(Event::Synced { io, result: Ok(()) });
+                return Some(self.synced(io));
             }
             Effect::Run { id, job } => return Some(Event::JobEnded { job: id, output: job.run(&self.disk) }),
             Effect::Completed { token, outcome } => {
@@ -168,6 +172,27 @@ impl Pool {
         self.disk.submit(held.io, held.at, &held.bytes);
         self.disk.end(held.io);
         Event::Written { io: held.io, result: Ok(()) }
+    }
+
+    fn synced(&mut self, io: IoId) -> Event {
+        if self.fails(1) {
+            return Event::Synced { io, result: Err(EIO) };
+        }
+        self.disk.begin_sync();
+        self.disk.end_sync();
+        Event::Synced { io, result: Ok(()) }
+    }
+
+    /// The held syncs end.
+    pub fn release_syncs(&mut self) {
+        let mut effects = Vec::new();
+        for io in std::mem::take(&mut self.held_syncs) {
+            let event = self.synced(io);
+            self.store.handle(self.now, event, &mut effects);
+        }
+        for effect in effects {
+            assert!(self.carry_out(effect).is_none(), "a sync's end starts nothing but completions");
+        }
     }
 
     /// A held write ends.
@@ -289,6 +314,8 @@ impl Pool {
         let (store, report) = start(&self.disk, self.boot)?;
         self.store = store;
         self.held.clear();
+        self.held_syncs.clear();
+        self.holding_syncs = false;
         self.ended.clear();
         self.reports.clear();
         self.holding = false;

@@ -11,7 +11,7 @@ use crate::world::{GIB, World, name};
 #[derive(Clone, Debug)]
 enum Deed {
     Create(u8, u64),
-    Delete(u8),
+    Delete(u8, bool),
     Resize(u8, u64),
     Attach(u8, u8, bool),
     Detach(u8, Option<u8>),
@@ -27,7 +27,7 @@ enum Deed {
 fn deed() -> impl Strategy<Value = Deed> {
     prop_oneof![
         3 => (0..6_u8, 1..4_u64).prop_map(|(volume, gib)| Deed::Create(volume, gib)),
-        2 => (0..6_u8).prop_map(Deed::Delete),
+        2 => (0..6_u8, any::<bool>()).prop_map(|(volume, force)| Deed::Delete(volume, force)),
         1 => (0..6_u8, 1..6_u64).prop_map(|(volume, gib)| Deed::Resize(volume, gib)),
         3 => (0..6_u8, 0..3_u8, any::<bool>()).prop_map(|(volume, client, writes)| Deed::Attach(volume, client, writes)),
         2 => (0..6_u8, proptest::option::of(0..3_u8)).prop_map(|(volume, client)| Deed::Detach(volume, client)),
@@ -50,7 +50,7 @@ fn perform(world: &mut World, number: u128, deed: &Deed) {
         Deed::Create(index, gib) => {
             Change::CreateVolume { name: volume(index), size_bytes: gib * GIB, spec: VolumeSpec::default() }
         }
-        Deed::Delete(index) => Change::DeleteVolume { volume: volume(index) },
+        Deed::Delete(index, force) => Change::DeleteVolume { volume: volume(index), force: *force },
         Deed::Resize(index, gib) => Change::ResizeVolume { volume: volume(index), size_bytes: gib * GIB },
         Deed::Attach(index, who, writes) => Change::Attach {
             volume: volume(index),
@@ -141,5 +141,16 @@ proptest! {
             let _refused_or_not = again.apply(command.clone());
         }
         assert!(again == world.state, "the same log makes the same state");
+        // A voter that begins from a snapshot anywhere in the log comes to the same.
+        let (first, rest) = world.log.split_at(world.log.len() / 2);
+        let mut again = State::default();
+        for command in first {
+            let _refused_or_not = again.apply(command.clone());
+        }
+        let mut loaded = State::load(again.contents().clone()).unwrap();
+        for command in rest {
+            let _refused_or_not = loaded.apply(command.clone());
+        }
+        assert!(loaded.contents() == world.state.contents(), "a snapshot and the rest of the log make the same state");
     }
 }

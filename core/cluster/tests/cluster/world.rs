@@ -1,11 +1,12 @@
 //! A cluster of nodes that do what they are told, each at its own pace, and tell what they hold.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use block::{PoolId, VolumeId};
 use cluster::{
     AccessMode, Addresses, Answer, Change, Command, Generation, Labels, Name, NodeIntent, NodeReport, OperationId,
-    PoolReport, Refusal, ReplicaReport, RequestId, Revision, State, Time, TokenHash, VolumeSpec,
+    PoolReport, Refusal, ReplicaIntent, ReplicaReport, Replicas, RequestId, Revision, State, Time, TokenHash,
+    VolumeSpec,
 };
 
 pub const GIB: u64 = 1 << 30;
@@ -14,24 +15,56 @@ pub fn name(text: &str) -> Name {
     text.parse().unwrap()
 }
 
+/// Sizes and generations of the replicas in pools.
+type Held = BTreeMap<PoolId, BTreeMap<VolumeId, (u64, Generation)>>;
+
 /// What a node holds, whatever the control plane believes.
 #[derive(Clone, Debug, Default)]
 pub struct SimNode {
-    pub pools: BTreeMap<PoolId, BTreeMap<VolumeId, (u64, Generation)>>,
+    pub pools: Held,
     pub capacity_bytes: u64,
     pub labels: Labels,
     pub tags: Vec<String>,
     pub up: bool,
-    /// What it was told last, until it was done.
-    pub intent: Option<NodeIntent>,
+    pub told: Told,
+    /// What it reported on this stream, if anything.
+    pub reported: Option<Held>,
+}
+
+/// All that a node was told, put together.
+#[derive(Clone, Debug, Default)]
+pub struct Told {
     pub heard: Revision,
+    pub replicas: BTreeMap<VolumeId, ReplicaIntent>,
+    pub deletions: BTreeSet<(PoolId, VolumeId)>,
+    pub routes: BTreeMap<Name, String>,
+}
+
+impl Told {
+    fn hear(&mut self, intent: NodeIntent) {
+        if intent.whole {
+            *self = Self::default();
+        }
+        self.heard = intent.revision;
+        for (pool, volume) in intent.deletions {
+            self.deletions.insert((pool, volume));
+            self.replicas.remove(&volume);
+        }
+        for name in &intent.lost_routes {
+            self.routes.remove(name);
+        }
+        for replica in intent.replicas {
+            self.routes.remove(&replica.name);
+            self.replicas.insert(replica.volume, replica);
+        }
+        self.routes.extend(intent.routes.into_iter().map(|route| (route.name, route.address)));
+    }
 }
 
 impl SimNode {
     /// Does what it was told.
     pub fn work(&mut self) {
-        let Some(intent) = self.intent.take() else { return };
-        for replica in intent.replicas {
+        for replica in self.told.replicas.values() {
             let Some(pool) = self.pools.get_mut(&replica.pool) else { continue };
             let held = match pool.get_mut(&replica.volume) {
                 Some(held) => held,
@@ -41,30 +74,36 @@ impl SimNode {
             held.0 = held.0.max(replica.size_bytes);
             held.1 = held.1.max(replica.attachments.generation);
         }
-        for (pool, volume) in intent.deletions {
-            if let Some(pool) = self.pools.get_mut(&pool) {
-                pool.remove(&volume);
+        for (pool, volume) in &self.told.deletions {
+            if let Some(pool) = self.pools.get_mut(pool) {
+                pool.remove(volume);
             }
         }
     }
 
-    pub fn report(&self) -> NodeReport {
+    /// Everything it holds, or what changed since it reported on this stream.
+    pub fn report(&mut self) -> NodeReport {
+        let before = self.reported.replace(self.pools.clone());
+        let one = |(volume, (size_bytes, generation)): (&VolumeId, &(u64, Generation))| ReplicaReport {
+            volume: *volume,
+            size_bytes: *size_bytes,
+            generation: *generation,
+        };
         let pools = self.pools.iter().map(|(id, replicas)| PoolReport {
             id: *id,
             capacity_bytes: self.capacity_bytes,
             used_bytes: 0,
             tags: self.tags.clone(),
             failed: false,
-            replicas: replicas
-                .iter()
-                .map(|(volume, (size_bytes, generation))| ReplicaReport {
-                    volume: *volume,
-                    size_bytes: *size_bytes,
-                    generation: *generation,
-                })
-                .collect(),
+            replicas: match before.as_ref().and_then(|before| before.get(id)) {
+                None => Replicas::All(replicas.iter().map(one).collect()),
+                Some(before) => Replicas::Changed {
+                    present: replicas.iter().filter(|(id, held)| before.get(id) != Some(held)).map(one).collect(),
+                    gone: before.keys().filter(|id| !replicas.contains_key(id)).copied().collect(),
+                },
+            },
         });
-        NodeReport { heard: self.heard, pools: pools.collect() }
+        NodeReport { heard: self.told.heard, pools: pools.collect() }
     }
 }
 
@@ -111,6 +150,8 @@ impl World {
     pub fn connect(&mut self, name: &Name) {
         let node = self.nodes.get_mut(name).unwrap();
         node.up = true;
+        node.reported = None;
+        node.told = Told::default();
         let labels = node.labels.clone();
         let addresses = Addresses { peers: format!("{name}:7000"), nbd: vec![format!("{name}:10809")] };
         self.apply(None, Change::Register { node: name.clone(), addresses, labels }).unwrap();
@@ -124,21 +165,31 @@ impl World {
 
     /// The node tells what it holds, if it can.
     pub fn report(&mut self, name: &Name) {
-        let node = &self.nodes[name];
+        let node = self.nodes.get_mut(name).unwrap();
         if node.up {
             let report = node.report();
             self.apply(None, Change::Report { node: name.clone(), report }).unwrap();
         }
     }
 
-    /// The node hears what it should be, if it can.
+    /// The node hears what it should be, if it can: all of it first, then what changed.
     pub fn tell(&mut self, name: &Name) {
-        let intent = self.state.intent(name);
         let node = self.nodes.get_mut(name).unwrap();
-        if node.up {
-            node.heard = intent.revision;
-            node.intent = Some(intent);
+        if !node.up {
+            return;
         }
+        let intent = match node.told.heard {
+            Revision(0) => Some(self.state.intent(name)),
+            heard => self.state.intent_since(name, heard),
+        };
+        if let Some(intent) = intent {
+            node.told.hear(intent);
+        }
+        let whole = self.state.intent(name);
+        let replicas: BTreeMap<_, _> = whole.replicas.into_iter().map(|replica| (replica.volume, replica)).collect();
+        let routes: BTreeMap<_, _> = whole.routes.into_iter().map(|route| (route.name, route.address)).collect();
+        assert!(node.told.replicas == replicas && node.told.routes == routes, "what changed adds up to all there is");
+        assert!(whole.deletions.iter().all(|deletion| node.told.deletions.contains(deletion)));
     }
 
     /// Every node that is up hears, works and reports.

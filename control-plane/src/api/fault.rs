@@ -1,0 +1,84 @@
+//! Refusals as gRPC knows them: a code, a sentence, and a word for programs in the metadata.
+
+use cluster::Refusal;
+use tonic::{Code, Status};
+
+use crate::raft::{MembershipError, ProposeError, Voter};
+
+/// Where the word is.
+const WORD: &str = "plinth-error";
+/// Where a voter that does not lead names the one that does.
+const LEADER: &str = "plinth-leader";
+
+/// Why a proposal led to nothing.
+pub(crate) fn of_proposal(error: ProposeError) -> Status {
+    match error {
+        ProposeError::Refused(refusal) => of_refusal(&refusal),
+        ProposeError::NotLeader { leader } => not_leader(leader.as_ref().map(|(_, voter)| voter)),
+        ProposeError::Unavailable(reason) => status(Code::Unavailable, "unavailable", reason),
+    }
+}
+
+/// The request has to go to another voter.
+pub(crate) fn not_leader(leader: Option<&Voter>) -> Status {
+    let Some(leader) = leader else {
+        let sentence = "the voters have no leader at the moment: most of them must be up and reach each other";
+        return status(Code::Unavailable, "no-leader", sentence);
+    };
+    let mut status = status(Code::Unavailable, "not-leader", format!("voter {} leads", leader.address));
+    if let Ok(address) = leader.address.parse() {
+        status.metadata_mut().insert(LEADER, address);
+    }
+    status
+}
+
+/// A change of the voters that was not made.
+pub(crate) fn of_membership(error: MembershipError) -> Status {
+    let code = match &error {
+        MembershipError::NotLeader { leader } => return not_leader(leader.as_ref().map(|(_, voter)| voter)),
+        MembershipError::Unavailable(_) => Code::Unavailable,
+        _ => Code::FailedPrecondition,
+    };
+    status(code, "voters", error.to_string())
+}
+
+/// A field that cannot be.
+pub(crate) fn invalid(field: &str, sentence: impl std::fmt::Display) -> Status {
+    status(Code::InvalidArgument, "invalid-argument", format!("{field}: {sentence}"))
+}
+
+/// There is no such thing.
+pub(crate) fn not_found(word: &'static str, sentence: impl Into<String>) -> Status {
+    status(Code::NotFound, word, sentence)
+}
+
+/// With a word for programs.
+fn status(code: Code, word: &'static str, sentence: impl Into<String>) -> Status {
+    let mut status = Status::new(code, sentence);
+    status.metadata_mut().insert(WORD, tonic::metadata::MetadataValue::from_static(word));
+    status
+}
+
+fn of_refusal(refusal: &Refusal) -> Status {
+    let (code, word) = match refusal {
+        Refusal::NoSuchVolume(_) => (Code::NotFound, "no-such-volume"),
+        Refusal::NoSuchNode(_) => (Code::NotFound, "no-such-node"),
+        Refusal::Exists { .. } => (Code::AlreadyExists, "volume-exists"),
+        Refusal::Size(_) => (Code::InvalidArgument, "bad-size"),
+        Refusal::Shrinks { .. } => (Code::InvalidArgument, "volume-shrinks"),
+        Refusal::Replicas(_) => (Code::InvalidArgument, "bad-replicas"),
+        Refusal::Description(_) => (Code::InvalidArgument, "description-too-long"),
+        Refusal::Labels(_) => (Code::InvalidArgument, "too-many-labels"),
+        Refusal::Setting { .. } => (Code::InvalidArgument, "bad-setting"),
+        Refusal::NoPlace(_) => (Code::ResourceExhausted, "no-place"),
+        Refusal::Readers(_) => (Code::ResourceExhausted, "too-many-readers"),
+        Refusal::Volumes => (Code::ResourceExhausted, "too-many-volumes"),
+        Refusal::Nodes => (Code::ResourceExhausted, "too-many-nodes"),
+        Refusal::Attached { .. } => (Code::FailedPrecondition, "volume-attached"),
+        Refusal::NodeInUse { .. } => (Code::FailedPrecondition, "node-in-use"),
+        Refusal::PoolTaken { .. } => (Code::FailedPrecondition, "pool-taken"),
+        Refusal::PoolNotOpen(_) => (Code::FailedPrecondition, "pool-not-open"),
+        Refusal::Founded(_) => (Code::FailedPrecondition, "other-cluster"),
+    };
+    status(code, word, refusal.to_string())
+}

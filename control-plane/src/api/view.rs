@@ -1,0 +1,144 @@
+//! The state as the API shows it.
+
+use block::{PoolId, VolumeId};
+use cluster::{
+    AccessMode, Admin, Health, Link, Name, Node, Observed, Operation, OperationId, OperationKind, Pool, Severity, State,
+    Volume,
+};
+use proto::v1;
+
+use crate::raft::VoterStatus;
+
+pub(super) fn volume(state: &State, id: VolumeId, volume: &Volume) -> v1::Volume {
+    let phase = match volume.health() {
+        Health::Creating => v1::volume::Phase::Creating,
+        Health::Ready => v1::volume::Phase::Ready,
+        Health::Changing => v1::volume::Phase::Changing,
+        Health::Unavailable => v1::volume::Phase::Unavailable,
+        Health::Lost => v1::volume::Phase::Lost,
+    };
+    let held = volume.attachments.held().iter();
+    v1::Volume {
+        id: id.0,
+        name: volume.name.to_string(),
+        size_bytes: volume.size_bytes,
+        spec: Some(spec(volume)),
+        phase: phase.into(),
+        replicas: vec![replica(state, volume)],
+        attachments: held
+            .map(|held| v1::Attachment {
+                client: held.client.to_string(),
+                mode: mode(held.mode).into(),
+                generation: held.generation.0,
+            })
+            .collect(),
+        generation: volume.attachments.generation.0,
+        created_ms: volume.created.0,
+    }
+}
+
+fn spec(volume: &Volume) -> v1::VolumeSpec {
+    let spec = volume.spec.clone();
+    v1::VolumeSpec {
+        replicas: spec.replicas.into(),
+        pool_tags: spec.pool_tags,
+        node_selector: spec.node_selector,
+        description: spec.description,
+        labels: spec.labels,
+        open: spec.open,
+    }
+}
+
+fn replica(state: &State, volume: &Volume) -> v1::Replica {
+    let (seen, size_bytes, generation) = match volume.replica.observed {
+        Observed::Unknown => (v1::replica::State::Unknown, 0, 0),
+        Observed::Nothing => (v1::replica::State::Nothing, 0, 0),
+        Observed::Present { size_bytes, generation } => (v1::replica::State::Present, size_bytes, generation.0),
+    };
+    let node = state.pool(volume.replica.pool).map(|pool| pool.node.to_string());
+    let pool = pool_id(volume.replica.pool);
+    v1::Replica { node: node.unwrap_or_default(), pool, state: seen.into(), size_bytes, generation }
+}
+
+fn mode(mode: AccessMode) -> v1::AccessMode {
+    match mode {
+        AccessMode::ReadWrite => v1::AccessMode::ReadWrite,
+        AccessMode::ReadOnly => v1::AccessMode::ReadOnly,
+    }
+}
+
+fn pool_id(id: PoolId) -> String {
+    format!("{:032x}", id.0)
+}
+
+/// None when it ended so long ago that it is not known any more.
+pub(super) fn operation(state: &State, id: OperationId) -> Option<v1::Operation> {
+    let Operation { kind, since, ended } = *state.operation(id)?;
+    let shown = match kind {
+        OperationKind::Create(_) => v1::operation::Kind::Create,
+        OperationKind::Resize(..) => v1::operation::Kind::Resize,
+        OperationKind::Delete(_) => v1::operation::Kind::Delete,
+        OperationKind::Attach(..) => v1::operation::Kind::Attach,
+    };
+    Some(v1::Operation {
+        id: id.0,
+        kind: shown.into(),
+        volume: state.name_of(kind.volume()).map(ToString::to_string).unwrap_or_default(),
+        since_ms: since.0,
+        ended_ms: ended.map(|ended| ended.0),
+        waits_for: state.waits_for(id).map(|waiting| waiting.to_string()).unwrap_or_default(),
+    })
+}
+
+pub(super) fn node(state: &State, name: &Name, node: &Node) -> v1::Node {
+    let (up, since) = match node.link {
+        Link::Up { since } => (true, since),
+        Link::Lost { since } => (false, since),
+    };
+    let pools: Vec<v1::Pool> = state.pools_of(name).map(|(id, one)| pool(state, id, one)).collect();
+    v1::Node {
+        name: name.to_string(),
+        peer_address: node.addresses.peers.clone(),
+        nbd_addresses: node.addresses.nbd.clone(),
+        labels: node.labels.clone(),
+        cordoned: node.admin != Admin::Schedulable,
+        up,
+        since_ms: since.0,
+        replicas: pools.iter().map(|pool| pool.replicas).sum(),
+        pools,
+    }
+}
+
+pub(super) fn pool(state: &State, id: PoolId, pool: &Pool) -> v1::Pool {
+    v1::Pool {
+        id: pool_id(id),
+        node: pool.node.to_string(),
+        capacity_bytes: pool.capacity_bytes,
+        used_bytes: pool.used_bytes,
+        promised_bytes: state.promised_bytes(id),
+        tags: pool.tags.clone(),
+        open: pool.open,
+        failed: pool.failed,
+        replicas: state.volumes_in(id) as u64,
+        orphans: pool.orphans.iter().map(|volume| volume.0).collect(),
+    }
+}
+
+pub(super) fn voter(voter: VoterStatus) -> v1::Voter {
+    let VoterStatus { id, address, votes, heard, lag } = voter;
+    let heard_ms = heard.map(|heard| u64::try_from(heard.as_millis()).unwrap_or(u64::MAX));
+    v1::Voter { id, address, votes, heard_ms, lag }
+}
+
+pub(super) fn problem(problem: cluster::Problem) -> v1::Problem {
+    let severity = match problem.severity {
+        Severity::Critical => v1::problem::Severity::Critical,
+        Severity::Warning => v1::problem::Severity::Warning,
+        Severity::Notice => v1::problem::Severity::Notice,
+    };
+    v1::Problem { severity: severity.into(), subject: problem.subject, sentence: problem.sentence }
+}
+
+pub(super) fn settings(settings: cluster::Settings) -> v1::Settings {
+    v1::Settings { overcommit_percent: settings.overcommit_percent, full_percent: settings.full_percent }
+}

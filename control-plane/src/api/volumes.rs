@@ -1,0 +1,143 @@
+//! Volumes and attachments.
+
+use cluster::{Answer, Change, Modification, Name, State};
+use proto::v1;
+use proto::v1::volume_service_server::VolumeService;
+use tonic::{Request, Response, Status};
+
+use super::fault::{invalid, not_found};
+use super::{Desk, parse, view};
+
+/// Volumes of a page.
+const PAGE_DEFAULT: usize = 100;
+const PAGE_MAX: usize = 1000;
+
+#[tonic::async_trait]
+impl VolumeService for Desk {
+    async fn create(&self, request: Request<v1::CreateVolumeRequest>) -> Result<Response<v1::VolumeChange>, Status> {
+        let v1::CreateVolumeRequest { request_id, name, size_bytes, spec } = request.into_inner();
+        let (name, spec) = (parse::name("name", &name)?, parse::spec(spec)?);
+        let change = Change::CreateVolume { name: name.clone(), size_bytes, spec };
+        let answer = self.propose(change, parse::request_id(&request_id)?).await?;
+        Ok(Response::new(self.volume_change(&name, &answer)))
+    }
+
+    async fn get(&self, request: Request<v1::GetVolumeRequest>) -> Result<Response<v1::Volume>, Status> {
+        let name = parse::name("name", &request.into_inner().name)?;
+        self.look(|state| shown(state, &name)).await?.map(Response::new)
+    }
+
+    async fn list(&self, request: Request<v1::ListVolumesRequest>) -> Result<Response<v1::ListVolumesReply>, Status> {
+        let v1::ListVolumesRequest { page_size, page_token } = request.into_inner();
+        let after = parse::optional_name("page_token", &page_token)?;
+        let size = match page_size as usize {
+            0 => PAGE_DEFAULT,
+            asked if asked <= PAGE_MAX => asked,
+            asked => return Err(invalid("page_size", format!("{asked}; at most {PAGE_MAX} can be"))),
+        };
+        self.look(|state| page(state, after.as_ref(), size)).await.map(Response::new)
+    }
+
+    async fn resize(&self, request: Request<v1::ResizeVolumeRequest>) -> Result<Response<v1::VolumeChange>, Status> {
+        let v1::ResizeVolumeRequest { request_id, name, size_bytes } = request.into_inner();
+        let name = parse::name("name", &name)?;
+        let change = Change::ResizeVolume { volume: name.clone(), size_bytes };
+        let answer = self.propose(change, parse::request_id(&request_id)?).await?;
+        Ok(Response::new(self.volume_change(&name, &answer)))
+    }
+
+    async fn modify(&self, request: Request<v1::ModifyVolumeRequest>) -> Result<Response<v1::Volume>, Status> {
+        let v1::ModifyVolumeRequest { request_id, name, description, labels, open } = request.into_inner();
+        let name = parse::name("name", &name)?;
+        let labels = labels.map(|all| parse::labels("labels", all.labels)).transpose()?;
+        let change =
+            Change::ModifyVolume { volume: name.clone(), modification: Modification { description, labels, open } };
+        self.propose(change, parse::request_id(&request_id)?).await?;
+        self.consensus.read(|state| shown(state, &name)).map(Response::new)
+    }
+
+    async fn delete(
+        &self,
+        request: Request<v1::DeleteVolumeRequest>,
+    ) -> Result<Response<v1::DeleteVolumeReply>, Status> {
+        let v1::DeleteVolumeRequest { request_id, name, force } = request.into_inner();
+        let change = Change::DeleteVolume { volume: parse::name("name", &name)?, force };
+        let answer = self.propose(change, parse::request_id(&request_id)?).await?;
+        let operation = self.consensus.read(|state| started(state, &answer));
+        Ok(Response::new(v1::DeleteVolumeReply { operation }))
+    }
+
+    async fn attach(
+        &self,
+        request: Request<v1::AttachVolumeRequest>,
+    ) -> Result<Response<v1::AttachVolumeReply>, Status> {
+        let v1::AttachVolumeRequest { request_id, name, client, mode, token } = request.into_inner();
+        let name = parse::name("name", &name)?;
+        let client = parse::name("client", &client)?;
+        let (mode, token) = (parse::mode(mode)?, parse::token(&token)?);
+        let change = Change::Attach { volume: name.clone(), client, mode, token };
+        let answer = self.propose(change, parse::request_id(&request_id)?).await?;
+        let generation = match answer {
+            Answer::Attached { generation, .. } => generation.0,
+            Answer::Done | Answer::Started(_) | Answer::Volume { .. } => {
+                return Err(invalid("request_id", "it was that of another request; draw 16 random bytes for each"));
+            }
+        };
+        Ok(Response::new(self.consensus.read(|state| v1::AttachVolumeReply {
+            volume: shown(state, &name).ok(),
+            generation,
+            operation: started(state, &answer),
+            nbd_addresses: nbd_addresses(state, &name),
+        })))
+    }
+
+    async fn detach(&self, request: Request<v1::DetachVolumeRequest>) -> Result<Response<v1::VolumeChange>, Status> {
+        let v1::DetachVolumeRequest { request_id, name, client } = request.into_inner();
+        let name = parse::name("name", &name)?;
+        let client = parse::optional_name("client", &client)?;
+        let change = Change::Detach { volume: name.clone(), client };
+        let answer = self.propose(change, parse::request_id(&request_id)?).await?;
+        Ok(Response::new(self.volume_change(&name, &answer)))
+    }
+}
+
+impl Desk {
+    fn volume_change(&self, name: &Name, answer: &Answer) -> v1::VolumeChange {
+        self.consensus.read(|state| v1::VolumeChange {
+            volume: shown(state, name).ok(),
+            operation: started(state, answer),
+        })
+    }
+}
+
+fn shown(state: &State, name: &Name) -> Result<v1::Volume, Status> {
+    let (id, volume) =
+        state.volume(name).ok_or_else(|| not_found("no-such-volume", format!("there is no volume \"{name}\"")))?;
+    Ok(view::volume(state, id, volume))
+}
+
+/// What an answer says to wait for.
+fn started(state: &State, answer: &Answer) -> Option<v1::Operation> {
+    match answer {
+        Answer::Started(operation)
+        | Answer::Attached { operation, .. }
+        | Answer::Volume { operation: Some(operation), .. } => view::operation(state, *operation),
+        Answer::Done | Answer::Volume { operation: None, .. } => None,
+    }
+}
+
+fn page(state: &State, after: Option<&Name>, size: usize) -> v1::ListVolumesReply {
+    let mut rest = state.volumes(after);
+    let volumes: Vec<_> = rest.by_ref().take(size).map(|(id, volume)| view::volume(state, id, volume)).collect();
+    let last = volumes.last().map(|volume| volume.name.clone());
+    let next_page_token = rest.next().and(last).unwrap_or_default();
+    v1::ListVolumesReply { volumes, next_page_token }
+}
+
+/// Where clients of a volume may come to: its own node first, then every other that is heard.
+fn nbd_addresses(state: &State, name: &Name) -> Vec<String> {
+    let home = state.volume(name).and_then(|(_, volume)| state.pool(volume.replica.pool)).map(|pool| &pool.node);
+    let mut nodes: Vec<_> = state.nodes().filter(|(_, node)| node.is_up()).collect();
+    nodes.sort_by_key(|(name, _)| Some(*name) != home);
+    nodes.into_iter().flat_map(|(_, node)| node.addresses.nbd.iter().cloned()).collect()
+}

@@ -1,0 +1,93 @@
+//! One stream: what the node says goes into the log, what follows from the state goes to the node.
+
+use std::sync::Arc;
+
+use cluster::{Change, Revision};
+use proto::link::{FromNode, ToNode, from_node};
+use tokio::sync::mpsc;
+use tonic::{Status, Streaming};
+
+use super::streams::{Streams, Turn};
+use super::{convert, of_stream};
+use crate::api::not_leader;
+use crate::raft::{Consensus, Leadership};
+
+pub(super) struct Session {
+    pub consensus: Arc<Consensus>,
+    pub streams: Arc<Streams>,
+    pub turn: Turn,
+}
+
+type Outbound = mpsc::Sender<Result<ToNode, Status>>;
+
+impl Session {
+    /// Until either side ends it, a newer one begins, or this voter does not lead any more.
+    pub async fn run(self, mut from_node: Streaming<FromNode>, to_node: Outbound) {
+        let end = tokio::select! {
+            end = self.listen(&mut from_node) => end,
+            end = self.tell(&to_node) => end,
+            () = to_node.closed() => None,
+        };
+        if let Some(status) = end {
+            tracing::info!(node = %self.turn.node, reason = status.message(), "the stream of a node ends");
+            // Whether it still hears that is its own affair.
+            let _heard = to_node.try_send(Err(status));
+        }
+        drop(to_node);
+        self.streams.ended(self.turn).await;
+    }
+
+    /// Brings reports into the log, one after the other.
+    async fn listen(&self, from_node: &mut Streaming<FromNode>) -> Option<Status> {
+        loop {
+            let message = match from_node.message().await {
+                Ok(Some(FromNode { message: Some(message) })) => message,
+                Ok(None) => return None,
+                Ok(Some(FromNode { message: None })) => return Some(Status::invalid_argument("an unknown message")),
+                Err(status) => return Some(status),
+            };
+            let report = match message {
+                from_node::Message::Report(report) => convert::report(report),
+                from_node::Message::Hello(_) => Err(Status::invalid_argument("a second Hello")),
+            };
+            let change = match report {
+                Ok(report) => Change::Report { node: self.turn.node.clone(), report },
+                Err(status) => return Some(status),
+            };
+            if let Err(error) = self.streams.propose(&self.turn, change).await {
+                return Some(of_stream(error));
+            }
+        }
+    }
+
+    /// Tells the node all that it should be, and then what changed.
+    async fn tell(&self, to_node: &Outbound) -> Option<Status> {
+        let mut revisions = self.consensus.revisions();
+        let mut leadership = self.consensus.leadership_changes();
+        let mut told: Option<Revision> = None;
+        loop {
+            revisions.mark_unchanged();
+            let intent = self.consensus.read(|state| match told {
+                None => Some(state.intent(&self.turn.node)),
+                Some(told) => state.intent_since(&self.turn.node, told),
+            });
+            if let Some(intent) = intent {
+                told = Some(intent.revision);
+                to_node.send(Ok(convert::intent(intent))).await.ok()?;
+            }
+            tokio::select! {
+                changed = revisions.changed() => changed.ok()?,
+                leads = leadership.wait_for(|leadership| !matches!(leadership, Leadership::Here { .. })) => {
+                    let leads = leads.ok()?.clone();
+                    return Some(match leads {
+                        Leadership::There { voter, .. } => not_leader(Some(&voter)),
+                        Leadership::Here { .. } | Leadership::Nobody => not_leader(None),
+                    });
+                }
+            }
+            if !self.streams.is_newest(&self.turn) {
+                return Some(Status::aborted("a newer stream of this node has begun"));
+            }
+        }
+    }
+}

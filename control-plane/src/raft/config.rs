@@ -1,0 +1,107 @@
+//! The consensus of this project in openraft's terms, and its times.
+
+use std::fmt;
+use std::io::Cursor;
+use std::sync::Arc;
+use std::time::Duration;
+
+use cluster::{Answer, Command, Refusal};
+use openraft::{Config, ConfigError, SnapshotPolicy, TokioRuntime};
+
+/// A leader speaks to each voter at least every one and a half of this, and waits this long for each answer.
+const HEARTBEAT_MS: u64 = 150;
+/// A voter that has not heard a leader for the maximum, and then for a time drawn between the two, asks to be elected:
+/// after 1.1 to 1.4 s, looked at every one and a half heartbeats. So a dead leader is replaced within two seconds unless
+/// a vote is split, and a device that takes half a second for a sync does not cost a leader its place.
+const ELECTION_MS: std::ops::Range<u64> = 400..700;
+/// A leader that a majority has not answered for so long does not lead: another one may.
+pub(super) const QUORUM_MAX: Duration = Duration::from_millis(2 * ELECTION_MS.end);
+/// Entries between two snapshots.
+pub(super) const SNAPSHOT_ENTRIES: u64 = 5000;
+/// Entries kept behind a snapshot, for followers that are a little late.
+const ENTRIES_KEPT: u64 = 1000;
+/// A piece of a snapshot on its way.
+pub(super) const PIECE_BYTES: u64 = 1 << 20;
+/// Entries of one message.
+const MESSAGE_ENTRIES_MAX: u64 = 300;
+/// For a piece of a snapshot to arrive, and for the last one to be installed.
+const SNAPSHOT_MS: u64 = 20_000;
+
+/// Longest command, as a record: a node's report of a hundred thousand replicas takes a third of it.
+pub(super) const COMMAND_BYTES_MAX: usize = 8 << 20;
+/// Longest message: several entries up to what is read of the log at a time, or one of any length.
+pub(super) const MESSAGE_BYTES_MAX: usize = 12 << 20;
+
+const _: () = assert!(COMMAND_BYTES_MAX + (2 << 20) < MESSAGE_BYTES_MAX, "the longest command can be sent");
+const _: () = assert!(2 * PIECE_BYTES < MESSAGE_BYTES_MAX as u64, "a piece of a snapshot can be sent");
+
+/// The types that openraft is made of here.
+#[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub(crate) struct TypeConfig;
+
+impl openraft::RaftTypeConfig for TypeConfig {
+    type D = Command;
+    type R = Applied;
+    type NodeId = u64;
+    type Node = Voter;
+    type Entry = Entry;
+    type SnapshotData = Cursor<Vec<u8>>;
+    type AsyncRuntime = TokioRuntime;
+    type Responder = openraft::impls::OneshotResponder<Self>;
+}
+
+/// An entry of the log.
+pub(crate) type Entry = openraft::Entry<TypeConfig>;
+
+/// What an entry led to.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) enum Applied {
+    /// It was about the consensus itself.
+    Nothing,
+    /// It was a command.
+    Answered(Result<Answer, Refusal>),
+}
+
+/// A voter as the others know it.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub(crate) struct Voter {
+    /// Where it is reached: HOST:PORT.
+    pub address: String,
+    /// The store it votes with. Another one under the same id has lost what the first one promised.
+    pub store: StoreId,
+}
+
+/// Drawn when a voter's store is made.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub(crate) struct StoreId(pub u128);
+
+impl fmt::Display for StoreId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:032x}", self.0)
+    }
+}
+
+impl fmt::Debug for StoreId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// Openraft's configuration.
+pub(super) fn config(snapshot_entries: u64) -> Result<Arc<Config>, ConfigError> {
+    let config = Config {
+        cluster_name: "plinth".to_owned(),
+        heartbeat_interval: HEARTBEAT_MS,
+        election_timeout_min: ELECTION_MS.start,
+        election_timeout_max: ELECTION_MS.end,
+        max_payload_entries: MESSAGE_ENTRIES_MAX,
+        snapshot_policy: SnapshotPolicy::LogsSinceLast(snapshot_entries),
+        // Who is further behind than what is kept gets a snapshot.
+        replication_lag_threshold: snapshot_entries + ENTRIES_KEPT,
+        max_in_snapshot_log_to_keep: ENTRIES_KEPT.min(snapshot_entries),
+        snapshot_max_chunk_size: PIECE_BYTES,
+        install_snapshot_timeout: SNAPSHOT_MS,
+        ..Config::default()
+    };
+    config.validate().map(Arc::new)
+}

@@ -1,0 +1,192 @@
+//! From a folder to a running voter.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use cluster::{Change, ClusterId};
+use openraft::error::{InitializeError, RaftError};
+use openraft::{ConfigError, Raft};
+use tokio::sync::{Mutex, watch};
+use tokio::time::timeout;
+
+use super::config::{self, TypeConfig, Voter};
+use super::consensus::{Consensus, ProposeError, stopped};
+use super::contacts::Contacts;
+use super::door::Door;
+use super::leadership::{self, Leadership};
+use super::membership::Caretaker;
+use super::network::Network;
+use crate::store::{Store, StoreError};
+
+/// How long a lone voter may take to elect itself.
+const ELECTION_MAX: Duration = Duration::from_secs(10);
+
+/// What a voter is started with.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct VoterConfig {
+    /// Its number, 1 or more.
+    pub id: u64,
+    /// Where it keeps what it must not forget.
+    pub data: PathBuf,
+    /// Where others reach it: HOST:PORT.
+    pub address: String,
+    /// How it comes to be part of a cluster.
+    pub start: Start,
+}
+
+/// How a voter comes to be part of a cluster.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Start {
+    /// Found a new cluster with this voter alone; a folder that has one already just goes on.
+    Bootstrap,
+    /// Wait to be added by the leader of an existing cluster, or go on with what the folder has.
+    Join,
+}
+
+/// Why a voter did not start.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StartError {
+    /// A number that no voter has.
+    #[error("0 is no number of a voter: choose 1 or more")]
+    Id,
+    /// What it keeps. In words.
+    #[error("{0}")]
+    Store(String),
+    /// No randomness, for the cluster's id.
+    #[error("no cluster can be founded without random numbers: {0}")]
+    Random(getrandom::Error),
+    /// The consensus did not start. In words.
+    #[error("the voter cannot take part in consensus: {0}")]
+    Consensus(String),
+    /// The cluster was not founded. In words.
+    #[error("the cluster cannot be founded: {0}")]
+    Found(String),
+}
+
+impl From<StoreError> for StartError {
+    fn from(error: StoreError) -> Self {
+        Self::Store(error.to_string())
+    }
+}
+
+impl From<ConfigError> for StartError {
+    fn from(error: ConfigError) -> Self {
+        Self::Consensus(error.to_string())
+    }
+}
+
+impl Consensus {
+    /// Opens what the voter keeps and starts it. Waits for no other voter.
+    ///
+    /// # Errors
+    /// In words, see [`StartError`].
+    pub(crate) async fn start(config: VoterConfig) -> Result<Self, StartError> {
+        Self::start_with(config, config::SNAPSHOT_ENTRIES).await
+    }
+
+    /// Tests make snapshots more often.
+    pub(super) async fn start_with(voter: VoterConfig, snapshot_entries: u64) -> Result<Self, StartError> {
+        let VoterConfig { id, data, address, start } = voter;
+        if id == 0 {
+            return Err(StartError::Id);
+        }
+        let (store, log, machine) = open(data, id).await?;
+        let state = machine.shared();
+        let door = Arc::new(Door::new(store));
+        if start == Start::Bootstrap && door.cluster().is_none() {
+            door.adopt(draw()?).await?;
+        }
+        let contacts = Arc::new(Contacts::default());
+        let network = Network::new(Arc::clone(&door), Arc::clone(&contacts));
+        let raft = Raft::new(id, config::config(snapshot_entries)?, network.clone(), log, machine)
+            .await
+            .map_err(|fatal| StartError::Consensus(stopped(&fatal)))?;
+        let changing = Arc::new(Mutex::new(()));
+        let (changes, leadership) = watch::channel(Leadership::Nobody);
+        let me = Voter { address, store: door.store_id };
+        let caretaker = Caretaker { raft: raft.clone(), me: me.clone(), changing: Arc::clone(&changing) };
+        let watcher = tokio::spawn(watch_leadership(raft.clone(), caretaker, changes, Arc::clone(&contacts)));
+        let consensus = Self { raft, door, contacts, network, state, leadership, changing, watcher };
+        if start == Start::Bootstrap {
+            consensus.found(me).await?;
+        }
+        Ok(consensus)
+    }
+
+    /// Makes this voter the only one of a new cluster, unless it is part of one. It may have been killed while it did.
+    async fn found(&self, me: Voter) -> Result<(), StartError> {
+        let failed = |reason: String| StartError::Found(reason);
+        match self.raft.initialize(BTreeMap::from([(self.id(), me)])).await {
+            Ok(()) | Err(RaftError::APIError(InitializeError::NotAllowed(_))) => {}
+            Err(RaftError::APIError(InitializeError::NotInMembers(error))) => return Err(failed(error.to_string())),
+            Err(RaftError::Fatal(fatal)) => return Err(failed(stopped(&fatal))),
+        }
+        let alone = self.raft.metrics().borrow().membership_config.voter_ids().eq([self.id()]);
+        // Others are added to a cluster that is founded only.
+        if !alone || self.state.read(|state| state.cluster().is_some()) {
+            return Ok(());
+        }
+        let mut changes = self.leadership_changes();
+        let elected = changes.wait_for(|leadership| matches!(leadership, Leadership::Here { .. }));
+        let late = || failed("the voter did not elect itself: is its disk slow?".to_owned());
+        timeout(ELECTION_MAX, elected).await.map_err(|_| late())?.map_err(|_| late())?;
+        let Some(cluster) = self.door.cluster() else { return Err(failed("it has no id".to_owned())) };
+        match self.propose(Change::Found { cluster }, None).await {
+            Ok(_done) => Ok(()),
+            Err(error @ (ProposeError::Refused(_) | ProposeError::NotLeader { .. } | ProposeError::Unavailable(_))) => {
+                Err(failed(error.to_string()))
+            }
+        }
+    }
+}
+
+async fn open(data: PathBuf, id: u64) -> Result<(Store, crate::store::LogStore, crate::store::Machine), StartError> {
+    let opened = tokio::task::spawn_blocking(move || {
+        let store = Store::open(&data, id)?;
+        let (log, machine) = (store.log(), store.machine()?);
+        Ok((store, log, machine))
+    });
+    let opened: Result<_, StoreError> = opened.await.map_err(|error| StartError::Store(error.to_string()))?;
+    Ok(opened?)
+}
+
+fn draw() -> Result<ClusterId, StartError> {
+    let mut bytes = [0; 16];
+    getrandom::fill(&mut bytes).map_err(StartError::Random)?;
+    Ok(ClusterId(u128::from_be_bytes(bytes)))
+}
+
+/// Tells who leads, until the voter ends.
+async fn watch_leadership(
+    raft: Raft<TypeConfig>,
+    caretaker: Caretaker,
+    changes: watch::Sender<Leadership>,
+    contacts: Arc<Contacts>,
+) {
+    let mut metrics = raft.metrics();
+    loop {
+        let (now, members) = {
+            let seen = metrics.borrow_and_update();
+            (leadership::of(&seen), Arc::clone(&seen.membership_config))
+        };
+        let changed = changes.send_if_modified(|before| {
+            let differs = *before != now;
+            before.clone_from(&now);
+            differs
+        });
+        if changed {
+            tracing::info!(leadership = ?now, "who leads has changed");
+            contacts.retain(|id| members.membership().get_node(&id).is_some());
+            if matches!(now, Leadership::Here { .. }) {
+                tokio::spawn(caretaker.clone().tidy());
+            }
+        }
+        if metrics.changed().await.is_err() {
+            changes.send_replace(Leadership::Nobody);
+            return;
+        }
+    }
+}

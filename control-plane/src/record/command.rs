@@ -1,0 +1,176 @@
+//! Commands.
+
+use block::VolumeId;
+use cluster::{
+    Change, ClusterId, Command, Generation, Modification, NodeReport, PoolReport, ReplicaReport, Replicas, Revision,
+    Time,
+};
+use proto::record as wire;
+use proto::record::command::Change as Wire;
+use proto::record::pool_report::Replicas as WireReplicas;
+
+use super::invalid::{Invalid, bytes_of, name, number, pool, request, required, token};
+use super::volume::{
+    encode_addresses, encode_admin, encode_mode, encode_settings, encode_spec, parse_addresses, parse_admin,
+    parse_mode, parse_settings, parse_spec,
+};
+
+pub(super) fn parse(found: wire::Command) -> Result<Command, Invalid> {
+    Ok(Command {
+        at: Time(found.at),
+        request: request(&found.request, "command.request")?,
+        change: parse_change(required(found.change, "command.change")?)?,
+    })
+}
+
+pub(super) fn encode(command: &Command) -> wire::Command {
+    let Command { at, request, change } = command;
+    wire::Command {
+        at: at.0,
+        request: request.map(|request| bytes_of(request.0)).unwrap_or_default(),
+        change: Some(encode_change(change)),
+    }
+}
+
+fn parse_change(found: Wire) -> Result<Change, Invalid> {
+    Ok(match found {
+        Wire::Found(wire::Found { cluster }) => {
+            Change::Found { cluster: ClusterId(number(&cluster, "found.cluster")?) }
+        }
+        Wire::Register(wire::Register { node, addresses, labels }) => Change::Register {
+            node: name(&node, "register.node")?,
+            addresses: parse_addresses(addresses, "register.addresses")?,
+            labels,
+        },
+        Wire::Lose(wire::Lose { node }) => Change::Lose { node: name(&node, "lose.node")? },
+        Wire::Report(wire::Report { node, heard, pools }) => {
+            let pools = pools.into_iter().map(parse_pool).collect::<Result<_, _>>()?;
+            Change::Report { node: name(&node, "report.node")?, report: NodeReport { heard: Revision(heard), pools } }
+        }
+        Wire::Administer(wire::Administer { node, admin }) => Change::Administer {
+            node: name(&node, "administer.node")?,
+            admin: parse_admin(admin, "administer.admin")?,
+        },
+        Wire::RemoveNode(wire::RemoveNode { node }) => Change::RemoveNode { node: name(&node, "remove_node.node")? },
+        Wire::CreateVolume(wire::CreateVolume { name: volume, size_bytes, spec }) => Change::CreateVolume {
+            name: name(&volume, "create_volume.name")?,
+            size_bytes,
+            spec: parse_spec(spec, "create_volume.spec")?,
+        },
+        Wire::ResizeVolume(wire::ResizeVolume { volume, size_bytes }) => {
+            Change::ResizeVolume { volume: name(&volume, "resize_volume.volume")?, size_bytes }
+        }
+        Wire::ModifyVolume(wire::ModifyVolume { volume, description, labels, open }) => {
+            let labels = labels.map(|labels| labels.labels);
+            let modification = Modification { description, labels, open };
+            Change::ModifyVolume { volume: name(&volume, "modify_volume.volume")?, modification }
+        }
+        Wire::DeleteVolume(wire::DeleteVolume { volume, force }) => {
+            Change::DeleteVolume { volume: name(&volume, "delete_volume.volume")?, force }
+        }
+        Wire::Attach(wire::Attach { volume, client, mode, token_hash }) => Change::Attach {
+            volume: name(&volume, "attach.volume")?,
+            client: name(&client, "attach.client")?,
+            mode: parse_mode(mode, "attach.mode")?,
+            token: token(&token_hash, "attach.token_hash")?,
+        },
+        Wire::Detach(wire::Detach { volume, client }) => Change::Detach {
+            volume: name(&volume, "detach.volume")?,
+            client: client.map(|client| name(&client, "detach.client")).transpose()?,
+        },
+        Wire::Set(settings) => Change::Set(parse_settings(settings)),
+    })
+}
+
+fn encode_change(change: &Change) -> Wire {
+    match change {
+        Change::Found { cluster } => Wire::Found(wire::Found { cluster: bytes_of(cluster.0) }),
+        Change::Register { node, addresses, labels } => Wire::Register(wire::Register {
+            node: node.to_string(),
+            addresses: Some(encode_addresses(addresses)),
+            labels: labels.clone(),
+        }),
+        Change::Lose { node } => Wire::Lose(wire::Lose { node: node.to_string() }),
+        Change::Report { node, report } => Wire::Report(wire::Report {
+            node: node.to_string(),
+            heard: report.heard.0,
+            pools: report.pools.iter().map(encode_pool).collect(),
+        }),
+        Change::Administer { node, admin } => {
+            Wire::Administer(wire::Administer { node: node.to_string(), admin: encode_admin(*admin) })
+        }
+        Change::RemoveNode { node } => Wire::RemoveNode(wire::RemoveNode { node: node.to_string() }),
+        Change::CreateVolume { name, size_bytes, spec } => Wire::CreateVolume(wire::CreateVolume {
+            name: name.to_string(),
+            size_bytes: *size_bytes,
+            spec: Some(encode_spec(spec)),
+        }),
+        Change::ResizeVolume { volume, size_bytes } => {
+            Wire::ResizeVolume(wire::ResizeVolume { volume: volume.to_string(), size_bytes: *size_bytes })
+        }
+        Change::ModifyVolume { volume, modification } => {
+            let Modification { description, labels, open } = modification.clone();
+            let labels = labels.map(|labels| wire::Labels { labels });
+            Wire::ModifyVolume(wire::ModifyVolume { volume: volume.to_string(), description, labels, open })
+        }
+        Change::DeleteVolume { volume, force } => {
+            Wire::DeleteVolume(wire::DeleteVolume { volume: volume.to_string(), force: *force })
+        }
+        Change::Attach { volume, client, mode, token } => Wire::Attach(wire::Attach {
+            volume: volume.to_string(),
+            client: client.to_string(),
+            mode: encode_mode(*mode),
+            token_hash: token.0.to_vec(),
+        }),
+        Change::Detach { volume, client } => Wire::Detach(wire::Detach {
+            volume: volume.to_string(),
+            client: client.as_ref().map(ToString::to_string),
+        }),
+        Change::Set(settings) => Wire::Set(encode_settings(*settings)),
+    }
+}
+
+fn parse_pool(found: wire::PoolReport) -> Result<PoolReport, Invalid> {
+    let wire::PoolReport { id, capacity_bytes, used_bytes, tags, failed, replicas } = found;
+    let replicas = match required(replicas, "pool_report.replicas")? {
+        WireReplicas::All(wire::AllReplicas { present }) => {
+            Replicas::All(present.into_iter().map(parse_replica).collect())
+        }
+        WireReplicas::Changed(wire::ChangedReplicas { present, gone }) => Replicas::Changed {
+            present: present.into_iter().map(parse_replica).collect(),
+            gone: gone.into_iter().map(VolumeId).collect(),
+        },
+    };
+    Ok(PoolReport { id: pool(&id, "pool_report.id")?, capacity_bytes, used_bytes, tags, failed, replicas })
+}
+
+fn encode_pool(report: &PoolReport) -> wire::PoolReport {
+    let PoolReport { id, capacity_bytes, used_bytes, tags, failed, replicas } = report;
+    let replicas = match replicas {
+        Replicas::All(present) => {
+            WireReplicas::All(wire::AllReplicas { present: present.iter().map(encode_replica).collect() })
+        }
+        Replicas::Changed { present, gone } => WireReplicas::Changed(wire::ChangedReplicas {
+            present: present.iter().map(encode_replica).collect(),
+            gone: gone.iter().map(|volume| volume.0).collect(),
+        }),
+    };
+    wire::PoolReport {
+        id: bytes_of(id.0),
+        capacity_bytes: *capacity_bytes,
+        used_bytes: *used_bytes,
+        tags: tags.clone(),
+        failed: *failed,
+        replicas: Some(replicas),
+    }
+}
+
+fn parse_replica(found: wire::ReplicaReport) -> ReplicaReport {
+    let wire::ReplicaReport { volume, size_bytes, generation } = found;
+    ReplicaReport { volume: VolumeId(volume), size_bytes, generation: Generation(generation) }
+}
+
+fn encode_replica(report: &ReplicaReport) -> wire::ReplicaReport {
+    let ReplicaReport { volume, size_bytes, generation } = *report;
+    wire::ReplicaReport { volume: volume.0, size_bytes, generation: generation.0 }
+}

@@ -1,0 +1,306 @@
+//! The state, as a snapshot holds it.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use block::{PoolId, VolumeId};
+use cluster::{
+    Answer, Attachment, Attachments, Contents, Generation, Link, Name, Node, Observed, Operation, OperationId,
+    OperationKind, Phase, Pool, Replica, RequestId, Revision, State, Time, Tombstone, Volume,
+};
+use prost::Message;
+use proto::record as wire;
+use proto::record::answer::Answer as WireAnswer;
+use proto::record::node::Link as WireLink;
+use proto::record::observed::Observed as WireObserved;
+use proto::record::operation::Kind;
+
+use super::decode;
+use super::invalid::{Fault, Invalid, bytes_of, cluster, name, pool, request, required, token};
+use super::volume::{
+    encode_addresses, encode_admin, encode_mode, encode_settings, encode_spec, parse_addresses, parse_admin,
+    parse_mode, parse_settings, parse_spec,
+};
+
+const VERSION: u32 = 1;
+
+pub(crate) fn read_state(bytes: &[u8]) -> Result<State, Invalid> {
+    let found: wire::State = decode(bytes, "state")?;
+    match found.version {
+        VERSION => {}
+        0 => return Err(Invalid::new("state.version", Fault::Missing)),
+        found => return Err(Invalid::new("state.version", Fault::Newer { found, known: VERSION })),
+    }
+    State::load(parse(found)?).map_err(|contradiction| Invalid::value("state", contradiction))
+}
+
+pub(crate) fn write_state(state: &State) -> Vec<u8> {
+    encode(state.contents()).encode_to_vec()
+}
+
+fn parse(found: wire::State) -> Result<Contents, Invalid> {
+    let answers: Vec<(RequestId, Answer)> = all(found.requests, parse_answered)?;
+    Ok(Contents {
+        cluster: cluster(&found.cluster, "state.cluster")?,
+        nodes: map(found.nodes, "state.nodes", parse_node)?,
+        pools: map(found.pools, "state.pools", parse_pool)?,
+        volumes: map(found.volumes, "state.volumes", parse_volume)?,
+        tombstones: map(found.tombstones, "state.tombstones", parse_tombstone)?,
+        operations: map(found.operations, "state.operations", parse_operation)?,
+        ended: found.ended.into_iter().map(OperationId).collect(),
+        request_order: answers.iter().map(|(request, _)| *request).collect::<VecDeque<_>>(),
+        requests: answers.into_iter().collect(),
+        settings: parse_settings(required(found.settings, "state.settings")?),
+        now: Time(found.now),
+        revision: Revision(found.revision),
+        last_volume: found.last_volume,
+        last_operation: found.last_operation,
+    })
+}
+
+fn encode(contents: &Contents) -> wire::State {
+    let answered = |request: &RequestId| wire::AnsweredRequest {
+        request: bytes_of(request.0),
+        answer: contents.requests.get(request).map(encode_answer),
+    };
+    wire::State {
+        version: VERSION,
+        cluster: contents.cluster.map(|cluster| bytes_of(cluster.0)).unwrap_or_default(),
+        nodes: contents.nodes.iter().map(encode_node).collect(),
+        pools: contents.pools.iter().map(encode_pool).collect(),
+        volumes: contents.volumes.iter().map(encode_volume).collect(),
+        tombstones: contents.tombstones.iter().map(encode_tombstone).collect(),
+        operations: contents.operations.iter().map(encode_operation).collect(),
+        ended: contents.ended.iter().map(|id| id.0).collect(),
+        requests: contents.request_order.iter().map(answered).collect(),
+        settings: Some(encode_settings(contents.settings)),
+        now: contents.now.0,
+        revision: contents.revision.0,
+        last_volume: contents.last_volume,
+        last_operation: contents.last_operation,
+    }
+}
+
+fn all<W, T>(found: Vec<W>, parse: impl Fn(W) -> Result<T, Invalid>) -> Result<Vec<T>, Invalid> {
+    found.into_iter().map(parse).collect()
+}
+
+fn map<W, K: Ord, V>(
+    found: Vec<W>,
+    field: &'static str,
+    parse: impl Fn(W) -> Result<(K, V), Invalid>,
+) -> Result<BTreeMap<K, V>, Invalid> {
+    let count = found.len();
+    let map: BTreeMap<K, V> = found.into_iter().map(parse).collect::<Result<_, _>>()?;
+    if map.len() == count { Ok(map) } else { Err(Invalid::new(field, Fault::Twice("an id".to_owned()))) }
+}
+
+fn parse_node(found: wire::Node) -> Result<(Name, Node), Invalid> {
+    let link = match required(found.link, "node.link")? {
+        WireLink::UpSince(since) => Link::Up { since: Time(since) },
+        WireLink::LostSince(since) => Link::Lost { since: Time(since) },
+    };
+    let addresses = parse_addresses(found.addresses, "node.addresses")?;
+    let admin = parse_admin(found.admin, "node.admin")?;
+    Ok((name(&found.name, "node.name")?, Node { addresses, labels: found.labels, admin, link }))
+}
+
+fn encode_node((name, node): (&Name, &Node)) -> wire::Node {
+    let Node { addresses, labels, admin, link } = node;
+    let link = match link {
+        Link::Up { since } => WireLink::UpSince(since.0),
+        Link::Lost { since } => WireLink::LostSince(since.0),
+    };
+    wire::Node {
+        name: name.to_string(),
+        addresses: Some(encode_addresses(addresses)),
+        labels: labels.clone(),
+        admin: encode_admin(*admin),
+        link: Some(link),
+    }
+}
+
+fn parse_pool(found: wire::Pool) -> Result<(PoolId, Pool), Invalid> {
+    let wire::Pool { id, node, capacity_bytes, used_bytes, tags, failed, open, orphans } = found;
+    let (id, node) = (pool(&id, "pool.id")?, name(&node, "pool.node")?);
+    let orphans = orphans.into_iter().map(VolumeId).collect();
+    Ok((id, Pool { node, capacity_bytes, used_bytes, tags, failed, open, orphans }))
+}
+
+fn encode_pool((id, pool): (&PoolId, &Pool)) -> wire::Pool {
+    let Pool { node, capacity_bytes, used_bytes, tags, failed, open, orphans } = pool;
+    wire::Pool {
+        id: bytes_of(id.0),
+        node: node.to_string(),
+        capacity_bytes: *capacity_bytes,
+        used_bytes: *used_bytes,
+        tags: tags.clone(),
+        failed: *failed,
+        open: *open,
+        orphans: orphans.iter().map(|volume| volume.0).collect(),
+    }
+}
+
+fn parse_observed(found: Option<wire::Observed>, field: &'static str) -> Result<Observed, Invalid> {
+    Ok(match required(found, field)?.observed {
+        None => Observed::Unknown,
+        Some(WireObserved::Absent(wire::Absent {})) => Observed::Nothing,
+        Some(WireObserved::Present(wire::Present { size_bytes, generation })) => {
+            Observed::Present { size_bytes, generation: Generation(generation) }
+        }
+    })
+}
+
+fn encode_observed(observed: Observed) -> wire::Observed {
+    let observed = match observed {
+        Observed::Unknown => None,
+        Observed::Nothing => Some(WireObserved::Absent(wire::Absent {})),
+        Observed::Present { size_bytes, generation } => {
+            Some(WireObserved::Present(wire::Present { size_bytes, generation: generation.0 }))
+        }
+    };
+    wire::Observed { observed }
+}
+
+fn parse_volume(found: wire::Volume) -> Result<(VolumeId, Volume), Invalid> {
+    let phase = match wire::Phase::try_from(found.phase) {
+        Ok(wire::Phase::Creating) => Phase::Creating,
+        Ok(wire::Phase::Ready) => Phase::Ready,
+        Ok(wire::Phase::Unspecified) | Err(_) => return Err(Invalid::value("volume.phase", found.phase)),
+    };
+    let wire::Replica { pool: place, observed } = required(found.replica, "volume.replica")?;
+    let observed = parse_observed(observed, "replica.observed")?;
+    let volume = Volume {
+        name: name(&found.name, "volume.name")?,
+        size_bytes: found.size_bytes,
+        spec: parse_spec(found.spec, "volume.spec")?,
+        phase,
+        replica: Replica { pool: pool(&place, "replica.pool")?, observed },
+        attachments: Attachments {
+            generation: Generation(found.generation),
+            held: all(found.attachments, parse_attachment)?,
+        },
+        created: Time(found.created),
+    };
+    Ok((VolumeId(found.id), volume))
+}
+
+fn encode_volume((id, volume): (&VolumeId, &Volume)) -> wire::Volume {
+    let Volume { name, size_bytes, spec, phase, replica, attachments, created } = volume;
+    let phase = match phase {
+        Phase::Creating => wire::Phase::Creating,
+        Phase::Ready => wire::Phase::Ready,
+    };
+    let replica = wire::Replica { pool: bytes_of(replica.pool.0), observed: Some(encode_observed(replica.observed)) };
+    wire::Volume {
+        id: id.0,
+        name: name.to_string(),
+        size_bytes: *size_bytes,
+        spec: Some(encode_spec(spec)),
+        phase: phase.into(),
+        replica: Some(replica),
+        generation: attachments.generation.0,
+        attachments: attachments.held.iter().map(encode_attachment).collect(),
+        created: created.0,
+    }
+}
+
+fn parse_attachment(found: wire::Attachment) -> Result<Attachment, Invalid> {
+    Ok(Attachment {
+        client: name(&found.client, "attachment.client")?,
+        mode: parse_mode(found.mode, "attachment.mode")?,
+        generation: Generation(found.generation),
+        token: token(&found.token_hash, "attachment.token_hash")?,
+    })
+}
+
+fn encode_attachment(attachment: &Attachment) -> wire::Attachment {
+    let Attachment { client, mode, generation, token } = attachment;
+    wire::Attachment {
+        client: client.to_string(),
+        mode: encode_mode(*mode),
+        generation: generation.0,
+        token_hash: token.0.to_vec(),
+    }
+}
+
+fn parse_tombstone(found: wire::Tombstone) -> Result<(VolumeId, Tombstone), Invalid> {
+    let tombstone = Tombstone {
+        name: name(&found.name, "tombstone.name")?,
+        pool: pool(&found.pool, "tombstone.pool")?,
+        observed: parse_observed(found.observed, "tombstone.observed")?,
+        since: Time(found.since),
+        revision: Revision(found.revision),
+    };
+    Ok((VolumeId(found.volume), tombstone))
+}
+
+fn encode_tombstone((id, tombstone): (&VolumeId, &Tombstone)) -> wire::Tombstone {
+    let Tombstone { name, pool, observed, since, revision } = tombstone;
+    wire::Tombstone {
+        volume: id.0,
+        name: name.to_string(),
+        pool: bytes_of(pool.0),
+        observed: Some(encode_observed(*observed)),
+        since: since.0,
+        revision: revision.0,
+    }
+}
+
+fn parse_operation(found: wire::Operation) -> Result<(OperationId, Operation), Invalid> {
+    let kind = match required(found.kind, "operation.kind")? {
+        Kind::Create(volume) => OperationKind::Create(VolumeId(volume)),
+        Kind::Resize(wire::Resize { volume, size_bytes }) => OperationKind::Resize(VolumeId(volume), size_bytes),
+        Kind::Delete(volume) => OperationKind::Delete(VolumeId(volume)),
+        Kind::Attach(wire::AttachKnown { volume, generation }) => {
+            OperationKind::Attach(VolumeId(volume), Generation(generation))
+        }
+    };
+    let (since, ended) = (Time(found.since), found.ended.map(Time));
+    Ok((OperationId(found.id), Operation { kind, since, ended }))
+}
+
+fn encode_operation((id, operation): (&OperationId, &Operation)) -> wire::Operation {
+    let kind = match operation.kind {
+        OperationKind::Create(volume) => Kind::Create(volume.0),
+        OperationKind::Resize(volume, size_bytes) => Kind::Resize(wire::Resize { volume: volume.0, size_bytes }),
+        OperationKind::Delete(volume) => Kind::Delete(volume.0),
+        OperationKind::Attach(volume, generation) => {
+            Kind::Attach(wire::AttachKnown { volume: volume.0, generation: generation.0 })
+        }
+    };
+    wire::Operation {
+        id: id.0,
+        kind: Some(kind),
+        since: operation.since.0,
+        ended: operation.ended.map(|ended| ended.0),
+    }
+}
+
+fn parse_answered(found: wire::AnsweredRequest) -> Result<(RequestId, Answer), Invalid> {
+    let request = required(request(&found.request, "answered_request.request")?, "answered_request.request")?;
+    let answer = match required(found.answer.and_then(|answer| answer.answer), "answered_request.answer")? {
+        WireAnswer::Done(wire::Done {}) => Answer::Done,
+        WireAnswer::Started(operation) => Answer::Started(OperationId(operation)),
+        WireAnswer::Volume(wire::VolumeAnswer { id, operation }) => {
+            Answer::Volume { id: VolumeId(id), operation: operation.map(OperationId) }
+        }
+        WireAnswer::Attached(wire::AttachedAnswer { generation, operation }) => {
+            Answer::Attached { generation: Generation(generation), operation: OperationId(operation) }
+        }
+    };
+    Ok((request, answer))
+}
+
+fn encode_answer(answer: &Answer) -> wire::Answer {
+    let answer = match answer {
+        Answer::Done => WireAnswer::Done(wire::Done {}),
+        Answer::Started(operation) => WireAnswer::Started(operation.0),
+        Answer::Volume { id, operation } => {
+            WireAnswer::Volume(wire::VolumeAnswer { id: id.0, operation: operation.map(|operation| operation.0) })
+        }
+        Answer::Attached { generation, operation } => {
+            WireAnswer::Attached(wire::AttachedAnswer { generation: generation.0, operation: operation.0 })
+        }
+    };
+    wire::Answer { answer: Some(answer) }
+}

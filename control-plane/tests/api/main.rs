@@ -1,0 +1,9 @@
+//! The API over the wire, with nodes that do at once what they are told.
+
+#![allow(clippy::unwrap_used, reason = "a test says what went wrong by failing")]
+
+mod forward;
+mod node;
+mod plane;
+mod scale;
+mod volumes;

@@ -1,0 +1,97 @@
+//! How commands change the state. Everything is checked before anything is changed: a refused command leaves no trace.
+
+mod nodes;
+mod volumes;
+
+use crate::command::{Answer, Change, Command, RequestId, Revision, Time};
+use crate::operation::{Operation, OperationId, OperationKind};
+use crate::refusal::Refusal;
+use crate::state::{ClusterId, REQUESTS_KEPT, Settings, State};
+
+impl State {
+    /// Applies a command. A request that was answered before gets the same answer again and changes nothing.
+    ///
+    /// # Errors
+    /// Why nothing was changed. The next attempt is looked at anew.
+    pub fn apply(&mut self, command: Command) -> Result<Answer, Refusal> {
+        let Command { at, request, change } = command;
+        if let Some(answer) = request.and_then(|request| self.contents.requests.get(&request)) {
+            return Ok(answer.clone());
+        }
+        // Leaders' clocks differ; what is shown as a time never goes back.
+        let now = self.contents.now.max(at);
+        let answer = self.change(now, change)?;
+        self.contents.now = now;
+        self.contents.revision = self.next_revision();
+        self.settle_operations(now);
+        if let Some(request) = request {
+            self.remember(request, answer.clone());
+        }
+        Ok(answer)
+    }
+
+    fn change(&mut self, now: Time, change: Change) -> Result<Answer, Refusal> {
+        match change {
+            Change::Found { cluster } => self.found(cluster),
+            Change::Register { node, addresses, labels } => self.register(now, node, addresses, labels),
+            Change::Lose { node } => self.lose(now, &node),
+            Change::Report { node, report } => self.report(&node, report),
+            Change::Administer { node, admin } => self.administer(node, admin),
+            Change::RemoveNode { node } => self.remove_node(&node),
+            Change::CreateVolume { name, size_bytes, spec } => self.create_volume(now, name, size_bytes, spec),
+            Change::ResizeVolume { volume, size_bytes } => self.resize_volume(now, volume, size_bytes),
+            Change::ModifyVolume { volume, modification } => self.modify_volume(&volume, modification),
+            Change::DeleteVolume { volume, force } => self.delete_volume(now, &volume, force),
+            Change::Attach { volume, client, mode, token } => self.attach(now, &volume, &client, mode, token),
+            Change::Detach { volume, client } => self.detach(now, &volume, client.as_ref()),
+            Change::Set(settings) => self.set(settings),
+        }
+    }
+
+    /// The revision that the command being applied leads to.
+    fn next_revision(&self) -> Revision {
+        Revision(self.contents.revision.0 + 1)
+    }
+
+    fn remember(&mut self, request: RequestId, answer: Answer) {
+        let contents = &mut self.contents;
+        contents.requests.insert(request, answer);
+        contents.request_order.push_back(request);
+        if contents.request_order.len() > REQUESTS_KEPT {
+            let oldest = contents.request_order.pop_front().expect("there are many");
+            contents.requests.remove(&oldest);
+        }
+    }
+
+    fn start(&mut self, now: Time, kind: OperationKind) -> OperationId {
+        self.contents.last_operation += 1;
+        let id = OperationId(self.contents.last_operation);
+        self.contents.operations.insert(id, Operation { kind, since: now, ended: None });
+        self.index.started(id, kind.volume());
+        id
+    }
+
+    fn found(&mut self, cluster: ClusterId) -> Result<Answer, Refusal> {
+        match self.contents.cluster {
+            Some(founded) if founded != cluster => Err(Refusal::Founded(founded)),
+            Some(_) | None => {
+                self.contents.cluster = Some(cluster);
+                Ok(Answer::Done)
+            }
+        }
+    }
+
+    fn set(&mut self, settings: Settings) -> Result<Answer, Refusal> {
+        let Settings { overcommit_percent, full_percent } = settings;
+        if !(1..=100_000).contains(&overcommit_percent) {
+            let expected = "1 to 100000 percent";
+            return Err(Refusal::Setting { what: "the overcommit limit", found: overcommit_percent, expected });
+        }
+        if !(1..=100).contains(&full_percent) {
+            let expected = "1 to 100 percent";
+            return Err(Refusal::Setting { what: "the limit for new volumes", found: full_percent, expected });
+        }
+        self.contents.settings = settings;
+        Ok(Answer::Done)
+    }
+}

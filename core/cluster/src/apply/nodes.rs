@@ -1,0 +1,223 @@
+//! What nodes say, and what operators say of them.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use block::{PoolId, VolumeId};
+
+use crate::command::{Answer, Revision, Time};
+use crate::name::Name;
+use crate::node::{Addresses, Admin, LABELS_MAX, Labels, Link, Node, Pool};
+use crate::refusal::Refusal;
+use crate::report::{NodeReport, PoolReport, ReplicaReport, Replicas};
+use crate::state::{NODES_MAX, State};
+use crate::volume::{Observed, Phase};
+
+impl State {
+    pub(super) fn register(
+        &mut self,
+        now: Time,
+        name: Name,
+        addresses: Addresses,
+        labels: Labels,
+    ) -> Result<Answer, Refusal> {
+        if labels.len() > LABELS_MAX {
+            return Err(Refusal::Labels(labels.len()));
+        }
+        let known = self.contents.nodes.get(&name);
+        if known.is_none() && self.contents.nodes.len() >= NODES_MAX {
+            return Err(Refusal::Nodes);
+        }
+        let moved = known.is_some_and(|known| known.addresses.peers != addresses.peers);
+        let admin = known.map_or(Admin::Schedulable, |node| node.admin);
+        // What it said before it was lost may not be true any more: its first report says what is.
+        self.forget(&name);
+        if moved {
+            self.touch_all_of(&name);
+        }
+        self.contents.nodes.insert(name, Node { addresses, labels, admin, link: Link::Up { since: now } });
+        Ok(Answer::Done)
+    }
+
+    pub(super) fn lose(&mut self, now: Time, name: &Name) -> Result<Answer, Refusal> {
+        let node = self.contents.nodes.get_mut(name).ok_or_else(|| Refusal::NoSuchNode(name.clone()))?;
+        if node.is_up() {
+            node.link = Link::Lost { since: now };
+        }
+        self.forget(name);
+        Ok(Answer::Done)
+    }
+
+    /// Nothing is known of what the node holds.
+    fn forget(&mut self, node: &Name) {
+        for pool in self.ids_of_pools(node) {
+            self.contents.pools.get_mut(&pool).expect("a pool of the node").open = false;
+            for volume in self.replicas_in(pool) {
+                self.observe(volume, Observed::Unknown);
+            }
+        }
+    }
+
+    /// Volumes whose replica is or was in the pool.
+    fn replicas_in(&self, pool: PoolId) -> Vec<VolumeId> {
+        let mut all = self.index.volumes_in(pool);
+        all.extend(self.index.tombstones_in(pool));
+        all
+    }
+
+    /// Who reads of the node's volumes elsewhere has to hear where they are now.
+    fn touch_all_of(&mut self, node: &Name) {
+        let revision = self.next_revision();
+        for pool in self.ids_of_pools(node) {
+            for volume in self.index.volumes_in(pool) {
+                self.index.touch(volume, revision);
+            }
+        }
+    }
+
+    fn ids_of_pools(&self, node: &Name) -> Vec<PoolId> {
+        self.pools_of(node).map(|(id, _)| id).collect()
+    }
+
+    pub(super) fn report(&mut self, name: &Name, report: NodeReport) -> Result<Answer, Refusal> {
+        if !self.contents.nodes.contains_key(name) {
+            return Err(Refusal::NoSuchNode(name.clone()));
+        }
+        for pool in &report.pools {
+            self.check_pool(name, pool)?;
+        }
+        for pool in report.pools {
+            self.take_pool(name, pool);
+        }
+        self.free_tombstones(name, report.heard);
+        Ok(Answer::Done)
+    }
+
+    /// A pool may come with another node when its own is not heard: a disk was moved.
+    fn check_pool(&self, name: &Name, report: &PoolReport) -> Result<(), Refusal> {
+        let known = self.contents.pools.get(&report.id);
+        match (known, &report.replicas) {
+            (Some(known), _) if known.open && known.node != *name => {
+                Err(Refusal::PoolTaken { pool: report.id, first: known.node.clone(), second: name.clone() })
+            }
+            (Some(known), Replicas::Changed { .. }) if known.open => Ok(()),
+            (_, Replicas::Changed { .. }) => Err(Refusal::PoolNotOpen(report.id)),
+            (_, Replicas::All(_)) => Ok(()),
+        }
+    }
+
+    fn take_pool(&mut self, node: &Name, report: PoolReport) {
+        let PoolReport { id, capacity_bytes, used_bytes, tags, failed, replicas } = report;
+        let known = self.contents.pools.get(&id);
+        let moved = known.is_some_and(|known| known.node != *node);
+        let orphans = known.map(|known| known.orphans.clone()).unwrap_or_default();
+        let pool = Pool { node: node.clone(), capacity_bytes, used_bytes, tags, failed, open: true, orphans };
+        self.contents.pools.insert(id, pool);
+        if moved {
+            let revision = self.next_revision();
+            for volume in self.index.volumes_in(id) {
+                self.index.touch(volume, revision);
+            }
+        }
+        match replicas {
+            Replicas::All(all) => self.take_all(id, &all),
+            Replicas::Changed { present, gone } => self.take_changed(id, &present, &gone),
+        }
+    }
+
+    fn take_all(&mut self, pool: PoolId, all: &[ReplicaReport]) {
+        let present: BTreeMap<VolumeId, &ReplicaReport> = all.iter().map(|replica| (replica.volume, replica)).collect();
+        for volume in self.replicas_in(pool) {
+            self.observe(volume, present.get(&volume).map_or(Observed::Nothing, |found| found.observed()));
+        }
+        let orphans = present.keys().copied().filter(|volume| self.is_orphan(*volume)).collect();
+        self.contents.pools.get_mut(&pool).expect("just put there").orphans = orphans;
+    }
+
+    fn take_changed(&mut self, pool: PoolId, present: &[ReplicaReport], gone: &[VolumeId]) {
+        let changed = present.iter().map(|replica| (replica.volume, replica.observed()));
+        for (volume, observed) in changed.chain(gone.iter().map(|volume| (*volume, Observed::Nothing))) {
+            if self.place_of(volume) == Some(pool) {
+                self.observe(volume, observed);
+            }
+        }
+        let found = present.iter().map(|replica| replica.volume).filter(|volume| self.is_orphan(*volume));
+        let found: BTreeSet<VolumeId> = found.collect();
+        let orphans = &mut self.contents.pools.get_mut(&pool).expect("just put there").orphans;
+        orphans.retain(|volume| !gone.contains(volume) && !found.contains(volume));
+        orphans.extend(found);
+    }
+
+    /// Where the replica of a volume is, or of what is left of one.
+    fn place_of(&self, volume: VolumeId) -> Option<PoolId> {
+        let contents = &self.contents;
+        let there = contents.volumes.get(&volume).map(|volume| volume.replica.pool);
+        there.or_else(|| contents.tombstones.get(&volume).map(|tombstone| tombstone.pool))
+    }
+
+    fn is_orphan(&self, volume: VolumeId) -> bool {
+        !self.contents.volumes.contains_key(&volume) && !self.contents.tombstones.contains_key(&volume)
+    }
+
+    fn observe(&mut self, id: VolumeId, observed: Observed) {
+        let revision = self.next_revision();
+        if let Some(tombstone) = self.contents.tombstones.get_mut(&id) {
+            tombstone.observed = observed;
+            return;
+        }
+        let volume = self.contents.volumes.get_mut(&id).expect("what is in the index is there");
+        if volume.replica.observed == observed {
+            return;
+        }
+        volume.replica.observed = observed;
+        if let Observed::Present { .. } = observed {
+            volume.phase = Phase::Ready;
+        }
+        self.index.touch(id, revision);
+    }
+
+    /// A tombstone goes when its replica is not there **and** the node has heard of the deletion: before, it may still
+    /// make the replica as it was told before.
+    fn free_tombstones(&mut self, node: &Name, heard: Revision) {
+        for pool in self.ids_of_pools(node) {
+            for volume in self.index.tombstones_in(pool) {
+                let tombstone = &self.contents.tombstones[&volume];
+                if tombstone.revision <= heard && tombstone.observed == Observed::Nothing {
+                    self.drop_tombstone(volume);
+                }
+            }
+        }
+    }
+
+    fn drop_tombstone(&mut self, volume: VolumeId) {
+        let revision = self.next_revision();
+        if let Some(tombstone) = self.contents.tombstones.remove(&volume) {
+            self.index.freed(volume, &tombstone, revision);
+        }
+    }
+
+    pub(super) fn administer(&mut self, name: Name, admin: Admin) -> Result<Answer, Refusal> {
+        self.contents.nodes.get_mut(&name).ok_or(Refusal::NoSuchNode(name))?.admin = admin;
+        Ok(Answer::Done)
+    }
+
+    pub(super) fn remove_node(&mut self, name: &Name) -> Result<Answer, Refusal> {
+        if !self.contents.nodes.contains_key(name) {
+            return Err(Refusal::NoSuchNode(name.clone()));
+        }
+        let pools = self.ids_of_pools(name);
+        let replicas = pools.iter().map(|pool| self.index.volumes_in(*pool).len()).sum();
+        if replicas > 0 {
+            return Err(Refusal::NodeInUse { node: name.clone(), replicas });
+        }
+        for pool in pools {
+            // Whoever removes a node says that it does not come back: its tombstones have nobody to free them.
+            for volume in self.index.tombstones_in(pool) {
+                self.drop_tombstone(volume);
+            }
+            self.contents.pools.remove(&pool);
+            self.index.remove_pool(pool);
+        }
+        self.contents.nodes.remove(name);
+        Ok(Answer::Done)
+    }
+}

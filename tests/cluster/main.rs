@@ -1,0 +1,9 @@
+//! Clusters of real processes: voters and nodes that are killed while they are asked for things.
+
+#![allow(clippy::unwrap_used, reason = "a test says what went wrong by failing")]
+
+mod attachments;
+mod history;
+mod operations;
+mod relays;
+mod voters;

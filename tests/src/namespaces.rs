@@ -1,0 +1,103 @@
+//! Hosts made of network namespaces: one each, all on one bridge in a namespace of its own.
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::process::{self, Command};
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use crate::tool::{self, tool};
+
+/// Namespaces of several tests at once must not have one name.
+static NEXT: AtomicU32 = AtomicU32::new(0);
+
+/// The namespaces; they are removed with this value.
+#[derive(Debug)]
+pub struct Namespaces {
+    prefix: String,
+    hosts: Vec<u8>,
+}
+
+impl Default for Namespaces {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Namespaces {
+    /// Only the hub, in which clients are: 10.77.0.1.
+    ///
+    /// # Panics
+    /// When namespaces cannot be made: see [`why_not`].
+    #[must_use]
+    pub fn new() -> Self {
+        let prefix = format!("pl{}x{}", process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
+        let namespaces = Self { prefix, hosts: Vec::new() };
+        let hub = namespaces.hub();
+        ip(&["netns", "add", &hub]);
+        ip(&["-n", &hub, "link", "set", "lo", "up"]);
+        ip(&["-n", &hub, "link", "add", "bridge", "type", "bridge"]);
+        ip(&["-n", &hub, "addr", "add", "10.77.0.1/24", "dev", "bridge"]);
+        ip(&["-n", &hub, "link", "set", "bridge", "up"]);
+        namespaces
+    }
+
+    fn hub(&self) -> String {
+        format!("{}hub", self.prefix)
+    }
+
+    fn name(&self, host: u8) -> String {
+        format!("{}h{host}", self.prefix)
+    }
+
+    /// Adds a host; answers its address.
+    pub fn add(&mut self, host: u8) -> IpAddr {
+        let (hub, name, port) = (self.hub(), self.name(host), format!("port{host}"));
+        let address = Ipv4Addr::new(10, 77, 0, host + 1);
+        ip(&["netns", "add", &name]);
+        self.hosts.push(host);
+        ip(&["-n", &name, "link", "set", "lo", "up"]);
+        ip(&["-n", &hub, "link", "add", &port, "type", "veth", "peer", "name", "eth0", "netns", &name]);
+        ip(&["-n", &hub, "link", "set", &port, "master", "bridge", "up"]);
+        ip(&["-n", &name, "addr", "add", &format!("{address}/24"), "dev", "eth0"]);
+        ip(&["-n", &name, "link", "set", "eth0", "up"]);
+        IpAddr::V4(address)
+    }
+
+    /// What stands before a command that is to run on a host.
+    #[must_use]
+    pub fn enter(&self, host: u8) -> Vec<String> {
+        vec!["netns".to_owned(), "exec".to_owned(), self.name(host)]
+    }
+
+    /// A whole command line that a client's command is added to.
+    #[must_use]
+    pub fn enter_hub(&self) -> Vec<String> {
+        ["ip", "netns", "exec", &self.hub()].map(str::to_owned).to_vec()
+    }
+}
+
+impl Drop for Namespaces {
+    fn drop(&mut self) {
+        let names = self.hosts.iter().map(|host| self.name(*host)).chain(std::iter::once(self.hub()));
+        for name in names {
+            // What is not there any more need not be removed.
+            let _ = Command::new("ip").args(["netns", "del", &name]).output();
+        }
+    }
+}
+
+/// Why namespaces cannot be made here, if they cannot.
+#[must_use]
+pub fn why_not() -> Option<String> {
+    let name = format!("pl{}try", process::id());
+    let output = Command::new("ip").args(["netns", "add", &name]).output();
+    let _ = Command::new("ip").args(["netns", "del", &name]).output();
+    match output {
+        Ok(output) if output.status.success() => None,
+        Ok(output) => Some(String::from_utf8_lossy(&output.stderr).trim().to_owned()),
+        Err(error) => Some(format!("ip: {error}")),
+    }
+}
+
+fn ip(arguments: &[&str]) {
+    tool::run(tool("ip").args(arguments));
+}
