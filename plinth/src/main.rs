@@ -4,13 +4,13 @@
 mod args;
 mod client;
 mod commands;
+mod daemon;
 mod dev;
 mod exit;
 mod logging;
 mod null;
 mod output;
 mod serve;
-mod summary;
 mod view;
 
 use std::process::ExitCode;
@@ -33,7 +33,8 @@ fn main() -> ExitCode {
 fn run(command: &Command) -> Result<ExitCode> {
     match command {
         Command::Dev(args) => dev::run(args),
-        Command::Control(_) | Command::Storage(_) => anyhow::bail!("not there yet"),
+        Command::Control(args) => daemon::control::run(args),
+        Command::Storage(args) => daemon::storage::run(args),
         Command::Volume(args) => commands::volume(args),
         Command::Node(args) => commands::node(args),
         Command::Pool(PoolCommand::List(args)) => commands::pools(args),

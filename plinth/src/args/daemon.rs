@@ -5,11 +5,12 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use serde::Deserialize;
+use storage_node::Network;
 
 use super::value::{self, Host, Pair, PoolArg};
 
 /// Options of `plinth control`.
-#[derive(Debug, Default, PartialEq, clap::Args, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, clap::Args, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 #[command(after_help = "\
 Examples:
@@ -45,7 +46,7 @@ pub struct ControlArgs {
 }
 
 /// Options of `plinth storage`.
-#[derive(Debug, Default, PartialEq, clap::Args, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, clap::Args, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 #[command(after_help = "\
 Examples:
@@ -89,7 +90,7 @@ pub struct StorageArgs {
     /// Network from which clients may use open volumes without a token; may be given several times
     #[arg(long, value_name = "CIDR", value_parser = value::network)]
     #[serde(deserialize_with = "value::networks")]
-    pub open_network: Vec<String>,
+    pub open_network: Vec<Network>,
     /// Host at which nodes and clients reach this one, if not at the addresses it listens on
     #[arg(long, value_name = "HOST")]
     pub advertise: Option<String>,

@@ -4,6 +4,8 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use storage_node::Network;
+
 use super::value::{self, PoolArg, VolumeArg};
 
 /// Options of `plinth dev`.
@@ -41,9 +43,9 @@ pub struct DevArgs {
     /// Address of the API, for the other commands
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:10700", value_parser = value::address)]
     pub control: SocketAddr,
-    /// Network from which clients may use the volumes without a token; may be given several times
+    /// Network from which clients may use open volumes without a token, as those of --volume are; may be given several times
     #[arg(long, value_name = "CIDR", default_values = ["127.0.0.0/8", "::1/128"], value_parser = value::network)]
-    pub open_network: Vec<String>,
+    pub open_network: Vec<Network>,
     /// How long to wait for a pool that another process has not let go of yet
     #[arg(long, value_name = "SECONDS", default_value = "60", value_parser = value::seconds)]
     pub wait: Duration,

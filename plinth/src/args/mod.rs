@@ -13,7 +13,7 @@ mod volume;
 
 use clap::{Parser, Subcommand};
 
-pub use cluster::{ClusterArgs, ClusterCommand, ExplainArgs, Kind, StatusArgs};
+pub use cluster::{ClusterArgs, ClusterCommand, ExplainArgs, StatusArgs};
 pub use connection::{ConnectionArgs, WaitArgs};
 pub use daemon::{ControlArgs, StorageArgs};
 pub use dev::DevArgs;
@@ -21,7 +21,7 @@ pub use node::{NodeArgs, NodeCommand};
 pub use null::NullArgs;
 pub use operation::{OperationArgs, OperationCommand};
 pub use pool::{OfflineArgs, PoolCommand};
-pub use value::{Host, Pair, PoolArg, VolumeArg};
+pub use value::{Pair, PoolArg, VolumeArg};
 pub use volume::{Choice, CreateArgs, DetachArgs, ModifyArgs, VolumeArgs, VolumeCommand};
 
 /// Plinth: replicated block storage.

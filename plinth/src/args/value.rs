@@ -2,13 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
+use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer};
+use storage_node::Network;
 
 use crate::output::size;
 
@@ -191,13 +192,9 @@ pub fn endpoint(text: &str) -> Result<String, String> {
     }
 }
 
-/// `ADDRESS/BITS`.
-pub fn network(text: &str) -> Result<String, String> {
-    let parsed = text.split_once('/').and_then(|(ip, bits)| Some((ip.parse().ok()?, bits.parse::<u8>().ok()?)));
-    match parsed {
-        Some((IpAddr::V4(_), 0..=32) | (IpAddr::V6(_), 0..=128)) => Ok(text.to_owned()),
-        Some(_) | None => Err(format!("\"{text}\" is no network: write ADDRESS/BITS, such as 10.0.0.0/8 or ::1/128")),
-    }
+/// `ADDRESS/BITS`, or an address.
+pub fn network(text: &str) -> Result<Network, String> {
+    Network::parse(text).map_err(|error| error.to_string())
 }
 
 /// A whole number of seconds.
@@ -229,7 +226,7 @@ pub fn endpoints<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<String>, D::E
 }
 
 /// In a config file.
-pub fn networks<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<String>, D::Error> {
+pub fn networks<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<Network>, D::Error> {
     all(from, network)
 }
 
@@ -245,7 +242,7 @@ fn all<'de, D: Deserializer<'de>, T>(from: D, parse: impl Fn(&str) -> Result<T, 
 
 #[cfg(test)]
 mod tests {
-    use super::{Host, Pair, PoolArg, VolumeArg, endpoint, network};
+    use super::{Host, Pair, PoolArg, VolumeArg, endpoint};
 
     #[test]
     fn a_volume_is_a_name_and_a_size() {
@@ -304,15 +301,5 @@ mod tests {
             assert!(endpoint(text).is_err(), "{text}");
         }
         assert_eq!(endpoint("c1:10700").as_deref(), Ok("c1:10700"));
-    }
-
-    #[test]
-    fn a_network_is_an_address_and_its_bits() {
-        for text in ["10.0.0.0/8", "0.0.0.0/0", "::1/128", "fd00::/8"] {
-            assert_eq!(network(text).as_deref(), Ok(text));
-        }
-        for text in ["", "10.0.0.0", "10.0.0.0/33", "::/129", "x/8", "10.0.0.0/"] {
-            assert!(network(text).is_err(), "{text}");
-        }
     }
 }

@@ -8,7 +8,7 @@ use proto::v1::cluster_service_client::ClusterServiceClient;
 
 use super::status;
 use crate::args::{ClusterArgs, ClusterCommand};
-use crate::client::{Client, request_id};
+use crate::client::{Client, ClientError, request_id};
 use crate::output::{self, Detail, Format};
 use crate::view;
 
@@ -36,7 +36,9 @@ pub async fn run(args: &ClusterArgs) -> Result<ExitCode> {
             voters(&mut client, format).await?;
         }
         ClusterCommand::Set { overcommit_percent, full_percent } => {
-            set(&mut client, *overcommit_percent, *full_percent, format).await?;
+            let settings = set_settings(&mut client, *overcommit_percent, *full_percent).await?;
+            let settings = view::Settings::from(settings);
+            output::show(format, &settings, |_| settings.facts())?;
         }
         ClusterCommand::Watch => watch(&mut client, format).await?,
     }
@@ -49,17 +51,14 @@ async fn voters(client: &mut Client, format: Format) -> Result<()> {
     output::show(format, &voters, |_| view::Voter::table(&voters))
 }
 
-async fn set(
+/// Changes what is given.
+pub async fn set_settings(
     client: &mut Client,
     overcommit_percent: Option<u64>,
     full_percent: Option<u64>,
-    format: Format,
-) -> Result<()> {
+) -> Result<v1::Settings, ClientError> {
     let request = v1::SetSettingsRequest { request_id: request_id()?, overcommit_percent, full_percent };
-    let asked =
-        client.call(request, async |channel, request| ClusterServiceClient::new(channel).set_settings(request).await);
-    let settings = view::Settings::from(asked.await?);
-    output::show(format, &settings, |_| settings.facts())
+    client.call(request, async |channel, request| ClusterServiceClient::new(channel).set_settings(request).await).await
 }
 
 /// Prints until it is interrupted, or the voters are silent for as long as `--timeout` says.

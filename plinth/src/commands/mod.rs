@@ -20,7 +20,11 @@ use anyhow::Result;
 use crate::args::{ClusterArgs, ConnectionArgs, ExplainArgs, NodeArgs, OperationArgs, StatusArgs, VolumeArgs};
 use crate::serve;
 
+pub use cluster::set_settings;
 pub use completions::print as completions;
+pub use node::all as nodes_of;
+pub use pool::all as pools_of;
+pub use status::ask as status_of;
 pub use volume::open_spec;
 
 /// `plinth volume`.

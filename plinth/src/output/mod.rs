@@ -3,6 +3,7 @@
 mod moment;
 pub mod size;
 pub mod table;
+pub mod uri;
 
 use std::io::{self, Write};
 

@@ -7,7 +7,7 @@ mod operation;
 mod pool;
 mod volume;
 
-pub use cluster::{Settings, Severity, Status, Voter};
+pub use cluster::{Settings, Status, Voter};
 pub use node::Node;
 pub use operation::Operation;
 pub use pool::Pool;

@@ -42,6 +42,11 @@ impl From<v1::Node> for Node {
 }
 
 impl Node {
+    /// Whether it is heard and has opened a pool.
+    pub fn serves(&self) -> bool {
+        self.up && self.pools.iter().any(Pool::is_open)
+    }
+
     /// A row each.
     pub fn table(nodes: &[Self], detail: Detail, now: Moment) -> String {
         let usual = ["NAME", "STATE", "SINCE", "POOLS", "REPLICAS", "USED", "CAPACITY"];

@@ -1,5 +1,7 @@
 //! What takes time is waited for, unless nobody wants to or the time is over.
 
+use std::process::Stdio;
+
 use crate::fake::Fake;
 use crate::run::{ok, run};
 
@@ -61,7 +63,8 @@ fn an_operation_can_be_waited_for_later() {
 fn an_operation_that_was_forgotten_has_ended() {
     let fake = Fake::start().with_volumes(["db".to_owned()]);
     fake.state().waits = FOR_EVER;
-    let child = crate::run::plinth(&fake.control(), "volume resize db 2GiB").spawn().expect("it runs");
+    let child =
+        crate::run::plinth(&fake.control(), "volume resize db 2GiB").stdout(Stdio::null()).spawn().expect("it runs");
     let begin = std::time::Instant::now();
     while !fake.state().seen.iter().any(|seen| seen.method == "wait") {
         assert!(begin.elapsed() < std::time::Duration::from_secs(30), "it waits");
