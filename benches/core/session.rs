@@ -45,7 +45,9 @@ fn open() -> (Session, Exports) {
     while !session.is_open() {
         match session.advance(input, &exports, &mut out) {
             Step::Advanced { consumed } | Step::Opened { consumed, .. } => input = &input[consumed..],
-            other @ (Step::Starved { .. } | Step::Request { .. } | Step::Closed { .. }) => panic!("{other:?}"),
+            other @ (Step::Starved { .. } | Step::Request { .. } | Step::Elsewhere { .. } | Step::Closed { .. }) => {
+                panic!("{other:?}")
+            }
         }
     }
     (session, exports)
@@ -65,9 +67,11 @@ fn serve(
                 answer(session, ticket, out);
                 input = &input[consumed..];
             }
-            other @ (Step::Starved { .. } | Step::Advanced { .. } | Step::Opened { .. } | Step::Closed { .. }) => {
-                panic!("{other:?}")
-            }
+            other @ (Step::Starved { .. }
+            | Step::Advanced { .. }
+            | Step::Opened { .. }
+            | Step::Elsewhere { .. }
+            | Step::Closed { .. }) => panic!("{other:?}"),
         }
     }
     out.seal();

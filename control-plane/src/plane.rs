@@ -28,6 +28,10 @@ const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(1);
 const KEEPALIVE_MAX: Duration = Duration::from_secs(3);
 /// Requests of one connection that may be under way.
 const CONCURRENCY_MAX: usize = 256;
+/// What of a connection may be on its way. HTTP/2 ends connections with many small frames that nobody has taken yet, and
+/// allows more of them when the window is large: a node's reports may wait for a slow disk of ours.
+const CONNECTION_WINDOW_BYTES: u32 = 8 << 20;
+const STREAM_WINDOW_BYTES: u32 = 4 << 20;
 /// A whole report of a node with a hundred thousand volumes fits.
 const MESSAGE_BYTES_MAX: usize = 32 << 20;
 /// How long requests that are under way may take when the voter stops.
@@ -60,7 +64,9 @@ pub enum StartError {
         source: io::Error,
     },
     /// Nobody could reach it.
-    #[error("the voter listens on {0}, which is no address that others can reach it at: say which with --advertise HOST")]
+    #[error(
+        "the voter listens on {0}, which is no address that others can reach it at: say which with --advertise HOST"
+    )]
     NoAddress(SocketAddr),
     /// What it keeps.
     #[error(transparent)]
@@ -74,7 +80,9 @@ pub enum EndError {
     #[error("the server of the API ended: {0}")]
     Server(String),
     /// It cannot take part any more.
-    #[error("the voter cannot go on: {0}. Look at its disk, then start it again; if its disk is gone, remove the voter and add a new one")]
+    #[error(
+        "the voter cannot go on: {0}. Look at its disk, then start it again; if its disk is gone, remove the voter and add a new one"
+    )]
     Consensus(String),
 }
 
@@ -141,7 +149,9 @@ impl ControlPlane {
 /// HOST:PORT for others.
 fn advertised(listen: SocketAddr, advertise: Option<&str>) -> Result<String, StartError> {
     match advertise {
-        Some(whole) if whole.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok()) => Ok(whole.to_owned()),
+        Some(whole) if whole.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok()) => {
+            Ok(whole.to_owned())
+        }
         Some(host) => Ok(format!("{host}:{}", listen.port())),
         None if listen.ip().is_unspecified() => Err(StartError::NoAddress(listen)),
         None => Ok(listen.to_string()),
@@ -161,6 +171,8 @@ async fn serve(
         .tcp_nodelay(true)
         .http2_keepalive_interval(Some(KEEPALIVE_INTERVAL))
         .http2_keepalive_timeout(Some(KEEPALIVE_MAX))
+        .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
+        .initial_stream_window_size(STREAM_WINDOW_BYTES)
         .concurrency_limit_per_connection(CONCURRENCY_MAX)
         .add_service(consensus.service())
         .add_service(link)

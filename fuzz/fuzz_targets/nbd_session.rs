@@ -47,7 +47,7 @@ fn serve(stream: &[u8], piece_bytes: usize) -> Vec<u8> {
                     answer(&mut session, ticket, request, &mut out);
                     start += consumed;
                 }
-                Step::Closed { .. } => return sent(&mut out),
+                Step::Elsewhere { .. } | Step::Closed { .. } => return sent(&mut out),
             }
         }
     }

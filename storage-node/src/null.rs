@@ -72,7 +72,7 @@ impl Null {
 
     pub(crate) fn handle(&mut self, event: &Event, effects: &mut Vec<Effect>) {
         match *event {
-            Event::Accepted { conn } => self.accept(conn),
+            Event::Accepted { conn, door: _ } => self.accept(conn),
             Event::Received { conn, len_bytes } => {
                 let connection = self.connections[conn.slot as usize].as_mut().expect("receiving");
                 connection.inbox.end += len_bytes;
@@ -88,7 +88,9 @@ impl Null {
             Event::Closed { conn } => self.connections[conn.slot as usize] = None,
             Event::TurnEnded => self.turn_ended(effects),
             Event::Stop => self.stop(effects),
-            Event::Disk(_) | Event::Control { .. } => unreachable!("it has no disk and obeys nobody"),
+            Event::Disk(_) | Event::Control { .. } | Event::Intended(_) => {
+                unreachable!("it has no disk and obeys nobody")
+            }
         }
         if self.stopping && self.connections.iter().all(Option::is_none) {
             effects.push(Effect::Stopped);
@@ -164,7 +166,7 @@ impl Connection {
                     self.session.skip_payload(missing_bytes);
                     answer(&mut self.session, ticket, request, &mut self.spare, &mut self.next);
                 }
-                Step::Closed { .. } => {
+                Step::Elsewhere { .. } | Step::Closed { .. } => {
                     self.state = State::Ending;
                     return false;
                 }

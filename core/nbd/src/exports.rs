@@ -4,11 +4,36 @@ use std::collections::BTreeMap;
 
 use crate::{NAME_BYTES_MAX, wire};
 
+/// What a connection may choose from, and what it finds under a name.
+pub trait Catalog {
+    /// What this client finds under the name.
+    fn find(&self, name: &str) -> Found<'_>;
+
+    /// What this client may see listed, by name; `None` when it may see no list.
+    fn list(&self) -> Option<impl Iterator<Item = (&str, Export)>>;
+}
+
+/// What stands under a name.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Found<'a> {
+    /// An export of this server.
+    Here {
+        /// The name it is listed under.
+        listed_name: &'a str,
+        /// What the client sees of it.
+        export: Export,
+    },
+    /// An export of another server: [`crate::Step::Elsewhere`].
+    Elsewhere,
+    /// Nothing that this client may use.
+    Nothing,
+}
+
 /// A volume as clients of this server see it.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Export {
-    /// The caller's key of the volume; given back in [`crate::Step::Opened`].
-    pub handle: u64,
+    /// The caller's key of the volume, and of what lets the client in; given back in [`crate::Step::Opened`].
+    pub handle: u128,
     /// Its size.
     pub size_bytes: u64,
     /// Whether clients are told not to write.
@@ -19,7 +44,7 @@ pub struct Export {
     pub description: String,
 }
 
-/// The exports by name.
+/// The exports by name, the same for every client.
 #[derive(Clone, Default, Debug)]
 pub struct Exports {
     by_name: BTreeMap<String, Export>,
@@ -89,18 +114,24 @@ impl Exports {
         self.list_allowed = list_allowed;
     }
 
-    pub(crate) fn list_allowed(&self) -> bool {
-        self.list_allowed
-    }
-
     /// The export of that name, with the name it is listed under.
-    pub(crate) fn resolve(&self, name: &str) -> Option<(&str, &Export)> {
+    fn resolve(&self, name: &str) -> Option<(&str, &Export)> {
         let name = if name.is_empty() { self.default_name.as_deref()? } else { name };
         self.by_name.get_key_value(name).map(|(name, export)| (name.as_str(), export))
     }
+}
 
-    pub(crate) fn iter(&self) -> impl Iterator<Item = (&str, &Export)> {
-        self.by_name.iter().map(|(name, export)| (name.as_str(), export))
+impl Catalog for Exports {
+    fn find(&self, name: &str) -> Found<'_> {
+        match self.resolve(name) {
+            Some((listed_name, export)) => Found::Here { listed_name, export: export.clone() },
+            None => Found::Nothing,
+        }
+    }
+
+    fn list(&self) -> Option<impl Iterator<Item = (&str, Export)>> {
+        let all = self.by_name.iter().map(|(name, export)| (name.as_str(), export.clone()));
+        self.list_allowed.then_some(all)
     }
 }
 

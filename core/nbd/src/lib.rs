@@ -21,24 +21,27 @@
 //! ```
 //!
 //! Source of the rules: `doc/proto.md` of the NBD project. Files: `wire` the bytes and numbers; `option` and
-//! `negotiation` the first phase; `transmission` and `reply` the second; `refused` what is dropped; `session` holds them together.
+//! `negotiation` the first phase; `transmission` and `reply` the second; `refused` what is dropped; `session` holds them together. `relay` is for a client whose
+//! export is on another server.
 
 mod exports;
 mod limits;
 mod negotiation;
 mod option;
 mod refused;
+mod relay;
 mod reply;
 mod session;
 mod ticket;
 mod transmission;
 mod wire;
 
-pub use exports::{Export, ExportFault, Exports};
+pub use exports::{Catalog, Export, ExportFault, Exports, Found};
 pub use limits::{
     INPUT_BYTES_MAX, LARGE_PAYLOAD_BYTES, META_QUERIES_MAX, NAME_BYTES_MAX, NEGOTIATION_BYTES_MAX, OPTION_BYTES_MAX,
     OPTIONS_MAX, PAYLOAD_BYTES_MAX, SKIPPED_PAYLOAD_BYTES_MAX, STATUS_EXTENTS_MAX,
 };
+pub use relay::{RelayFault, RelayHandshake, Swallowed};
 pub use reply::{Extent, ReadData};
 pub use session::{CloseReason, Session, Step};
 pub use ticket::Ticket;

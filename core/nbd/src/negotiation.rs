@@ -5,15 +5,17 @@
 use block::Outbox;
 use zerocopy::{FromBytes, IntoBytes};
 
-use crate::exports::{Export, Exports};
+use crate::exports::{Catalog, Export, Found};
 use crate::limits::PREFERRED_BYTES;
 use crate::option::{InfoOption, MetaOption, OptionKind, Refusal, parse_text};
+use crate::relay::RelayHandshake;
 use crate::transmission::{ReplyStyle, Transmission};
 use crate::{CloseReason, NEGOTIATION_BYTES_MAX, OPTIONS_MAX, PAYLOAD_BYTES_MAX, wire};
 
 /// What was agreed so far.
 #[derive(Debug)]
 pub(crate) struct Negotiation {
+    client_flags: u32,
     /// The client understands answers to options; without it, it can only name an export and hope.
     fixed_newstyle: bool,
     no_zeroes: bool,
@@ -34,7 +36,7 @@ enum AgreedReplies {
 
 /// What one look at the input led to.
 #[derive(Debug)]
-pub(crate) enum Turn {
+pub(crate) enum Turn<'a> {
     Starved {
         need_bytes: usize,
     },
@@ -45,21 +47,26 @@ pub(crate) enum Turn {
     },
     Opened {
         consumed: usize,
-        export: u64,
+        export: u128,
         transmission: Transmission,
+    },
+    /// The option names an export of another server, and nothing was done about it.
+    Elsewhere {
+        name: &'a str,
     },
     Closed(CloseReason),
 }
 
 /// How an option ends.
-enum Verdict {
+enum Verdict<'a> {
     Accept,
     Refuse(Refusal),
-    Open { export: u64, transmission: Transmission },
+    Open { export: u128, transmission: Transmission },
+    Elsewhere { name: &'a str },
     Close(CloseReason),
 }
 
-impl From<Result<(), Refusal>> for Verdict {
+impl From<Result<(), Refusal>> for Verdict<'_> {
     fn from(result: Result<(), Refusal>) -> Self {
         match result {
             Ok(()) => Self::Accept,
@@ -68,14 +75,54 @@ impl From<Result<(), Refusal>> for Verdict {
     }
 }
 
+impl<'a> From<Result<(), Stop<'a>>> for Verdict<'a> {
+    fn from(result: Result<(), Stop<'a>>) -> Self {
+        match result {
+            Ok(()) => Self::Accept,
+            Err(stop) => stop.into(),
+        }
+    }
+}
+
+/// Why an option about one export is not carried out.
+enum Stop<'a> {
+    Refuse(Refusal),
+    Elsewhere { name: &'a str },
+}
+
+impl From<Refusal> for Stop<'_> {
+    fn from(refusal: Refusal) -> Self {
+        Self::Refuse(refusal)
+    }
+}
+
+impl<'a> From<Stop<'a>> for Verdict<'a> {
+    fn from(stop: Stop<'a>) -> Self {
+        match stop {
+            Stop::Refuse(refusal) => Self::Refuse(refusal),
+            Stop::Elsewhere { name } => Self::Elsewhere { name },
+        }
+    }
+}
+
+/// The export of that name, and the name it is listed under.
+fn find<'a, 'e>(catalog: &'e impl Catalog, name: &'a str) -> Result<(&'e str, Export), Stop<'a>> {
+    match catalog.find(name) {
+        Found::Here { listed_name, export } => Ok((listed_name, export)),
+        Found::Elsewhere => Err(Stop::Elsewhere { name }),
+        Found::Nothing => Err(Stop::Refuse(Refusal::NoSuchExport)),
+    }
+}
+
 impl Negotiation {
     /// After the client's flags; unknown ones forbid to go on.
     pub(crate) fn start(client_flags: u32) -> Result<Self, CloseReason> {
-        let known = u32::from(wire::FLAG_FIXED_NEWSTYLE | wire::FLAG_NO_ZEROES);
+        let known = u32::from(wire::GREETING_FLAGS);
         if client_flags & !known != 0 {
             return Err(CloseReason::UnknownClientFlags { flags: client_flags });
         }
         Ok(Self {
+            client_flags,
             fixed_newstyle: client_flags & u32::from(wire::FLAG_FIXED_NEWSTYLE) != 0,
             no_zeroes: client_flags & u32::from(wire::FLAG_NO_ZEROES) != 0,
             replies: AgreedReplies::Simple,
@@ -84,8 +131,13 @@ impl Negotiation {
         })
     }
 
+    /// What another server is to be told of it.
+    pub(crate) fn relay(&self) -> RelayHandshake {
+        RelayHandshake::new(self.client_flags, self.structured())
+    }
+
     /// Takes the option at the start of `input`.
-    pub(crate) fn advance(&mut self, input: &[u8], exports: &Exports, out: &mut Outbox) -> Turn {
+    pub(crate) fn advance<'a>(&mut self, input: &'a [u8], catalog: &impl Catalog, out: &mut Outbox) -> Turn<'a> {
         let header_bytes = size_of::<wire::OptionHeader>();
         let Ok((header, rest)) = wire::OptionHeader::ref_from_prefix(input) else {
             return Turn::Starved { need_bytes: header_bytes };
@@ -103,9 +155,12 @@ impl Negotiation {
             let Some(data) = rest.get(..data_bytes) else {
                 return Turn::Starved { need_bytes: header_bytes + data_bytes };
             };
-            (self.answer(option, kind, data, exports, out), data_bytes)
+            (self.answer(option, kind, data, catalog, out), data_bytes)
         };
         let turn = conclude(verdict, option, header_bytes + taken_bytes, data_bytes - taken_bytes, out);
+        if let Turn::Elsewhere { .. } = turn {
+            return turn;
+        }
         self.options += 1;
         self.spent_bytes += header_bytes + data_bytes + (out.len_bytes() - unsent_bytes);
         turn
@@ -128,7 +183,7 @@ impl Negotiation {
     }
 
     /// An option whose data is longer than is looked at.
-    fn answer_unread(&mut self, kind: OptionKind) -> Verdict {
+    fn answer_unread<'a>(&mut self, kind: OptionKind) -> Verdict<'a> {
         match kind {
             OptionKind::ExportName => Verdict::Close(CloseReason::BadExportName),
             OptionKind::Abort => Verdict::Close(CloseReason::Aborted),
@@ -142,15 +197,22 @@ impl Negotiation {
         }
     }
 
-    fn answer(&mut self, option: u32, kind: OptionKind, data: &[u8], exports: &Exports, out: &mut Outbox) -> Verdict {
+    fn answer<'a>(
+        &mut self,
+        option: u32,
+        kind: OptionKind,
+        data: &'a [u8],
+        catalog: &impl Catalog,
+        out: &mut Outbox,
+    ) -> Verdict<'a> {
         match kind {
-            OptionKind::ExportName => self.open_by_name(data, exports, out),
+            OptionKind::ExportName => self.open_by_name(data, catalog, out),
             OptionKind::Abort => Verdict::Close(CloseReason::Aborted),
-            OptionKind::List => self.list(option, exports, out).into(),
-            OptionKind::Info => self.inform(option, data, exports, out).map(|_| ()).into(),
-            OptionKind::Go => match self.inform(option, data, exports, out) {
-                Ok((name, export)) => self.open(name, export),
-                Err(refusal) => Verdict::Refuse(refusal),
+            OptionKind::List => self.list(option, catalog, out).into(),
+            OptionKind::Info => self.inform(option, data, catalog, out).map(|_| ()).into(),
+            OptionKind::Go => match self.inform(option, data, catalog, out) {
+                Ok((name, export)) => self.open(name, &export),
+                Err(stop) => stop.into(),
             },
             OptionKind::StructuredReply => {
                 // A second time changes nothing, and keeps the contexts.
@@ -159,29 +221,31 @@ impl Negotiation {
                 }
                 Verdict::Accept
             }
-            OptionKind::ListMetaContext => self.list_contexts(option, data, exports, out).into(),
-            OptionKind::SetMetaContext => self.set_contexts(option, data, exports, out).into(),
+            OptionKind::ListMetaContext => self.list_contexts(option, data, catalog, out).into(),
+            OptionKind::SetMetaContext => self.set_contexts(option, data, catalog, out).into(),
             OptionKind::Unsupported => Verdict::Refuse(Refusal::Unsupported),
         }
     }
 
     /// EXPORT_NAME: there is no way to say no but to close.
-    fn open_by_name(&self, data: &[u8], exports: &Exports, out: &mut Outbox) -> Verdict {
+    fn open_by_name<'a>(&self, data: &'a [u8], catalog: &impl Catalog, out: &mut Outbox) -> Verdict<'a> {
         let Ok(name) = parse_text(data) else {
             return Verdict::Close(CloseReason::BadExportName);
         };
-        let Some(export) = exports.get(name) else {
-            return Verdict::Close(CloseReason::NoSuchExport);
+        let export = match find(catalog, name) {
+            Ok((_, export)) => export,
+            Err(Stop::Elsewhere { name }) => return Verdict::Elsewhere { name },
+            Err(Stop::Refuse(_)) => return Verdict::Close(CloseReason::NoSuchExport),
         };
         let flags = export.transmission_flags(self.structured());
         out.push(wire::ExportNameReply { size_bytes: export.size_bytes.into(), flags: flags.into() }.as_bytes());
         if !self.no_zeroes {
             out.push(&wire::EXPORT_NAME_ZEROES);
         }
-        self.open(name, export)
+        self.open(name, &export)
     }
 
-    fn open(&self, name: &str, export: &Export) -> Verdict {
+    fn open<'a>(&self, name: &str, export: &Export) -> Verdict<'a> {
         let style = match &self.replies {
             AgreedReplies::Simple => ReplyStyle::Simple,
             AgreedReplies::Structured { allocation_for } => {
@@ -191,18 +255,15 @@ impl Negotiation {
         Verdict::Open { export: export.handle, transmission: Transmission::new(style) }
     }
 
-    fn list(&self, option: u32, exports: &Exports, out: &mut Outbox) -> Result<(), Refusal> {
-        if !exports.list_allowed() {
-            return Err(Refusal::ListForbidden);
-        }
-        let entry_bytes = |(name, export): (&str, &Export)| {
+    fn list(&self, option: u32, catalog: &impl Catalog, out: &mut Outbox) -> Result<(), Refusal> {
+        let entry_bytes = |(name, export): (&str, Export)| {
             size_of::<wire::OptionReply>() + size_of::<u32>() + name.len() + export.description.len()
         };
-        let list_bytes: usize = exports.iter().map(entry_bytes).sum();
+        let list_bytes: usize = catalog.list().ok_or(Refusal::ListForbidden)?.map(entry_bytes).sum();
         if self.spent_bytes + list_bytes > NEGOTIATION_BYTES_MAX {
             return Err(Refusal::ListTooLong);
         }
-        for (name, export) in exports.iter() {
+        for (name, export) in catalog.list().into_iter().flatten() {
             let name_bytes = u32::try_from(name.len()).expect("the name of an export is at most 4096 bytes");
             let parts = [&name_bytes.to_be_bytes(), name.as_bytes(), export.description.as_bytes()];
             push_reply(out, option, wire::REP_SERVER, &parts);
@@ -211,16 +272,16 @@ impl Negotiation {
     }
 
     /// INFO, and GO as far as they are the same; answers the name as it was asked for, and its export.
-    fn inform<'n, 'e>(
+    fn inform<'a>(
         &self,
         option: u32,
-        data: &'n [u8],
-        exports: &'e Exports,
+        data: &'a [u8],
+        catalog: &impl Catalog,
         out: &mut Outbox,
-    ) -> Result<(&'n str, &'e Export), Refusal> {
+    ) -> Result<(&'a str, Export), Stop<'a>> {
         let asked = InfoOption::parse(data)?;
-        let (listed_name, export) = exports.resolve(asked.name).ok_or(Refusal::NoSuchExport)?;
-        push_info_export(out, option, export, self.structured());
+        let (listed_name, export) = find(catalog, asked.name)?;
+        push_info_export(out, option, &export, self.structured());
         if asked.wants_name {
             push_info_text(out, option, wire::INFO_NAME, listed_name);
         }
@@ -233,12 +294,18 @@ impl Negotiation {
         Ok((asked.name, export))
     }
 
-    fn list_contexts(&self, option: u32, data: &[u8], exports: &Exports, out: &mut Outbox) -> Result<(), Refusal> {
+    fn list_contexts<'a>(
+        &self,
+        option: u32,
+        data: &'a [u8],
+        catalog: &impl Catalog,
+        out: &mut Outbox,
+    ) -> Result<(), Stop<'a>> {
         if !self.structured() {
-            return Err(Refusal::NeedsStructuredReplies);
+            return Err(Refusal::NeedsStructuredReplies.into());
         }
         let asked = MetaOption::parse(data)?;
-        exports.get(asked.name).ok_or(Refusal::NoSuchExport)?;
+        find(catalog, asked.name)?;
         if asked.lists_allocation {
             push_context(out, option, wire::LISTED_CONTEXT_ID);
         }
@@ -246,13 +313,19 @@ impl Negotiation {
     }
 
     /// Replaces the selection, also when it fails.
-    fn set_contexts(&mut self, option: u32, data: &[u8], exports: &Exports, out: &mut Outbox) -> Result<(), Refusal> {
+    fn set_contexts<'a>(
+        &mut self,
+        option: u32,
+        data: &'a [u8],
+        catalog: &impl Catalog,
+        out: &mut Outbox,
+    ) -> Result<(), Stop<'a>> {
         let AgreedReplies::Structured { allocation_for } = &mut self.replies else {
-            return Err(Refusal::NeedsStructuredReplies);
+            return Err(Refusal::NeedsStructuredReplies.into());
         };
         *allocation_for = None;
         let asked = MetaOption::parse(data)?;
-        exports.get(asked.name).ok_or(Refusal::NoSuchExport)?;
+        find(catalog, asked.name)?;
         if asked.selects_allocation {
             *allocation_for = Some(asked.name.to_owned());
             push_context(out, option, wire::ALLOCATION_CONTEXT_ID);
@@ -277,8 +350,9 @@ impl Negotiation {
 
 /// Sends the last answer to an option. A negotiation that ends in a close or an open needs none, but for ABORT and
 /// GO, which are acknowledged.
-fn conclude(verdict: Verdict, option: u32, consumed: usize, skip_bytes: usize, out: &mut Outbox) -> Turn {
+fn conclude<'a>(verdict: Verdict<'a>, option: u32, consumed: usize, skip_bytes: usize, out: &mut Outbox) -> Turn<'a> {
     match verdict {
+        Verdict::Elsewhere { name } => Turn::Elsewhere { name },
         Verdict::Accept => {
             push_reply(out, option, wire::REP_ACK, &[]);
             Turn::Answered { consumed, skip_bytes }

@@ -4,9 +4,10 @@ use block::{Error, Outbox, Request};
 use zerocopy::big_endian::U32;
 use zerocopy::{FromBytes, IntoBytes};
 
-use crate::exports::Exports;
+use crate::exports::Catalog;
 use crate::negotiation::{self, Negotiation};
 use crate::refused::{Answer, Refused};
+use crate::relay::RelayHandshake;
 use crate::reply::{self, Extent, ReadData};
 use crate::ticket::{Command, Ticket};
 use crate::transmission::{self, ReplyStyle, Transmission};
@@ -47,7 +48,13 @@ pub enum Step<'a> {
         /// Bytes done with.
         consumed: usize,
         /// [`crate::Export::handle`] of the export.
-        export: u64,
+        export: u128,
+    },
+    /// The next option names an export of another server. None of it is done with, nor answered: that server is to
+    /// be told [`Session::relay`], and then the stream from here on. This session says so again when it is called.
+    Elsewhere {
+        /// The name as the client gave it.
+        name: &'a str,
     },
     /// Do this, and answer `ticket`. When `missing_bytes` is not 0, the caller takes exactly that many bytes off
     /// the stream behind `consumed` before it calls [`Session::advance`] again, and answers after that; or it has
@@ -123,21 +130,21 @@ impl Session {
         let greeting = wire::Greeting {
             magic: wire::GREETING_MAGIC.into(),
             option_magic: wire::OPTION_MAGIC.into(),
-            flags: (wire::FLAG_FIXED_NEWSTYLE | wire::FLAG_NO_ZEROES).into(),
+            flags: wire::GREETING_FLAGS.into(),
         };
         out.push(greeting.as_bytes());
         Self { phase: Phase::Greeted, refused: None }
     }
 
     /// Looks at the start of `input`, the unconsumed bytes of the stream.
-    pub fn advance<'a>(&mut self, input: &'a [u8], exports: &Exports, out: &mut Outbox) -> Step<'a> {
+    pub fn advance<'a>(&mut self, input: &'a [u8], catalog: &impl Catalog, out: &mut Outbox) -> Step<'a> {
         if let Some(refused) = self.refused.take() {
             return self.drop_refused(refused, input, out);
         }
         match &mut self.phase {
             Phase::Greeted => self.take_client_flags(input),
             Phase::Negotiating(negotiation) => {
-                let turn = negotiation.advance(input, exports, out);
+                let turn = negotiation.advance(input, catalog, out);
                 self.negotiated(turn)
             }
             Phase::Transmitting(transmission) => {
@@ -154,6 +161,15 @@ impl Session {
         match self.phase {
             Phase::Transmitting(_) => true,
             Phase::Greeted | Phase::Negotiating(_) | Phase::Closed(_) => false,
+        }
+    }
+
+    /// What is to be said again to the server that has the export; `None` but for a client that negotiates.
+    #[must_use]
+    pub fn relay(&self) -> Option<RelayHandshake> {
+        match &self.phase {
+            Phase::Negotiating(negotiation) => Some(negotiation.relay()),
+            Phase::Greeted | Phase::Transmitting(_) | Phase::Closed(_) => None,
         }
     }
 
@@ -244,8 +260,9 @@ impl Session {
         }
     }
 
-    fn negotiated<'a>(&mut self, turn: negotiation::Turn) -> Step<'a> {
+    fn negotiated<'a>(&mut self, turn: negotiation::Turn<'a>) -> Step<'a> {
         match turn {
+            negotiation::Turn::Elsewhere { name } => Step::Elsewhere { name },
             negotiation::Turn::Starved { need_bytes } => Step::Starved { need_bytes },
             negotiation::Turn::Answered { consumed, skip_bytes } => {
                 self.refused = Refused::new(skip_bytes, Answer::Said);

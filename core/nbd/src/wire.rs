@@ -13,6 +13,8 @@ pub(crate) const CHUNK_MAGIC: u32 = 0x668e_33ef;
 /// Flags of the greeting, and the client's answer to them, which has 32 bits.
 pub(crate) const FLAG_FIXED_NEWSTYLE: u16 = 1 << 0;
 pub(crate) const FLAG_NO_ZEROES: u16 = 1 << 1;
+/// What a server of ours says it can.
+pub(crate) const GREETING_FLAGS: u16 = FLAG_FIXED_NEWSTYLE | FLAG_NO_ZEROES;
 /// Zeroes after the answer to EXPORT_NAME, unless both sides said `NO_ZEROES`.
 pub(crate) const EXPORT_NAME_ZEROES: [u8; 124] = [0; 124];
 
@@ -108,7 +110,7 @@ const _: () = assert!(size_of::<StatusExtent>() == 8);
 const _: () = assert!(size_of::<ErrorChunk>() == 20 + 6);
 
 /// The first bytes of a connection, from the server.
-#[derive(IntoBytes, Immutable)]
+#[derive(FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
 #[repr(C)]
 pub(crate) struct Greeting {
     pub(crate) magic: U64,
@@ -117,7 +119,7 @@ pub(crate) struct Greeting {
 }
 
 /// Stands before the data of an option.
-#[derive(FromBytes, KnownLayout, Immutable, Unaligned)]
+#[derive(FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
 #[repr(C)]
 pub(crate) struct OptionHeader {
     pub(crate) magic: U64,
@@ -126,7 +128,7 @@ pub(crate) struct OptionHeader {
 }
 
 /// Stands before the data of an answer to an option.
-#[derive(IntoBytes, Immutable)]
+#[derive(FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
 #[repr(C)]
 pub(crate) struct OptionReply {
     pub(crate) magic: U64,

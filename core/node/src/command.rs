@@ -63,6 +63,21 @@ pub enum Command {
     Stats,
 }
 
+impl Command {
+    /// Whether it changes what the pool holds.
+    pub(crate) fn changes(&self) -> bool {
+        match self {
+            Self::CreateVolume { .. }
+            | Self::CloneVolume { .. }
+            | Self::DeleteVolume { .. }
+            | Self::ResizeVolume { .. }
+            | Self::CreateSnapshot { .. }
+            | Self::DeleteSnapshot { .. } => true,
+            Self::ListVolumes | Self::ListSnapshots | Self::PoolSpace | Self::SpaceOf { .. } | Self::Stats => false,
+        }
+    }
+}
+
 /// How a command succeeded.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Answer {
@@ -174,6 +189,9 @@ pub enum ControlError {
     /// Too many commands at once.
     #[error("{0} commands are being carried out; try again when some have ended")]
     TooManyCommands(usize),
+    /// The node lives by what the control plane wants.
+    #[error("this node belongs to a cluster, and what it holds is decided there; ask the control plane")]
+    NotHere,
     /// The node is stopping.
     #[error("the node is stopping")]
     Stopping,

@@ -4,9 +4,9 @@
 //!   Negotiating ──> Open <──> Receiving        Draining: nothing is read any more; what was admitted is finished and
 //!        │           │            │            sent, then the connection is closed.
 //!        │           v            v            Closing: Effect::Close is out; the memory stays until Event::Closed.
-//!        │        Draining <──────┤
-//!        v           v            v
-//!        └───────> Closing ──> removed
+//!        │        Draining <──────┤            Succeeding: before Open, while others' requests end.
+//!        v           v            v            Leaving: instead of Open, when the volume is on another node; the
+//!        └───────> Closing ──> removed         connection is handed over, and removed.
 //! ```
 
 use std::mem;
@@ -14,15 +14,19 @@ use std::mem;
 use block::{Instant, Outbox, VolumeId};
 use nbd::Session;
 
+use crate::door::Entrance;
 use crate::event::{ConnId, Why};
 use crate::inbox::Inbox;
 use crate::limits::{PATIENCE, PAYLOAD_PATIENCE};
+use crate::pass::Pass;
 use crate::write::Assembly;
 
 /// A connection's state.
 #[derive(Debug)]
 pub(crate) struct Connection {
     pub id: ConnId,
+    /// What is known of its client.
+    pub entrance: Entrance,
     pub stage: Stage,
     pub session: Session,
     pub inbox: Inbox,
@@ -54,21 +58,26 @@ pub(crate) enum Stage {
     /// No export is open yet.
     Negotiating { since: Instant },
     /// Requests are taken.
-    Open { volume: VolumeId },
+    Open { pass: Pass },
+    /// Requests will be taken when all that was admitted of those before it has ended.
+    Succeeding { pass: Pass },
     /// The bytes that come belong to a write.
-    Receiving { assembly: Assembly, progress: Instant },
+    Receiving { pass: Pass, assembly: Assembly, progress: Instant },
     /// It ends in good order. A receive may still be outstanding, and into what.
-    Draining { volume: Option<VolumeId>, why: Why, since: Instant, held: Option<Assembly> },
+    Draining { pass: Option<Pass>, why: Why, since: Instant, held: Option<Assembly> },
+    /// Another node has what it wants; it is handed over when what is being sent is out.
+    Leaving { address: String, since: Instant },
     /// It has ended.
     Closing { held: Option<Assembly> },
 }
 
 impl Connection {
-    pub fn new(id: ConnId, now: Instant) -> Self {
+    pub fn new(id: ConnId, entrance: Entrance, now: Instant) -> Self {
         let mut pending = Outbox::default();
         let session = Session::new(&mut pending);
         Self {
             id,
+            entrance,
             stage: Stage::Negotiating { since: now },
             session,
             inbox: Inbox::default(),
@@ -87,14 +96,18 @@ impl Connection {
         }
     }
 
+    /// What lets it use the volume that it counts as a client of.
+    pub fn pass(&self) -> Option<Pass> {
+        match self.stage {
+            Stage::Open { pass } | Stage::Succeeding { pass } | Stage::Receiving { pass, .. } => Some(pass),
+            Stage::Draining { pass, .. } => pass,
+            Stage::Negotiating { .. } | Stage::Leaving { .. } | Stage::Closing { .. } => None,
+        }
+    }
+
     /// The volume it counts as a client of.
     pub fn volume(&self) -> Option<VolumeId> {
-        match &self.stage {
-            Stage::Open { volume } => Some(*volume),
-            Stage::Receiving { assembly, .. } => Some(assembly.volume()),
-            Stage::Draining { volume, .. } => *volume,
-            Stage::Negotiating { .. } | Stage::Closing { .. } => None,
-        }
+        self.pass().map(|pass| pass.volume)
     }
 
     /// Bytes to be sent.
@@ -105,9 +118,11 @@ impl Connection {
     /// When patience ends, as things are.
     pub fn due(&self) -> Option<Instant> {
         match self.stage {
-            Stage::Negotiating { since } | Stage::Draining { since, .. } => Some(since + PATIENCE),
+            Stage::Negotiating { since } | Stage::Leaving { since, .. } | Stage::Draining { since, .. } => {
+                Some(since + PATIENCE)
+            }
             Stage::Receiving { progress, .. } => Some(progress + PAYLOAD_PATIENCE),
-            Stage::Open { .. } | Stage::Closing { .. } => None,
+            Stage::Open { .. } | Stage::Succeeding { .. } | Stage::Closing { .. } => None,
         }
     }
 
@@ -119,6 +134,8 @@ impl Connection {
             | Stage::Closing { held: Some(assembly) } => assembly.free(),
             Stage::Negotiating { .. }
             | Stage::Open { .. }
+            | Stage::Succeeding { .. }
+            | Stage::Leaving { .. }
             | Stage::Draining { held: None, .. }
             | Stage::Closing { held: None } => self.inbox.free(),
         }

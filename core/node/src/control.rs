@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use block::{BLOCK_BYTES, Instant, SnapshotId, VOLUME_BYTES_MAX, VolumeId};
+use block::{BLOCK_BYTES, SnapshotId, VOLUME_BYTES_MAX, VolumeId};
 use store::{Outcome, Refusal, Store};
 
 use crate::admission::Service;
@@ -11,7 +11,7 @@ use crate::connection::Stage;
 use crate::event::{ConnId, ControlId, Effect, Why};
 use crate::limits;
 use crate::mark::Mark;
-use crate::node::Node;
+use crate::node::{Node, Offer};
 use crate::slab::{Key, Slab};
 
 /// Characters of a volume's name.
@@ -36,12 +36,23 @@ pub(crate) struct Commands {
 
 #[derive(Debug)]
 struct Running {
-    id: ControlId,
+    asker: Asker,
     task: Task,
 }
 
+/// Who is told of the end.
 #[derive(Clone, Copy, Debug)]
-enum Task {
+pub(crate) enum Asker {
+    Operator(ControlId),
+    /// The control plane, by an intent.
+    Intent {
+        volume: VolumeId,
+    },
+}
+
+/// What the store is to do.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Task {
     Create {
         volume: VolumeId,
     },
@@ -71,6 +82,15 @@ impl Commands {
         }
     }
 
+    pub fn begin(&mut self, asker: Asker, task: Task) -> Key {
+        self.running.insert(Running { asker, task })
+    }
+
+    /// What was begun did not come to anything.
+    pub fn withdraw(&mut self, key: Key) {
+        self.running.remove(key);
+    }
+
     pub fn is_empty(&self) -> bool {
         self.running.is_empty()
     }
@@ -88,8 +108,8 @@ enum Begun {
 }
 
 impl Node {
-    pub(crate) fn control(&mut self, now: Instant, id: ControlId, command: Command, effects: &mut Vec<Effect>) {
-        match self.begin_command(now, id, command) {
+    pub(crate) fn control(&mut self, id: ControlId, command: Command, effects: &mut Vec<Effect>) {
+        match self.begin_command(id, command) {
             Ok(Begun::Answered(answer)) => effects.push(Effect::Answered { id, answer: Ok(answer) }),
             Ok(Begun::Running) => self.pipeline.stir(),
             Err(error) => effects.push(Effect::Answered { id, answer: Err(error) }),
@@ -97,11 +117,11 @@ impl Node {
     }
 
     /// Begins the commands that waited for room in the store.
-    pub(crate) fn control_again(&mut self, now: Instant, effects: &mut Vec<Effect>) {
+    pub(crate) fn control_again(&mut self, effects: &mut Vec<Effect>) {
         while self.pipeline.store.has_room()
             && let Some((id, command)) = self.commands.waiting.pop_front()
         {
-            self.control(now, id, command, effects);
+            self.control(id, command, effects);
         }
     }
 
@@ -111,7 +131,7 @@ impl Node {
         effects.extend(refused.map(|(id, _)| Effect::Answered { id, answer: Err(ControlError::Stopping) }));
     }
 
-    fn begin_command(&mut self, now: Instant, id: ControlId, command: Command) -> Result<Begun, ControlError> {
+    fn begin_command(&mut self, id: ControlId, command: Command) -> Result<Begun, ControlError> {
         let looks = match &command {
             Command::ListVolumes => Some(Answer::Volumes(self.volumes().collect())),
             Command::ListSnapshots => Some(Answer::Snapshots(self.pipeline.store.snapshots().copied().collect())),
@@ -131,6 +151,9 @@ impl Node {
         if self.phase.is_stopping() {
             return Err(ControlError::Stopping);
         }
+        if self.config.offer == Offer::Intended && command.changes() {
+            return Err(ControlError::NotHere);
+        }
         if self.commands.running.len() + self.commands.waiting.len() >= limits::COMMANDS_MAX {
             return Err(ControlError::TooManyCommands(limits::COMMANDS_MAX));
         }
@@ -138,21 +161,21 @@ impl Node {
             self.commands.waiting.push_back((id, command));
             return Ok(Begun::Running);
         }
-        let key = self.commands.running.insert(Running { id, task: Task::Plain });
-        match self.order(now, key, command) {
+        let key = self.commands.begin(Asker::Operator(id), Task::Plain);
+        match self.order(key, command) {
             Ok(task) => {
                 self.commands.running.get_mut(key).expect("just inserted").task = task;
                 Ok(Begun::Running)
             }
             Err(error) => {
-                self.commands.running.remove(key);
+                self.commands.withdraw(key);
                 Err(error)
             }
         }
     }
 
     /// Orders from the store what a command wants.
-    fn order(&mut self, now: Instant, key: Key, command: Command) -> Result<Task, ControlError> {
+    fn order(&mut self, key: Key, command: Command) -> Result<Task, ControlError> {
         let token = Mark::Command(key).token();
         match command {
             Command::CreateVolume { name, size_bytes } => {
@@ -161,7 +184,7 @@ impl Node {
             Command::CloneVolume { source, name, size_bytes } => self.create(&name, size_bytes, |store, volume| {
                 store.clone_volume(source, volume, &name, size_bytes, token)
             }),
-            Command::DeleteVolume { name, force } => self.delete(now, key, &name, force),
+            Command::DeleteVolume { name, force } => self.delete(key, &name, force),
             Command::ResizeVolume { name, size_bytes } => self.resize(key, &name, size_bytes),
             Command::CreateSnapshot { volume } => {
                 let volume = self.serving(&volume)?;
@@ -222,14 +245,21 @@ impl Node {
         if volume.is_serving() { Ok(volume.id) } else { Err(ControlError::BeingDeleted { name: name.to_owned() }) }
     }
 
-    fn delete(&mut self, now: Instant, key: Key, name: &str, force: bool) -> Result<Task, ControlError> {
+    fn delete(&mut self, key: Key, name: &str, force: bool) -> Result<Task, ControlError> {
         let id = self.serving(name)?;
         let volume = self.pipeline.volume(id);
         if volume.clients > 0 && !force {
             return Err(ControlError::InUse { name: name.to_owned(), clients: volume.clients });
         }
-        volume.service = Service::Gone;
         self.exports.remove(name);
+        self.begin_delete(key, id);
+        Ok(Task::Delete { volume: id })
+    }
+
+    /// Serves the volume no more; the store deletes it when it is idle.
+    pub(crate) fn begin_delete(&mut self, key: Key, id: VolumeId) {
+        self.pipeline.volume(id).service = Service::Gone;
+        let now = self.now;
         let clients: Vec<ConnId> =
             self.connections.iter().filter(|one| one.volume() == Some(id)).map(|one| one.id).collect();
         for client in clients {
@@ -240,7 +270,6 @@ impl Node {
             }
         }
         self.commands.emptying.push(key);
-        Ok(Task::Delete { volume: id })
     }
 
     /// Hands those deletes to the store whose volume has no request in flight any more.
@@ -285,7 +314,7 @@ impl Node {
     }
 
     fn end_command(&mut self, key: Key, result: Result<Answer, ControlError>, effects: &mut Vec<Effect>) {
-        let Some(Running { id, task }) = self.commands.running.remove(key) else { return };
+        let Some(Running { asker, task }) = self.commands.running.remove(key) else { return };
         let answer = match (task, result) {
             (Task::Create { volume }, Ok(_)) => {
                 self.serve_volume(volume);
@@ -307,7 +336,10 @@ impl Node {
             (Task::Plain, Ok(answer)) => Ok(answer),
             (_, Err(error)) => Err(error),
         };
-        effects.push(Effect::Answered { id, answer });
+        match asker {
+            Asker::Operator(id) => effects.push(Effect::Answered { id, answer }),
+            Asker::Intent { volume } => self.task_ended(self.now, volume, &answer),
+        }
     }
 
     fn grown(&mut self, id: VolumeId, size_bytes: u64) {

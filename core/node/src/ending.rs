@@ -3,13 +3,14 @@
 use block::{Instant, VolumeId};
 
 use crate::connection::{Connection, Stage};
+use crate::door::{Door, Entrance};
 use crate::event::{ConnId, Effect, Report, Why};
 use crate::limits;
 use crate::node::Node;
 
 impl Node {
     /// A client connected: greets it, unless there are too many.
-    pub(crate) fn accepted(&mut self, now: Instant, id: ConnId, effects: &mut Vec<Effect>) {
+    pub(crate) fn accepted(&mut self, now: Instant, id: ConnId, door: Door, effects: &mut Vec<Effect>) {
         let refused = if self.phase.is_stopping() {
             Some(Why::Stopping)
         } else if self.connections.len() >= limits::CONNECTIONS_MAX {
@@ -23,7 +24,8 @@ impl Node {
             return self.reports.push(now, Report::Ended { conn: id, volume: None, why }, effects);
         }
         self.accepted += 1;
-        self.connections.insert(Connection::new(id, now));
+        let entrance = Entrance::by(door, &self.config.open_networks);
+        self.connections.insert(Connection::new(id, entrance, now));
         self.time(now, id);
         self.touch(id);
         self.queue(id);
@@ -32,11 +34,11 @@ impl Node {
     /// Reads no more from the connection; it ends when everything admitted is answered and sent.
     pub(crate) fn drain(&mut self, now: Instant, id: ConnId, why: Why) {
         let Some(connection) = self.connections.get_mut(id) else { return };
-        let volume = connection.volume();
+        let pass = connection.pass();
         if matches!(connection.stage, Stage::Draining { .. } | Stage::Closing { .. }) {
             return;
         }
-        let draining = Stage::Draining { volume, why, since: now, held: None };
+        let draining = Stage::Draining { pass, why, since: now, held: None };
         let before = std::mem::replace(&mut connection.stage, draining);
         if let Stage::Receiving { assembly, .. } = before {
             self.pipeline.give_up(&assembly);
@@ -54,7 +56,9 @@ impl Node {
         let volume = connection.volume();
         let before = std::mem::replace(&mut connection.stage, Stage::Closing { held: None });
         let (held, why) = match before {
-            Stage::Negotiating { .. } | Stage::Open { .. } => (None, why),
+            Stage::Negotiating { .. } | Stage::Open { .. } | Stage::Succeeding { .. } | Stage::Leaving { .. } => {
+                (None, why)
+            }
             Stage::Receiving { assembly, .. } => {
                 self.pipeline.give_up(&assembly);
                 (Some(assembly), why)
@@ -87,7 +91,12 @@ impl Node {
         match connection.stage {
             Stage::Closing { held: Some(assembly) } => self.pipeline.forget(assembly),
             Stage::Closing { held: None } => {}
-            Stage::Negotiating { .. } | Stage::Open { .. } | Stage::Receiving { .. } | Stage::Draining { .. } => {
+            Stage::Negotiating { .. }
+            | Stage::Open { .. }
+            | Stage::Succeeding { .. }
+            | Stage::Receiving { .. }
+            | Stage::Draining { .. }
+            | Stage::Leaving { .. } => {
                 unreachable!("Closed answers Close")
             }
         }
@@ -113,10 +122,10 @@ impl Node {
             let Some(connection) = self.connections.get_mut(id) else { continue };
             connection.timed = false;
             let why = match connection.stage {
-                Stage::Negotiating { .. } => Why::TooSlow,
+                Stage::Negotiating { .. } | Stage::Leaving { .. } => Why::TooSlow,
                 Stage::Receiving { .. } => Why::Stalled,
                 Stage::Draining { .. } => Why::Abrupt,
-                Stage::Open { .. } | Stage::Closing { .. } => continue,
+                Stage::Open { .. } | Stage::Succeeding { .. } | Stage::Closing { .. } => continue,
             };
             match connection.due() {
                 Some(due) if due <= now => self.close(now, id, why, effects),

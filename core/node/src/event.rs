@@ -6,6 +6,10 @@ use block::{PoolOffset, VolumeId};
 use store::{IoId, Job, JobId};
 
 use crate::command::{Answer, Command, ControlError};
+use crate::door::Door;
+use crate::intent::Intent;
+use crate::relay::Relay;
+use crate::wire::PreambleFault;
 
 /// A client connection. The reactor chooses slots, small and used again, and never uses one pair twice.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -27,6 +31,8 @@ pub enum Event {
     Accepted {
         /// Its name from now on.
         conn: ConnId,
+        /// Where it came in.
+        door: Door,
     },
     /// An [`Effect::Receive`] ended with bytes.
     Received {
@@ -61,6 +67,8 @@ pub enum Event {
         /// What to do.
         command: Command,
     },
+    /// The control plane says what the node should be. Without effect where the node offers every volume.
+    Intended(Box<Intent>),
     /// Every event of this turn was handled: take requests, submit, send.
     TurnEnded,
     /// End in good order.
@@ -118,6 +126,16 @@ pub enum Effect {
         id: ControlId,
         /// How.
         answer: Result<Answer, ControlError>,
+    },
+    /// [`crate::Node::observation`] has something new to say.
+    ObservationChanged,
+    /// The client wants a volume of another node: take the connection away and pass it on. Nothing is outstanding on
+    /// it, and the node has forgotten it: neither [`Effect::Close`] nor [`Event::Closed`] follows.
+    HandOver {
+        /// Which.
+        conn: ConnId,
+        /// Where to, and what to say.
+        relay: Box<Relay>,
     },
     /// A request was replied to.
     Measured {
@@ -202,6 +220,13 @@ pub enum Why {
     TooMany,
     /// Its volume was deleted.
     VolumeDeleted,
+    /// The control plane does not let it in any more: its attachment ended, or its volume is not offered or not open
+    /// any more.
+    ShutOut,
+    /// The same client came again with the token of a writer: two connections of one writer could overtake each other.
+    Superseded,
+    /// It came in where other nodes do, and is none.
+    Preamble(PreambleFault),
     /// The node is stopping.
     Stopping,
 }

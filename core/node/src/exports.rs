@@ -8,7 +8,8 @@ use store::{Store, VolumeState};
 
 use crate::admission::Access;
 use crate::command::VolumeSummary;
-use crate::node::{Node, NodeConfig};
+use crate::node::{Node, NodeConfig, Offer};
+use crate::pass::{Grant, Pass};
 use crate::volume::Volume;
 
 /// Every volume of the store, exported.
@@ -27,10 +28,15 @@ fn access(config: &NodeConfig, state: &VolumeState) -> Access {
     if config.read_only.contains(&state.name) { Access::ReadOnly } else { Access::ReadWrite }
 }
 
+/// Where the control plane decides, [`crate::offer::View`] has its word instead.
 fn offer(exports: &mut Exports, volume: &Volume, config: &NodeConfig) {
+    match config.offer {
+        Offer::Every => {}
+        Offer::Intended => return,
+    }
     let read_only = volume.access == Access::ReadOnly;
     let export = Export {
-        handle: volume.id.0,
+        handle: Pass { volume: volume.id, grant: Grant::Open }.handle(),
         size_bytes: volume.size_bytes,
         read_only,
         multi_conn: read_only || config.multi_conn,

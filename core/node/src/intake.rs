@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use block::{ByteRange, Error, Instant, Outbox, Request, VolumeId};
+use block::{ByteRange, Error, Instant, Outbox, Request};
 use nbd::{Extent, Session, Ticket};
 use store::Source;
 
@@ -10,6 +10,7 @@ use crate::admission::{self, Access, Service, Verdict};
 use crate::event::{ConnId, Effect, Operation};
 use crate::extents;
 use crate::limits;
+use crate::pass::Pass;
 use crate::pipeline::{Admitted, Pipeline, Task};
 use crate::write::Assembly;
 
@@ -17,7 +18,7 @@ use crate::write::Assembly;
 /// everything else it needs.
 pub(crate) struct Intake<'a> {
     pub conn: ConnId,
-    pub volume: VolumeId,
+    pub pass: Pass,
     pub stopping: bool,
     pub arrived: Instant,
     pub session: &'a mut Session,
@@ -41,9 +42,9 @@ pub(crate) enum Taken {
 
 impl Intake<'_> {
     pub fn take(&mut self, ticket: Ticket, request: Request, payload: &[u8], missing_bytes: usize) -> Taken {
-        let (service, access, size_bytes) = match self.pipeline.volumes.get(&self.volume) {
+        let (service, access, size_bytes) = match self.pipeline.volumes.get(&self.pass.volume) {
             _ if self.stopping => (Service::Stopping, Access::ReadWrite, 0),
-            Some(volume) => (volume.service, volume.access, volume.size_bytes),
+            Some(volume) => (volume.service, volume.access_by(self.pass.grant), volume.size_bytes),
             None => (Service::Gone, Access::ReadWrite, 0),
         };
         match admission::admit(&request, service, access, size_bytes) {
@@ -60,8 +61,8 @@ impl Intake<'_> {
 
     fn start(&mut self, ticket: Ticket, request: Request, payload: &[u8]) -> Taken {
         let (operation, range) = (operation_of(&request), range_of(&request));
-        let Self { conn, volume, arrived, .. } = *self;
-        let asked = Admitted { conn, ticket, volume, operation, range, arrived };
+        let Self { conn, pass: Pass { volume, grant }, arrived, .. } = *self;
+        let asked = Admitted { conn, ticket, volume, grant, operation, range, arrived };
         match request {
             Request::Read { .. } => self.pipeline.begin(asked, Task::Read),
             Request::Flush => self.pipeline.begin(asked, Task::Flush),
@@ -88,7 +89,7 @@ impl Intake<'_> {
         let mut blocks = range.covering();
         blocks.count.0 = blocks.count.0.min(limits::STATUS_BLOCKS_MAX);
         let extents_max = if first_only { 1 } else { nbd::STATUS_EXTENTS_MAX };
-        let found = self.pipeline.store.block_status(Source::Volume(self.volume), blocks, extents_max);
+        let found = self.pipeline.store.block_status(Source::Volume(self.pass.volume), blocks, extents_max);
         let found = found.unwrap_or_default();
         let mut clipped: Vec<Extent> = Vec::with_capacity(found.len());
         extents::clip(&found, range, &mut clipped);
@@ -103,10 +104,10 @@ impl Intake<'_> {
 
     /// Counts a request that is answered as it comes.
     fn count(&mut self, operation: Operation, range: ByteRange, failed: bool) {
-        if let Some(volume) = self.pipeline.volumes.get_mut(&self.volume) {
+        if let Some(volume) = self.pipeline.volumes.get_mut(&self.pass.volume) {
             volume.counters.count(operation, range.len_bytes, failed);
         }
-        let Self { volume, .. } = *self;
+        let volume = self.pass.volume;
         let (bytes, took) = (range.len_bytes, Duration::ZERO);
         self.effects.push(Effect::Measured { volume, operation, bytes, took, failed });
     }

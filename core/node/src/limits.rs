@@ -34,6 +34,18 @@ pub(crate) const ZERO_STEP_BLOCKS: u32 = (64 << 20) >> BLOCK_SHIFT;
 pub(crate) const STATUS_BLOCKS_MAX: u32 = (1 << 30) >> BLOCK_SHIFT;
 /// Operators' commands being carried out.
 pub(crate) const COMMANDS_MAX: usize = 64;
+/// Volumes, deletions and routes that intents may name, of each: a cluster has no more.
+pub(crate) const INTENT_ENTRIES_MAX: usize = 100_000;
+/// Attachments of one volume: its readers and some more.
+pub(crate) const INTENT_ATTACHMENTS_MAX: usize = 1024;
+/// Volumes being made, grown or deleted at once because the control plane wants it.
+pub(crate) const STEPS_MAX: usize = 32;
+/// Volumes looked at in one turn, whether something is to be done about them.
+pub(crate) const LOOKS_MAX: u32 = 1024;
+/// What could not be done is tried again after this time, so many at once.
+pub(crate) const RETRIES_MAX: usize = 16;
+/// See [`RETRIES_MAX`].
+pub(crate) const RETRY_AFTER: Duration = Duration::from_secs(1);
 /// Reports about connections in [`REPORTS_WINDOW`].
 pub(crate) const REPORTS_MAX: u32 = 100;
 /// See [`REPORTS_MAX`].

@@ -6,19 +6,26 @@ use block::{Instant, OutboxSlices, Pages, VolumeId};
 use nbd::Exports;
 use store::{IoId, Store};
 
+use crate::agenda::Agenda;
 use crate::command::{NodeStats, VolumeSummary};
 use crate::connection::{Connection, Connections};
 use crate::control::Commands;
 use crate::event::{ConnId, Effect, Event, Why};
 use crate::limits;
 use crate::mark::Mark;
+use crate::network::Network;
 use crate::pipeline::Pipeline;
 use crate::reports::Reports;
 use crate::stop::Phase;
+use crate::wishes::Wishes;
 
 /// Where a node differs from another.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct NodeConfig {
+    /// Which volumes are offered, and to whom.
+    pub offer: Offer,
+    /// Where clients without a token may come from, besides unix sockets; for [`Offer::Intended`].
+    pub open_networks: Vec<Network>,
     /// Whether clients may use several connections to one writable volume at once. It is safe here, since a flush
     /// covers every write completed on any connection; a client that reconnects while bytes of its old connection
     /// are still under way is not protected by it. Read-only exports always allow it.
@@ -31,9 +38,25 @@ pub struct NodeConfig {
     pub read_only: BTreeSet<String>,
 }
 
+/// What clients are offered.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Offer {
+    /// Every volume of the store, under its name, to everyone.
+    Every,
+    /// Nothing before the control plane says so, and then what it says, to whom it says.
+    Intended,
+}
+
 impl Default for NodeConfig {
     fn default() -> Self {
-        Self { multi_conn: true, list_exports: true, default_export: None, read_only: BTreeSet::new() }
+        Self {
+            offer: Offer::Every,
+            open_networks: Vec::new(),
+            multi_conn: true,
+            list_exports: true,
+            default_export: None,
+            read_only: BTreeSet::new(),
+        }
     }
 }
 
@@ -53,6 +76,15 @@ pub struct Node {
     /// When to look at connections whose client may be too slow, soonest first.
     pub(crate) timers: VecDeque<(Instant, ConnId)>,
     pub(crate) commands: Commands,
+    /// What the control plane wants, and what is being done about it.
+    pub(crate) wishes: Wishes,
+    pub(crate) agenda: Agenda,
+    /// Volumes whose clients may not be those that the control plane wants, or not only.
+    pub(crate) unconfirmed: BTreeSet<VolumeId>,
+    /// New connections that wait for the last requests of those before them.
+    pub(crate) successors: Vec<ConnId>,
+    pub(crate) observation_changed: bool,
+    pub(crate) told_heard: u64,
     pub(crate) reports: Reports,
     pub(crate) phase: Phase,
     /// Bytes to be sent over all connections, as noted when their turns ended.
@@ -63,12 +95,12 @@ pub struct Node {
     pub(crate) turn_requests: u32,
     pub(crate) accepted: u64,
     pub(crate) rejected: u64,
-    now: Instant,
+    pub(crate) now: Instant,
     from_store: Vec<store::Effect>,
 }
 
 impl Node {
-    /// A node that serves every volume of `store`.
+    /// A node that serves what is in `store`, as far as it is offered.
     #[must_use]
     pub fn new(store: Store, config: NodeConfig) -> Self {
         let (exports, volumes) = crate::exports::of(&store, &config);
@@ -82,6 +114,12 @@ impl Node {
             choked: Vec::new(),
             touched: Vec::new(),
             timers: VecDeque::new(),
+            wishes: Wishes::default(),
+            agenda: Agenda::default(),
+            unconfirmed: BTreeSet::new(),
+            successors: Vec::new(),
+            observation_changed: false,
+            told_heard: 0,
             reports: Reports::default(),
             phase: Phase::Running,
             backlog_bytes: 0,
@@ -98,13 +136,14 @@ impl Node {
     pub fn handle(&mut self, now: Instant, event: Event, effects: &mut Vec<Effect>) {
         self.now = now;
         match event {
-            Event::Accepted { conn } => self.accepted(now, conn, effects),
+            Event::Accepted { conn, door } => self.accepted(now, conn, door, effects),
             Event::Received { conn, len_bytes } => self.received(now, conn, len_bytes, effects),
             Event::Sent { conn, len_bytes } => self.sent(conn, len_bytes),
             Event::Broken { conn } => self.close(now, conn, Why::Broken, effects),
             Event::Closed { conn } => self.closed(conn),
             Event::Disk(event) => self.disk(now, event, effects),
-            Event::Control { id, command } => self.control(now, id, command, effects),
+            Event::Control { id, command } => self.control(id, command, effects),
+            Event::Intended(intent) => self.intended(now, *intent, effects),
             Event::TurnEnded => self.turn_ended(now, effects),
             Event::Stop => self.stop(now, effects),
         }
@@ -113,16 +152,16 @@ impl Node {
     /// When [`Event::TurnEnded`] must come at the latest; not after now when there is work left.
     #[must_use]
     pub fn deadline(&self) -> Option<Instant> {
-        let waits_for_room =
-            self.pipeline.postponed_count() > 0 || !self.choked.is_empty() || self.commands.waits_for_room();
+        let waits_for_room = self.pipeline.postponed_count() > 0
+            || !self.choked.is_empty()
+            || self.commands.waits_for_room()
+            || (self.agenda.has_due() && !self.phase.is_stopping());
         let work_left = self.pipeline.is_stirred()
             || (!self.ready.is_empty() && !self.is_full())
             || (waits_for_room && self.pipeline.store.has_room());
         let timer = self.timers.front().map(|&(due, _)| due);
-        [work_left.then_some(self.now), timer, self.phase.deadline(), self.pipeline.store.deadline()]
-            .into_iter()
-            .flatten()
-            .min()
+        let wakes = [timer, self.phase.deadline(), self.pipeline.store.deadline(), self.agenda.deadline()];
+        wakes.into_iter().chain([work_left.then_some(self.now)]).flatten().min()
     }
 
     /// Where to receive to; not empty while an [`Effect::Receive`] is outstanding, and the same place.
@@ -150,6 +189,12 @@ impl Node {
     /// Buffers worth registering with the kernel, before the first event.
     pub fn preallocated(&mut self) -> Vec<&mut Pages> {
         self.pipeline.store.preallocated()
+    }
+
+    /// How the node was set up.
+    #[must_use]
+    pub fn config(&self) -> &NodeConfig {
+        &self.config
     }
 
     /// The store.

@@ -15,6 +15,7 @@ use crate::event::{ConnId, Operation};
 use crate::limits;
 use crate::mark::Mark;
 use crate::part::Part;
+use crate::pass::Grant;
 use crate::read;
 use crate::slab::{Key, Slab};
 use crate::volume::Volume;
@@ -41,6 +42,7 @@ pub(crate) struct Admitted {
     pub conn: ConnId,
     pub ticket: Ticket,
     pub volume: VolumeId,
+    pub grant: Grant,
     pub operation: Operation,
     pub range: ByteRange,
     pub arrived: Instant,
@@ -144,7 +146,9 @@ impl Pipeline {
     /// Makes an op with one thing outstanding.
     pub(crate) fn open(&mut self, asked: Admitted, task: Task, held_bytes: u64) -> Key {
         self.hold(held_bytes);
-        self.volume(asked.volume).counters.in_flight += 1;
+        let volume = self.volume(asked.volume);
+        volume.counters.in_flight += 1;
+        volume.admissions.begin(asked.grant);
         self.ops.insert(Op { asked, task, held_bytes, outstanding: 1, error: None })
     }
 
@@ -213,7 +217,9 @@ impl Pipeline {
     pub(crate) fn close(&mut self, key: Key) -> Op {
         let op = self.ops.remove(key).expect("an op is closed once");
         self.let_go(op.held_bytes);
-        self.volume(op.asked.volume).counters.in_flight -= 1;
+        let volume = self.volume(op.asked.volume);
+        volume.counters.in_flight -= 1;
+        volume.admissions.end(op.asked.grant);
         op
     }
 

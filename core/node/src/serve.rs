@@ -1,19 +1,21 @@
 //! Takes requests from the connections that have some, in turns, as long as there is room.
 
-use block::{Instant, VolumeId};
+use block::Instant;
 use nbd::Step;
 
 use crate::admission::{self, Load, Room};
 use crate::connection::Stage;
-use crate::event::{ConnId, Effect, Report, Why};
+use crate::door::Entrance;
+use crate::event::{ConnId, Effect, Why};
 use crate::intake::{Intake, Taken};
 use crate::limits;
 use crate::node::Node;
+use crate::offer::View;
 use crate::volume::Volume;
 
 /// Whether a connection has more to be looked at.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Served {
+pub(crate) enum Served {
     /// It is queued again when something of it ends or arrives.
     Waits,
     More,
@@ -28,6 +30,10 @@ impl Node {
             let Some(id) = self.ready.pop_front() else { return };
             let Some(connection) = self.connections.get_mut(id) else { continue };
             connection.queued = false;
+            // It may have been looked at, and starved, since it was queued.
+            if connection.receive_outstanding {
+                continue;
+            }
             match self.serve_some(now, id, effects) {
                 Served::Waits => {}
                 Served::More => self.queue(id),
@@ -68,7 +74,9 @@ impl Node {
             match &connection.stage {
                 Stage::Negotiating { .. } | Stage::Open { .. } => {}
                 Stage::Receiving { .. } => return self.receive_payload(now, id, effects),
-                Stage::Draining { .. } | Stage::Closing { .. } => return Served::Waits,
+                Stage::Succeeding { .. } | Stage::Leaving { .. } | Stage::Draining { .. } | Stage::Closing { .. } => {
+                    return Served::Waits;
+                }
             }
             match admission::room(&self.load(id)) {
                 Room::Free => {}
@@ -105,7 +113,17 @@ impl Node {
     /// One step of the connection's session.
     fn step(&mut self, now: Instant, id: ConnId, effects: &mut Vec<Effect>) -> Served {
         let Some(connection) = self.connections.get_mut(id) else { return Served::Waits };
-        match connection.session.advance(connection.inbox.unread(), &self.exports, &mut connection.pending) {
+        if connection.entrance == Entrance::Silent {
+            return self.introduced(now, id, effects);
+        }
+        let view = View {
+            config: &self.config,
+            exports: &self.exports,
+            wishes: &self.wishes,
+            volumes: &self.pipeline.volumes,
+            entrance: connection.entrance,
+        };
+        match connection.session.advance(connection.inbox.unread(), &view, &mut connection.pending) {
             Step::Starved { need_bytes } => {
                 self.receive(now, id, need_bytes, effects);
                 return Served::Waits;
@@ -113,15 +131,15 @@ impl Node {
             Step::Advanced { consumed } => connection.inbox.consume(consumed),
             Step::Opened { consumed, export } => {
                 connection.inbox.consume(consumed);
-                self.opened(now, id, VolumeId(export), effects);
+                self.opened(now, id, export, effects);
             }
             Step::Request { consumed, ticket, request, payload, missing_bytes } => {
-                let Stage::Open { volume } = connection.stage else {
+                let Stage::Open { pass } = connection.stage else {
                     unreachable!("requests are looked for only while nothing else is being received")
                 };
                 let mut intake = Intake {
                     conn: id,
-                    volume,
+                    pass,
                     stopping: self.phase.is_stopping(),
                     arrived: connection.arrived,
                     session: &mut connection.session,
@@ -136,20 +154,14 @@ impl Node {
                 self.turn_requests += 1;
                 self.taken(now, id, taken);
             }
+            Step::Elsewhere { name } => {
+                let address = view.route(name).expect("only what has a route is elsewhere").to_owned();
+                connection.stage = Stage::Leaving { address, since: now };
+            }
             Step::Closed { reason } => self.drain(now, id, Why::Session(reason)),
         }
         self.touch(id);
         Served::More
-    }
-
-    fn opened(&mut self, now: Instant, id: ConnId, volume: VolumeId, effects: &mut Vec<Effect>) {
-        let (Some(connection), Some(opened)) = (self.connections.get_mut(id), self.pipeline.volumes.get_mut(&volume))
-        else {
-            return self.drain(now, id, Why::VolumeDeleted);
-        };
-        connection.stage = Stage::Open { volume };
-        opened.clients += 1;
-        self.reports.push(now, Report::Opened { conn: id, volume }, effects);
     }
 
     /// Does to the connection what follows from a request.
@@ -165,18 +177,25 @@ impl Node {
             Taken::Receiving { assembly, bytes } => {
                 connection.requests += 1;
                 connection.request_bytes += bytes;
-                connection.stage = Stage::Receiving { assembly, progress: now };
+                let Some(pass) = connection.pass() else {
+                    unreachable!("requests are taken from whoever opened a volume")
+                };
+                connection.stage = Stage::Receiving { pass, assembly, progress: now };
             }
         }
     }
 
     /// Has more bytes received into the inbox, if the connection goes on at all.
-    fn receive(&mut self, now: Instant, id: ConnId, need_bytes: usize, effects: &mut Vec<Effect>) {
+    pub(crate) fn receive(&mut self, now: Instant, id: ConnId, need_bytes: usize, effects: &mut Vec<Effect>) {
         let Some(connection) = self.connections.get_mut(id) else { return };
         let (open, served) = match connection.stage {
-            Stage::Open { volume } => (true, self.pipeline.volumes.get(&volume).is_some_and(Volume::is_serving)),
+            Stage::Open { pass } => (true, self.pipeline.volumes.get(&pass.volume).is_some_and(Volume::is_serving)),
             Stage::Negotiating { .. } => (false, true),
-            Stage::Receiving { .. } | Stage::Draining { .. } | Stage::Closing { .. } => return,
+            Stage::Succeeding { .. }
+            | Stage::Receiving { .. }
+            | Stage::Leaving { .. }
+            | Stage::Draining { .. }
+            | Stage::Closing { .. } => return,
         };
         if !served {
             return self.drain(now, id, Why::VolumeDeleted);
@@ -193,7 +212,7 @@ impl Node {
     fn receive_payload(&mut self, now: Instant, id: ConnId, effects: &mut Vec<Effect>) -> Served {
         let full = self.is_full();
         let Some(connection) = self.connections.get_mut(id) else { return Served::Waits };
-        let Stage::Receiving { assembly, progress } = &mut connection.stage else { return Served::Waits };
+        let Stage::Receiving { assembly, progress, .. } = &mut connection.stage else { return Served::Waits };
         if self.pipeline.has_failed(assembly) {
             self.skip_payload(id);
             return Served::More;
@@ -218,8 +237,13 @@ impl Node {
     fn skip_payload(&mut self, id: ConnId) {
         let Some(connection) = self.connections.get_mut(id) else { return };
         let open = match &connection.stage {
-            Stage::Receiving { assembly, .. } => Stage::Open { volume: assembly.volume() },
-            Stage::Negotiating { .. } | Stage::Open { .. } | Stage::Draining { .. } | Stage::Closing { .. } => return,
+            Stage::Receiving { pass, .. } => Stage::Open { pass: *pass },
+            Stage::Negotiating { .. }
+            | Stage::Open { .. }
+            | Stage::Succeeding { .. }
+            | Stage::Leaving { .. }
+            | Stage::Draining { .. }
+            | Stage::Closing { .. } => return,
         };
         if let Stage::Receiving { assembly, .. } = std::mem::replace(&mut connection.stage, open) {
             connection.session.skip_payload(assembly.missing_bytes() as usize);
@@ -237,13 +261,14 @@ impl Node {
                 connection.inbox.received(len_bytes);
                 connection.arrived = now;
             }
-            Stage::Receiving { assembly, progress } => {
+            Stage::Receiving { pass, assembly, progress } => {
                 *progress = now;
+                let pass = *pass;
                 if self.pipeline.arrived(assembly, len_bytes) {
-                    connection.stage = Stage::Open { volume: assembly.volume() };
+                    connection.stage = Stage::Open { pass };
                 }
             }
-            Stage::Draining { .. } | Stage::Closing { .. } => return,
+            Stage::Succeeding { .. } | Stage::Leaving { .. } | Stage::Draining { .. } | Stage::Closing { .. } => return,
         }
         // The rest of a part is waited for by the kernel already while other events are handled.
         if let Stage::Receiving { assembly, .. } = &connection.stage

@@ -45,8 +45,8 @@ impl Node {
         let all: Vec<ConnId> = self.connections.iter().map(|connection| connection.id).collect();
         for id in all {
             match self.connections.get(id).map(|connection| &connection.stage) {
-                Some(Stage::Negotiating { .. }) => self.close(now, id, Why::Stopping, effects),
-                Some(Stage::Open { .. }) => self.drain(now, id, Why::Stopping),
+                Some(Stage::Negotiating { .. } | Stage::Leaving { .. }) => self.close(now, id, Why::Stopping, effects),
+                Some(Stage::Open { .. } | Stage::Succeeding { .. }) => self.drain(now, id, Why::Stopping),
                 // An admitted write may still come to its end; then the connection drains.
                 Some(Stage::Receiving { .. } | Stage::Draining { .. } | Stage::Closing { .. }) | None => {}
             }

@@ -16,7 +16,8 @@ impl Node {
     pub(crate) fn turn_ended(&mut self, now: Instant, effects: &mut Vec<Effect>) {
         self.turn_requests = 0;
         self.expire(now, effects);
-        self.control_again(now, effects);
+        self.control_again(effects);
+        self.reconcile(now);
         self.pipeline.hand_over_postponed();
         self.wake_choked();
         for _ in 0..ROUNDS_MAX {
@@ -28,6 +29,9 @@ impl Node {
             }
         }
         self.delete_idle(effects);
+        self.confirm();
+        self.succeed();
+        self.tell_observation(effects);
         self.stop_further(now, effects);
         self.send(now, effects);
     }
@@ -106,8 +110,14 @@ impl Node {
             self.backlog_bytes -= std::mem::replace(&mut connection.noted_backlog_bytes, backlog_bytes);
             match connection.stage {
                 Stage::Closing { .. } => {}
+                Stage::Leaving { .. } if !connection.send_outstanding => self.hand_over(id, effects),
+                Stage::Leaving { .. } => {}
                 Stage::Draining { why, .. } if connection.is_settled() => self.close(now, id, why, effects),
-                Stage::Negotiating { .. } | Stage::Open { .. } | Stage::Receiving { .. } | Stage::Draining { .. } => {
+                Stage::Negotiating { .. }
+                | Stage::Open { .. }
+                | Stage::Succeeding { .. }
+                | Stage::Receiving { .. }
+                | Stage::Draining { .. } => {
                     if connection.prepare_send() {
                         connection.send_outstanding = true;
                         effects.push(Effect::Send { conn: id });

@@ -6,6 +6,7 @@ use store::VolumeState;
 use crate::admission::{Access, Service};
 use crate::claims::Claims;
 use crate::event::Operation;
+use crate::pass::{Admissions, Grant};
 
 /// One volume.
 #[derive(Debug)]
@@ -22,6 +23,10 @@ pub(crate) struct Volume {
     /// Connections that have it open.
     pub clients: u32,
     pub counters: Counters,
+    /// Requests that have not ended, by what let their clients in.
+    pub admissions: Admissions,
+    /// The newest generation of attachments of which every other client is shut out, and all it asked for has ended.
+    pub confirmed: u64,
 }
 
 /// What was done to a volume since the node started. Counted at the reply.
@@ -62,7 +67,14 @@ impl Volume {
             claims: Claims::default(),
             clients: 0,
             counters: Counters::default(),
+            admissions: Admissions::default(),
+            confirmed: 0,
         }
+    }
+
+    /// What a client may do that was let in by `grant`.
+    pub fn access_by(&self, grant: Grant) -> Access {
+        if grant.is_read_only() { Access::ReadOnly } else { self.access }
     }
 
     pub fn is_serving(&self) -> bool {

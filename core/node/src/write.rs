@@ -72,10 +72,6 @@ impl Assembly {
     pub fn missing_bytes(&self) -> u32 {
         self.range.len_bytes - self.arrived_bytes
     }
-
-    pub fn volume(&self) -> VolumeId {
-        self.volume
-    }
 }
 
 impl Pipeline {

@@ -4,6 +4,7 @@
 mod client;
 mod handshake;
 mod options;
+mod relay;
 mod replies;
 mod requests;
 mod server;

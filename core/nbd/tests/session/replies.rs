@@ -22,7 +22,7 @@ fn asked(open: &[u8], request: &[u8]) -> (Session, Outbox, Ticket) {
                 out.clear().for_each(drop);
                 return (session, out, ticket);
             }
-            step @ (Step::Starved { .. } | Step::Closed { .. }) => panic!("{step:?}"),
+            step @ (Step::Starved { .. } | Step::Elsewhere { .. } | Step::Closed { .. }) => panic!("{step:?}"),
         }
     }
 }

@@ -8,7 +8,7 @@ use nbd::{
 /// What a session asked its owner to do.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Event {
-    Opened(u64),
+    Opened(u128),
     Request(Request, Vec<u8>),
     Closed(CloseReason),
 }
@@ -178,6 +178,7 @@ impl Server {
                 self.begin(ticket, request, payload, missing_bytes);
                 consumed
             }
+            Step::Elsewhere { name } => panic!("{name} is here or nowhere"),
             Step::Closed { reason } => {
                 assert!(!self.session.is_open());
                 self.events.push(Event::Closed(reason));

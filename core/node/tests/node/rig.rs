@@ -4,7 +4,10 @@ use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use block::{Instant, PoolId, PoolOffset};
-use node::{Answer, Command, ConnId, ControlError, ControlId, Effect, Event, Node, NodeConfig, Report, Why, limits};
+use node::{
+    Answer, Command, ConnId, ControlError, ControlId, Door, Effect, Event, Intent, Node, NodeConfig, Offer, Relay,
+    ReplicaObservation, Report, Why, limits,
+};
 use store::{BootId, FormatOptions, IoId, Job, JobId};
 
 use crate::disk::{Disk, FAILED};
@@ -36,6 +39,10 @@ pub struct Peer {
     pub closed: bool,
     broken: bool,
     next_cookie: u64,
+    /// The node handed it over.
+    pub relay: Option<Relay>,
+    /// Its listener is elsewhere: what it is sent is kept for that one.
+    recorded: Option<Vec<u8>>,
 }
 
 pub struct Rig {
@@ -55,10 +62,28 @@ pub struct Rig {
     pub stopped: bool,
     next_control: u64,
     pub syncs: u64,
+    /// How often the node said that there is something new to observe.
+    pub news: u64,
 }
 
 pub fn config() -> NodeConfig {
     NodeConfig::default()
+}
+
+/// Of a node that lives by intents.
+pub fn intended() -> NodeConfig {
+    NodeConfig { offer: Offer::Intended, ..NodeConfig::default() }
+}
+
+/// A disk with an empty pool.
+fn blank(pool_bytes: u64) -> Disk {
+    let mut disk = Disk::new(usize::try_from(pool_bytes).unwrap());
+    let options =
+        FormatOptions { zeroed: true, segment_pages: 512, ..FormatOptions::new(PoolId(7), pool_bytes, BootId(1)) };
+    for (at, pages) in store::format(&options).unwrap() {
+        disk.write(at, pages.bytes()).unwrap();
+    }
+    disk
 }
 
 impl Rig {
@@ -70,13 +95,7 @@ impl Rig {
     }
 
     pub fn empty(pool_bytes: u64) -> Self {
-        let mut disk = Disk::new(usize::try_from(pool_bytes).unwrap());
-        let options =
-            FormatOptions { zeroed: true, segment_pages: 512, ..FormatOptions::new(PoolId(7), pool_bytes, BootId(1)) };
-        for (at, pages) in store::format(&options).unwrap() {
-            disk.write(at, pages.bytes()).unwrap();
-        }
-        Self::on(disk, config())
+        Self::on(blank(pool_bytes), config())
     }
 
     /// A node on what a disk holds.
@@ -100,7 +119,27 @@ impl Rig {
             stopped: false,
             next_control: 0,
             syncs: 0,
+            news: 0,
         }
+    }
+
+    /// A node on a new pool, set up so.
+    pub fn empty_with(pool_bytes: u64, config: NodeConfig) -> Self {
+        Self::on(blank(pool_bytes), config)
+    }
+
+    /// A node on a new pool that lives by intents.
+    pub fn intended(pool_bytes: u64) -> Self {
+        Self::on(blank(pool_bytes), intended())
+    }
+
+    /// The same node after a stop and a start.
+    pub fn restarted(mut self) -> Self {
+        self.handle(Event::Stop);
+        self.run();
+        assert!(self.stopped);
+        let config = self.node.config().clone();
+        Self::on(self.disk, config)
     }
 
     pub fn seed(&mut self, seed: u64) {
@@ -116,8 +155,13 @@ impl Rig {
 
     // What clients do.
 
-    /// A client connects; nothing is said yet.
+    /// A client connects over a unix socket; nothing is said yet.
     pub fn connect_silent(&mut self) -> usize {
+        self.connect_by(Door::Client { peer: None })
+    }
+
+    /// Somebody connects; nothing is said yet.
+    pub fn connect_by(&mut self, door: Door) -> usize {
         let slot = u32::try_from(self.peers.len()).unwrap();
         let conn = ConnId { slot, generation: slot + 100 };
         self.peers.push(Peer {
@@ -132,8 +176,10 @@ impl Rig {
             closed: false,
             broken: false,
             next_cookie: 1,
+            relay: None,
+            recorded: None,
         });
-        self.handle(Event::Accepted { conn });
+        self.handle(Event::Accepted { conn, door });
         self.peers.len() - 1
     }
 
@@ -181,6 +227,48 @@ impl Rig {
 
     pub fn write(&mut self, peer: usize, offset: u64, bytes: &[u8]) {
         assert_eq!(self.call(peer, &Request::write(offset, bytes)).error, 0);
+    }
+
+    /// From now on, what a client is sent is kept.
+    pub fn record(&mut self, peer: usize) {
+        self.peers[peer].recorded = Some(Vec::new());
+    }
+
+    /// What a client was sent since it was recorded.
+    pub fn heard_by(&mut self, peer: usize) -> Vec<u8> {
+        self.peers[peer].recorded.replace(Vec::new()).expect("it is recorded")
+    }
+
+    /// A client opens an export, coming in by `door`.
+    pub fn open_by(&mut self, door: Door, export: &str) -> usize {
+        let peer = self.connect_by(door);
+        self.peers[peer].outgoing.extend(hello(export, false));
+        self.run();
+        peer
+    }
+
+    /// All of a volume, as a client sees it.
+    pub fn content(&mut self, peer: usize) -> Vec<u8> {
+        let (size_bytes, _) = self.peers[peer].listener.export.expect("the export is open");
+        self.read(peer, 0, u32::try_from(size_bytes).unwrap())
+    }
+
+    // What the control plane does.
+
+    /// The node is told an intent, and does what it can.
+    pub fn intend(&mut self, intent: Intent) {
+        self.handle(Event::Intended(Box::new(intent)));
+        self.run();
+    }
+
+    /// What the node says of a volume.
+    pub fn observed(&self, volume: u64) -> Option<ReplicaObservation> {
+        let observation = self.node.observation();
+        observation.replicas.into_iter().find(|replica| replica.volume.0 == volume)
+    }
+
+    pub fn heard(&self) -> u64 {
+        self.node.observation().heard
     }
 
     // What operators do.
@@ -262,8 +350,13 @@ impl Rig {
 
     fn transfer(&mut self, index: usize) {
         let conn = self.peers[index].conn;
+        let coin = self.random(2);
         let peer = &mut self.peers[index];
         if peer.close {
+            // What was under way may still come to its end.
+            if coin == 0 && peer.receive.is_some() && !peer.outgoing.is_empty() {
+                return self.receive(index);
+            }
             peer.closed = true;
             return self.handle(Event::Closed { conn });
         }
@@ -282,6 +375,11 @@ impl Rig {
     fn receive(&mut self, index: usize) {
         let len_bytes = 1 + self.random(self.peers[index].outgoing.len().min(self.transfer_max));
         self.receive_some(index, len_bytes);
+    }
+
+    /// Whether the node waits for bytes of the client.
+    pub fn receives(&self, index: usize) -> bool {
+        self.peers[index].receive.is_some()
     }
 
     /// Everything the client sent arrives at once; it has to fit.
@@ -315,7 +413,10 @@ impl Rig {
         peer.send = false;
         for slice in self.node.send_source(conn).expect("known") {
             let heard = left.min(slice.len());
-            peer.listener.hear(&slice[..heard]);
+            match &mut peer.recorded {
+                Some(recorded) => recorded.extend_from_slice(&slice[..heard]),
+                None => peer.listener.hear(&slice[..heard]),
+            }
             left -= heard;
         }
         self.handle(Event::Sent { conn, len_bytes });
@@ -366,6 +467,14 @@ impl Rig {
             Effect::Run { id, job } => self.pending.push(Pending::Job { id, job }),
             Effect::Answered { id, answer } => assert!(self.answers.insert(id.0, answer).is_none(), "answered once"),
             Effect::Measured { .. } => self.measured += 1,
+            Effect::ObservationChanged => self.news += 1,
+            Effect::HandOver { conn, relay } => {
+                let peer = self.peer(conn);
+                assert!(peer.receive.is_none() && !peer.send && !peer.close, "nothing is outstanding");
+                assert!(peer.relay.is_none() && !peer.closed, "handed over once");
+                peer.relay = Some(*relay);
+                peer.closed = true;
+            }
             Effect::Report(Report::Ended { conn, why, .. }) => self.ended.push((conn, why)),
             Effect::Report(_) => {}
             Effect::Stopped => {

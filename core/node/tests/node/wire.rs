@@ -65,12 +65,32 @@ pub struct Reply {
     pub extents: Vec<(u32, u32)>,
 }
 
-fn option(number: u32, data: &[u8]) -> Vec<u8> {
+pub const EXPORT_NAME: u32 = 1;
+pub const LIST: u32 = 3;
+pub const INFO: u32 = 6;
+pub const GO: u32 = 7;
+pub const LIST_META_CONTEXT: u32 = 9;
+pub const SET_META_CONTEXT: u32 = 10;
+
+/// An option with its data.
+pub fn option(number: u32, data: &[u8]) -> Vec<u8> {
     let mut bytes = b"IHAVEOPT".to_vec();
     bytes.extend(number.to_be_bytes());
     bytes.extend(u32::try_from(data.len()).unwrap().to_be_bytes());
     bytes.extend(data);
     bytes
+}
+
+/// An option that names an export, as that option does.
+pub fn naming(number: u32, export: &str) -> Vec<u8> {
+    match number {
+        EXPORT_NAME => option(number, export.as_bytes()),
+        LIST_META_CONTEXT | SET_META_CONTEXT => {
+            let query = [1_u32.to_be_bytes().to_vec(), name_field("base:allocation")].concat();
+            option(number, &[name_field(export), query].concat())
+        }
+        _ => option(number, &[name_field(export), vec![0, 0]].concat()),
+    }
 }
 
 fn name_field(name: &str) -> Vec<u8> {
@@ -100,6 +120,10 @@ pub struct Listener {
     open: bool,
     /// Why it was not opened.
     pub refused: Option<u32>,
+    /// All that the server said before an export was open.
+    pub said: Vec<u8>,
+    /// Exports that were listed.
+    pub listed: Vec<String>,
     /// Requests not answered: their command and length.
     pub asked: BTreeMap<u64, (u16, u64, usize)>,
     partial: BTreeMap<u64, Reply>,
@@ -147,13 +171,15 @@ impl Listener {
         assert_eq!(self.u64(0)?, 0x0003_e889_0455_65a9);
         let (option, kind, len_bytes) = (self.u32(8)?, self.u32(12)?, self.u32(16)? as usize);
         let data = self.peek(20, len_bytes)?.to_vec();
+        self.said.extend_from_slice(&self.bytes[self.at..self.at + 20 + len_bytes]);
         self.at += 20 + len_bytes;
         match (option, kind) {
-            (7, 3) if data[..2] == [0, 0] => {
+            (LIST, 2) => self.listed.push(String::from_utf8(data[4..].to_vec()).unwrap()),
+            (GO, 3) if data[..2] == [0, 0] => {
                 let size = u64::from_be_bytes(data[2..10].try_into().unwrap());
                 self.export = Some((size, u16::from_be_bytes(data[10..12].try_into().unwrap())));
             }
-            (7, 1) => self.open = true,
+            (GO, 1) => self.open = true,
             (_, error) if error >= 1 << 31 => self.refused = Some(error),
             _ => {}
         }

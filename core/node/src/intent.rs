@@ -1,0 +1,85 @@
+//! What the control plane wants of a node, and what the node says of itself. Plain values: `wishes` keeps the one and
+//! `reconcile` acts on it, `observe` makes the other.
+
+use block::VolumeId;
+
+use crate::token::TokenHash;
+
+/// What a node should hold, whom it should let in, and where other volumes are.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Intent {
+    /// A later one wins; an earlier one than the node goes by is ignored.
+    pub revision: u64,
+    /// It takes the place of all that was said before, and does not only add to it.
+    pub whole: bool,
+    /// Replicas it should have, each as it should be: it takes the place of what was said of that volume before.
+    pub replicas: Vec<ReplicaIntent>,
+    /// Replicas it should delete: only these, and only because somebody asked for it.
+    pub deletions: Vec<VolumeId>,
+    /// Where volumes of other nodes are.
+    pub routes: Vec<Route>,
+    /// Volumes that are nowhere else any more, by name.
+    pub lost_routes: Vec<String>,
+}
+
+/// One replica.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ReplicaIntent {
+    /// Of which volume.
+    pub volume: VolumeId,
+    /// Its name, under which it is exported.
+    pub name: String,
+    /// The size it should have at least.
+    pub size_bytes: u64,
+    /// It may be made, of zeroes, if it is not there.
+    pub may_create: bool,
+    /// Number of the last change to its attachments.
+    pub generation: u64,
+    /// Who may use it.
+    pub attachments: Vec<Attachment>,
+    /// Whether clients without a token may use it, from where they may, as long as nobody has it attached.
+    pub open: bool,
+}
+
+/// Permission of one client to use a volume.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Attachment {
+    /// Who.
+    pub client: String,
+    /// Whether it may only read.
+    pub read_only: bool,
+    /// The change of the volume's attachments that made it; from 1 on.
+    pub generation: u64,
+    /// What proves it.
+    pub token: TokenHash,
+}
+
+/// Where a volume of another node is.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Route {
+    /// Its name.
+    pub name: String,
+    /// Where that node takes clients from other nodes; not looked at here.
+    pub address: String,
+}
+
+/// What a node holds and goes by.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Observation {
+    /// The intent it goes by: nothing that was begun under an older one is under way, and nothing of one will be begun.
+    pub heard: u64,
+    /// Every replica that is durably there, by id, whether an intent names it or not.
+    pub replicas: Vec<ReplicaObservation>,
+}
+
+/// One replica as it is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct ReplicaObservation {
+    /// Of which volume.
+    pub volume: VolumeId,
+    /// Its size.
+    pub size_bytes: u64,
+    /// The attachments it goes by: every other client was dropped, and all that was admitted of it has ended. 0 before
+    /// the first intent that names the volume.
+    pub generation: u64,
+}

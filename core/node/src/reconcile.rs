@@ -1,0 +1,124 @@
+//! Does what the control plane wants: makes volumes, grows them, deletes them, one step of a volume at a time, as fast
+//! as the store takes them. What fails is tried again, not at once: the reason may go away, and others are waiting.
+//!
+//! Nothing is done that no intent asks for. A volume that no intent names is kept and not offered.
+
+use block::{Instant, VolumeId};
+use store::Refusal;
+
+use crate::command::{Answer, ControlError};
+use crate::control::{Asker, Task};
+use crate::event::Effect;
+use crate::intent::{Intent, ReplicaIntent};
+use crate::mark::Mark;
+use crate::node::{Node, Offer};
+use crate::slab::Key;
+
+/// Characters of a volume's name that go into its pool's name for it. With the id behind it, it is unique even while
+/// an older volume of the name is still there, and fits a pool's names.
+const NAME_CHARACTERS: usize = 100;
+
+impl Node {
+    /// The control plane has spoken.
+    pub(crate) fn intended(&mut self, now: Instant, intent: Intent, effects: &mut Vec<Effect>) {
+        match self.config.offer {
+            Offer::Every => return,
+            Offer::Intended => {}
+        }
+        let Some(touched) = self.wishes.take(intent) else { return };
+        self.shut_out(now, effects);
+        self.adopt(&touched);
+        self.unconfirmed.extend(&touched);
+        self.agenda.look_at(touched);
+    }
+
+    /// Volumes are known by the names that the control plane gives them.
+    fn adopt<'a>(&mut self, volumes: impl IntoIterator<Item = &'a VolumeId>) {
+        for id in volumes {
+            if let (Some(replica), Some(volume)) = (self.wishes.replica(*id), self.pipeline.volumes.get_mut(id)) {
+                volume.name.clone_from(&replica.name);
+            }
+        }
+    }
+
+    /// Begins what can be begun now.
+    pub(crate) fn reconcile(&mut self, now: Instant) {
+        self.agenda.begin_turn(now);
+        if self.phase.is_stopping() {
+            return;
+        }
+        while self.pipeline.store.has_room()
+            && let Some(volume) = self.agenda.next()
+        {
+            match self.begin_next(volume) {
+                Ok(()) => {}
+                Err(Refusal::Busy) => return self.agenda.look_at([volume]),
+                Err(_) => self.agenda.postpone(now, volume),
+            }
+        }
+    }
+
+    /// What is to be done about the volume next.
+    fn next_task(&self, id: VolumeId) -> Option<Task> {
+        match (self.wishes.replica(id), self.pipeline.volumes.get(&id)) {
+            (Some(replica), Some(volume)) if volume.size_bytes < replica.size_bytes => {
+                Some(Task::Resize { volume: id, size_bytes: replica.size_bytes })
+            }
+            (Some(replica), None) if replica.may_create => Some(Task::Create { volume: id }),
+            (None, Some(_)) if self.wishes.deletes(id) => Some(Task::Delete { volume: id }),
+            (Some(_) | None, Some(_) | None) => None,
+        }
+    }
+
+    fn begin_next(&mut self, id: VolumeId) -> Result<(), Refusal> {
+        let Some(task) = self.next_task(id) else {
+            if !self.pipeline.volumes.contains_key(&id) {
+                self.wishes.deleted(id);
+            }
+            return Ok(());
+        };
+        let key = self.commands.begin(Asker::Intent { volume: id }, task);
+        let begun = self.begin_task(key, task);
+        match begun {
+            Ok(()) => {
+                self.agenda.begin(id, self.wishes.revision());
+                self.pipeline.stir();
+            }
+            Err(_) => self.commands.withdraw(key),
+        }
+        begun
+    }
+
+    fn begin_task(&mut self, key: Key, task: Task) -> Result<(), Refusal> {
+        let token = Mark::Command(key).token();
+        match task {
+            Task::Create { volume } => {
+                let Some(ReplicaIntent { name, size_bytes, .. }) = self.wishes.replica(volume) else { return Ok(()) };
+                let name = format!("{name:.NAME_CHARACTERS$}@{}", volume.0);
+                self.pipeline.store.create_volume(volume, &name, *size_bytes, token)
+            }
+            Task::Resize { volume, size_bytes } => {
+                self.pipeline.change(volume, |store, seq| store.resize_volume(volume, seq, size_bytes, token))
+            }
+            Task::Delete { volume } => {
+                self.begin_delete(key, volume);
+                Ok(())
+            }
+            Task::Snapshot { .. } | Task::Plain => unreachable!("an intent wants neither"),
+        }
+    }
+
+    /// What was begun for an intent ended.
+    pub(crate) fn task_ended(&mut self, now: Instant, volume: VolumeId, result: &Result<Answer, ControlError>) {
+        self.agenda.ended(volume);
+        self.observation_changed = true;
+        match result {
+            Ok(_) => {
+                self.adopt([&volume]);
+                self.unconfirmed.insert(volume);
+                self.agenda.look_at([volume]);
+            }
+            Err(_) => self.agenda.postpone(now, volume),
+        }
+    }
+}
