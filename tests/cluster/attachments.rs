@@ -23,8 +23,13 @@ fn image(uri: &str, blocks: u64) -> Vec<u8> {
 /// Writes all over the volume without waiting for more than a few replies, until it is shut out or told to end.
 fn write_on(mut client: Client<TcpStream>, blocks: u64, end: &AtomicBool, written: &AtomicU64) {
     for number in 1_u64.. {
-        let request =
-            Request { kind: Kind::Write, flags: 0, cookie: number, offset: number % blocks * BLOCK as u64, len_bytes: 4096 };
+        let request = Request {
+            kind: Kind::Write,
+            flags: 0,
+            cookie: number,
+            offset: number % blocks * BLOCK as u64,
+            len_bytes: 4096,
+        };
         let payload: Vec<u8> = number.to_le_bytes().repeat(BLOCK / 8);
         if end.load(Ordering::Acquire) || client.send(request, &payload).is_err() {
             return;

@@ -112,5 +112,8 @@ fn delete_everything(cluster: &Cluster, users: &[User]) {
     }
     cluster.settle();
     let pools = cluster.json(&["pool", "list"]);
-    assert!(pools.as_array().unwrap().iter().all(|pool| pool["replicas"] == 0 && pool["promised_bytes"] == 0), "{pools}");
+    assert!(
+        pools.as_array().unwrap().iter().all(|pool| pool["replicas"] == 0 && pool["promised_bytes"] == 0),
+        "{pools}"
+    );
 }

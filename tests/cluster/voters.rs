@@ -26,7 +26,10 @@ fn another_voter_leads_within_two_seconds() {
         cluster.start_voter(leader, Role::Joiner);
         wait::until("all voters to be heard", || {
             let status = cluster.status()?;
-            let silent = status["problems"].as_array()?.iter().any(|problem| problem["subject"].as_str().unwrap().starts_with("voter"));
+            let silent = status["problems"]
+                .as_array()?
+                .iter()
+                .any(|problem| problem["subject"].as_str().unwrap().starts_with("voter"));
             (!silent).then_some(())
         });
     }
@@ -84,7 +87,15 @@ fn clients_go_on_while_all_voters_are_away() {
     let uri = cluster.shell().attach("db", "host1").remove(0);
     let mut fio = cluster.shell().tool("fio");
     fio.args(["--name=v", "--ioengine=nbd", &format!("--uri={uri}"), "--rw=randwrite", "--bs=4k", "--size=32m"]);
-    fio.args(["--iodepth=8", "--time_based", "--runtime=12", "--rate_iops=2000", "--verify=crc32c", "--verify_fatal=1", "--do_verify=0"]);
+    fio.args([
+        "--iodepth=8",
+        "--time_based",
+        "--runtime=12",
+        "--rate_iops=2000",
+        "--verify=crc32c",
+        "--verify_fatal=1",
+        "--do_verify=0",
+    ]);
     let said = thread::scope(|scope| {
         let running = scope.spawn(move || tool::run(&mut fio));
         thread::sleep(Duration::from_secs(2));

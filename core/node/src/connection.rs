@@ -4,7 +4,7 @@
 //!   Negotiating ──> Open <──> Receiving        Draining: nothing is read any more; what was admitted is finished and
 //!        │           │            │            sent, then the connection is closed.
 //!        │           v            v            Closing: Effect::Close is out; the memory stays until Event::Closed.
-//!        │        Draining <──────┤            Succeeding: a writer's new connection, before it is Open.
+//!        │        Draining <──────┤            Succeeding: before Open, while others' requests end.
 //!        v           v            v            Leaving: instead of Open, when the volume is on another node; the
 //!        └───────> Closing ──> removed         connection is handed over, and removed.
 //! ```
@@ -59,7 +59,7 @@ pub(crate) enum Stage {
     Negotiating { since: Instant },
     /// Requests are taken.
     Open { pass: Pass },
-    /// Requests will be taken when all that was admitted of the same writer's older connection has ended.
+    /// Requests will be taken when all that was admitted of those before it has ended.
     Succeeding { pass: Pass },
     /// The bytes that come belong to a write.
     Receiving { pass: Pass, assembly: Assembly, progress: Instant },

@@ -58,12 +58,13 @@ impl Node {
         opened.clients += 1;
         let pass = Pass { volume, grant };
         self.reports.push(now, Report::Opened { conn: id, volume }, effects);
-        if !grant.is_exclusive() {
-            return self.set_stage(id, Stage::Open { pass });
-        }
         self.set_stage(id, Stage::Succeeding { pass });
-        self.successors.push(id);
-        self.supersede(now, id, pass, effects);
+        if grant.is_exclusive() {
+            self.supersede(now, id, pass, effects);
+        }
+        if !self.try_succeed(id) {
+            self.successors.push(id);
+        }
     }
 
     /// Ends the older connections of a writer: bytes that lie in one of them must not be parsed after what the writer
@@ -74,10 +75,10 @@ impl Node {
         for one in older {
             self.close(now, one, Why::Superseded, effects);
         }
-        self.succeed();
     }
 
-    /// Serves new connections of writers of whose older ones nothing is under way any more.
+    /// Serves new connections when nothing is under way any more that must not come after what is asked for on them:
+    /// of clients that were shut out, and of a writer's older connection.
     pub(crate) fn succeed(&mut self) {
         let mut waiting = std::mem::take(&mut self.successors);
         waiting.retain(|&id| !self.try_succeed(id));
@@ -88,13 +89,21 @@ impl Node {
     fn try_succeed(&mut self, id: ConnId) -> bool {
         let Some(Stage::Succeeding { pass }) = self.connections.get(id).map(|one| &one.stage) else { return true };
         let pass = *pass;
-        let under_way = self.pipeline.volumes.get(&pass.volume).map_or(0, |volume| volume.admissions.of(pass.grant));
-        if under_way > 0 {
+        if self.is_preceded(pass) {
             return false;
         }
         self.set_stage(id, Stage::Open { pass });
         self.queue(id);
         true
+    }
+
+    /// Whether requests are under way that must have ended before a new client of this pass is served.
+    fn is_preceded(&self, pass: Pass) -> bool {
+        let Some(volume) = self.pipeline.volumes.get(&pass.volume) else { return false };
+        let own = pass.grant.is_exclusive() && volume.admissions.of(pass.grant) > 0;
+        let stays = |grant| self.wishes.covers(Pass { grant, ..pass });
+        let others = self.config.offer == Offer::Intended && volume.admissions.any_but(stays);
+        own || others
     }
 
     fn set_stage(&mut self, id: ConnId, stage: Stage) {

@@ -81,7 +81,7 @@ pub struct Node {
     pub(crate) agenda: Agenda,
     /// Volumes whose clients may not be those that the control plane wants, or not only.
     pub(crate) unconfirmed: BTreeSet<VolumeId>,
-    /// New connections of writers, which wait for the requests of their old ones.
+    /// New connections that wait for the last requests of those before them.
     pub(crate) successors: Vec<ConnId>,
     pub(crate) observation_changed: bool,
     pub(crate) told_heard: u64,

@@ -289,6 +289,26 @@ fn a_writer_that_comes_again_is_served_when_its_older_requests_have_ended() {
 }
 
 #[test]
+fn a_client_is_not_served_before_those_before_it_have_ended() {
+    for next in [Writer { client: 2, generation: 2 }, Reader { client: 2, generation: 2 }] {
+        let mut rig = rig(&[Writer { client: 1, generation: 1 }]);
+        let old = connect(&mut rig, 1, 1);
+        rig.disk_runs = false;
+        rig.ask(old, &Request::write(0, &[1; 5000]));
+        rig.run();
+        rig.intend(change(2, vec![held(2, &[next])]));
+        let new = connect(&mut rig, 2, 2);
+        let cookie = rig.ask(new, &Request::new(READ, 0, 4096));
+        rig.run();
+        assert_eq!((rig.node.stats().requests, generation(&rig)), (1, 1));
+        rig.disk_runs = true;
+        rig.run();
+        let reply = rig.reply(new, cookie).expect("and then it is served");
+        assert_eq!((reply.data, generation(&rig)), (vec![1; 4096], 2));
+    }
+}
+
+#[test]
 fn an_open_volume_that_is_attached_or_closed_drops_those_without_a_token() {
     let open = |generation, holders: &[Holder], open| vec![node::ReplicaIntent { open, ..held(generation, holders) }];
     let mut rig = Rig::intended(128 * MIB);

@@ -1,0 +1,46 @@
+//! A cluster on simulated disks and a simulated network. `SEEDS=20000 FIRST=1` runs more seeds than `make test` does.
+
+#![allow(clippy::print_stdout, reason = "a long run says how it goes")]
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::Instant;
+
+use tests::sim::{ClusterOutcome, run_cluster};
+
+fn number(name: &str, default: u64) -> u64 {
+    std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(default)
+}
+
+fn outcome_of(seed: u64) -> Result<ClusterOutcome, String> {
+    catch_unwind(AssertUnwindSafe(|| run_cluster(seed))).unwrap_or_else(|panic| {
+        let text = panic.downcast_ref::<String>().map(|text| format!("panic: {text}"));
+        Err(text.or_else(|| panic.downcast_ref::<&str>().map(ToString::to_string)).unwrap_or_default())
+    })
+}
+
+#[test]
+fn whatever_fails_fenced_clients_change_nothing_and_every_operation_ends() {
+    let (first, seeds) = (number("FIRST", 1), number("SEEDS", 300));
+    if seeds > 1 {
+        // A failing seed says what it has to say once, at the end.
+        std::panic::set_hook(Box::new(|_| {}));
+    }
+    let start = Instant::now();
+    let mut failures = Vec::new();
+    let mut outcomes = Vec::new();
+    for seed in first..first + seeds {
+        match outcome_of(seed) {
+            Ok(outcome) => outcomes.push(outcome),
+            Err(error) => failures.push(format!(
+                "seed {seed}: {error}\n  again: SEEDS=1 FIRST={seed} cargo test --release -p tests --test cluster_sim"
+            )),
+        }
+    }
+    let sum = outcomes.iter().fold(ClusterOutcome::default(), ClusterOutcome::plus);
+    println!("{seeds} seeds, {:.0} a second", seeds as f64 / start.elapsed().as_secs_f64());
+    println!("{sum:?}");
+    println!("{}", failures[..failures.len().min(5)].join("\n"));
+    assert!(failures.is_empty(), "{} of {seeds} seeds failed", failures.len());
+    let rare = [sum.zombie_requests, sum.zombies_refused, sum.fences, sum.relays, sum.power_cuts, sum.wipes];
+    assert!(seeds < 100 || rare.iter().all(|count| *count > 0), "what is rare does not happen at all: {sum:?}");
+}

@@ -1,0 +1,112 @@
+//! The end of a run: everything heals, every operation ends, everything is read, and then deleted.
+
+use block::VolumeId;
+use cluster::{AccessMode, Change, Name};
+
+use super::client::{Asked, Permit, Phase};
+use super::ended;
+use super::operator::name;
+use super::stream::Stream;
+use super::voters::VOTERS;
+use super::world::World;
+
+impl World {
+    pub fn end(&mut self) -> Result<(), String> {
+        self.heal()?;
+        self.settle()?;
+        ended::check_operations(self.voters.decided())?;
+        self.read_everything()?;
+        self.delete_everything()?;
+        self.settle()?;
+        ended::check_operations(self.voters.decided())?;
+        ended::check_nothing_is_left(self.voters.decided(), self.sites.iter().map(|site| &site.machine))
+    }
+
+    fn heal(&mut self) -> Result<(), String> {
+        self.rates = self.rates.healed();
+        self.network.release_all();
+        for voter in 0..VOTERS {
+            self.voters.restart(voter, &mut self.random)?;
+        }
+        if self.voters.is_headless() {
+            self.voters.change_leader(&mut self.random);
+            self.note_operations();
+        }
+        for voter in 0..VOTERS {
+            self.voters.notice(voter);
+        }
+        (0..self.sites.len()).try_for_each(|index| self.start(index))
+    }
+
+    /// Goes on until nobody has anything left to do or to say.
+    fn settle(&mut self) -> Result<(), String> {
+        let mut quiet = 0;
+        for _ in 0..30_000 {
+            self.step()?;
+            let streams = self.sites.iter().all(|site| site.stream.as_ref().is_some_and(Stream::is_quiet));
+            let still = streams && self.operator.is_idle() && self.voters.is_settled();
+            quiet = if still { quiet + 1 } else { 0 };
+            // Longer than anything that is tried again waits, and than freeing space takes.
+            if quiet > 200 && self.sites.iter().all(|site| site.machine.is_idle()) {
+                return Ok(());
+            }
+        }
+        let streams: Vec<_> = self.sites.iter().map(|site| site.stream.as_ref().map(Stream::is_quiet)).collect();
+        let idle: Vec<_> = self.sites.iter().map(|site| site.machine.is_idle()).collect();
+        let (asked, log) = (!self.operator.is_idle(), self.voters.is_settled());
+        Err(format!("it never comes to rest: streams {streams:?}, disks {idle:?}, asked {asked}, log {log}"))
+    }
+
+    /// A client of each volume reads all of it.
+    fn read_everything(&mut self) -> Result<(), String> {
+        self.sessions.clear();
+        let volumes = self.voters.decided().volumes(None).filter(|(id, _)| !self.contents.is_lost(*id));
+        let all: Vec<(VolumeId, Name)> = volumes.map(|(id, volume)| (id, volume.name.clone())).collect();
+        for (id, volume) in all {
+            self.operator.ask(Change::Detach { volume: volume.clone(), client: None }, String::new());
+            self.settle()?;
+            let before = self.operator.permits.len();
+            self.operator.attach(volume, name("reader"), AccessMode::ReadOnly, &mut self.random);
+            self.settle()?;
+            let permit = self.operator.permits.get(before).cloned().ok_or("an attachment is made")?;
+            self.read_volume(id, permit)?;
+        }
+        Ok(())
+    }
+
+    fn read_volume(&mut self, id: VolumeId, permit: Permit) -> Result<(), String> {
+        self.sessions.clear();
+        let site = self.random.index(self.sites.len());
+        let link = self.open(site, permit)?;
+        let before = self.outcome.reads;
+        (self.rates.ask, self.rates.come) = (1, 0);
+        for step in 0..5000 {
+            if let Some(session) = self.sessions.get_mut(&link)
+                && session.phase == Phase::Open
+                && step >= 100
+                && session.in_flight() == 0
+            {
+                if self.outcome.reads > before {
+                    return Ok(());
+                }
+                let allowed = self.contents.allowed(id, 0, 100);
+                let bytes = session.ask(Asked::Read { first: 0, allowed }, false);
+                self.network.link(link).to_server.extend(bytes);
+            }
+            self.sessions.retain(|one, _| *one == link);
+            self.step()?;
+        }
+        let phases: Vec<_> = self.sessions.values().map(|session| (session.phase, session.in_flight())).collect();
+        Err(format!("volume {id} cannot be read after everything healed: {phases:?}"))
+    }
+
+    fn delete_everything(&mut self) -> Result<(), String> {
+        self.sessions.clear();
+        let all: Vec<Name> = self.voters.decided().volumes(None).map(|(_, volume)| volume.name.clone()).collect();
+        for volume in all {
+            self.operator.ask(Change::DeleteVolume { volume, force: true }, String::new());
+            self.settle()?;
+        }
+        Ok(())
+    }
+}

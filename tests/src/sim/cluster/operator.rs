@@ -1,0 +1,127 @@
+//! Whoever asks the control plane for things: it asks again when no answer comes, and twice when it is impatient.
+
+use block::VolumeId;
+use cluster::{AccessMode, Answer, Change, Command, Name, OperationKind, RequestId, Time, VolumeSpec};
+
+use super::client::Permit;
+use super::voters::{Fate, Ticket, VOTERS, Voters};
+use crate::random::Random;
+
+struct Request {
+    id: RequestId,
+    change: Change,
+    /// The token's digits, for an attachment.
+    token: String,
+    tickets: Vec<Ticket>,
+}
+
+/// Everybody who asks for things.
+pub(super) struct Operator {
+    requests: Vec<Request>,
+    last_request: u128,
+    pub permits: Vec<Permit>,
+    now: u64,
+}
+
+const REQUESTS_MAX: usize = 6;
+const MIB: u64 = 1 << 20;
+
+pub(super) fn name(text: &str) -> Name {
+    text.parse().expect("a name")
+}
+
+impl Operator {
+    pub fn new() -> Self {
+        Self { requests: Vec::new(), last_request: 0, permits: Vec::new(), now: 0 }
+    }
+
+    /// A command at a time that voters' clocks do not agree on.
+    pub fn command(&mut self, request: Option<RequestId>, change: Change, random: &mut Random) -> Command {
+        self.now += random.below(5);
+        Command { at: Time(self.now.saturating_sub(random.below(100))), request, change }
+    }
+
+    pub fn is_idle(&self) -> bool {
+        self.requests.is_empty()
+    }
+
+    /// Wants something.
+    pub fn wish(&mut self, random: &mut Random) {
+        let volume = name(&format!("v{}", random.below(4)));
+        let client = name(&format!("c{}", random.below(3)));
+        let change = match random.below(16) {
+            0..4 => {
+                let size_bytes = (1 + random.below(2)) * MIB;
+                Change::CreateVolume { name: volume, size_bytes, spec: VolumeSpec::default() }
+            }
+            4 => Change::DeleteVolume { volume, force: random.one_in(2) },
+            5 => Change::ResizeVolume { volume, size_bytes: (1 + random.below(4)) * MIB },
+            6..12 => {
+                let mode = if random.one_in(4) { AccessMode::ReadOnly } else { AccessMode::ReadWrite };
+                return self.attach(volume, client, mode, random);
+            }
+            _ => Change::Detach { volume, client: random.one_in(2).then_some(client) },
+        };
+        self.ask(change, String::new());
+    }
+
+    /// Wants a volume for a client.
+    pub fn attach(&mut self, volume: Name, client: Name, mode: AccessMode, random: &mut Random) {
+        let token = format!("{:016x}{:016x}", random.number(), random.number());
+        let hash = node::TokenHash::of_text(&token).expect("32 digits");
+        self.ask(Change::Attach { volume, client, mode, token: cluster::TokenHash(hash.0) }, token);
+    }
+
+    /// Wants this, if it does not want too much already.
+    pub fn ask(&mut self, change: Change, token: String) {
+        if self.requests.len() < REQUESTS_MAX {
+            self.last_request += 1;
+            let id = RequestId(self.last_request);
+            self.requests.push(Request { id, change, token, tickets: Vec::new() });
+        }
+    }
+
+    /// Asks a voter that believes to lead, and takes answers.
+    pub fn work(&mut self, voters: &mut Voters, random: &mut Random) {
+        for mut request in std::mem::take(&mut self.requests) {
+            if let Some(answer) = answered(&request.tickets, voters) {
+                if let Ok(answer) = answer {
+                    self.permits.extend(permit(&request, &answer, voters));
+                }
+                continue;
+            }
+            request.tickets.retain(|ticket| voters.fate(*ticket) == Fate::Waits);
+            let leaders: Vec<usize> = (0..VOTERS).filter(|&voter| voters.leads(voter).is_some()).collect();
+            if !leaders.is_empty() && (request.tickets.is_empty() || random.one_in(40)) {
+                let command = self.command(Some(request.id), request.change.clone(), random);
+                request.tickets.push(voters.propose(random.pick(&leaders), command));
+            }
+            self.requests.push(request);
+        }
+    }
+}
+
+fn answered(tickets: &[Ticket], voters: &Voters) -> Option<Result<Answer, cluster::Refusal>> {
+    tickets.iter().find_map(|ticket| match voters.fate(*ticket) {
+        Fate::Answered(answer) => Some(answer),
+        Fate::Waits | Fate::Unknown => None,
+    })
+}
+
+/// What an attachment lets its client do.
+fn permit(request: &Request, answer: &Answer, voters: &Voters) -> Option<Permit> {
+    let (Change::Attach { volume, mode, .. }, Answer::Attached { generation, operation }) = (&request.change, answer)
+    else {
+        return None;
+    };
+    let id = volume_of(voters, *operation)?;
+    let export = format!("{volume}@{}", request.token);
+    Some(Permit { volume: id, export, generation: generation.0, writes: *mode == AccessMode::ReadWrite })
+}
+
+fn volume_of(voters: &Voters, operation: cluster::OperationId) -> Option<VolumeId> {
+    match voters.decided().operation(operation)?.kind {
+        OperationKind::Attach(volume, _) => Some(volume),
+        OperationKind::Create(_) | OperationKind::Resize(..) | OperationKind::Delete(_) => None,
+    }
+}
