@@ -6,9 +6,9 @@ SHELL := /bin/bash
 
 CARGO_DENY := 0.20.2
 CARGO_FUZZ := 0.13.2
-# The compiler's linker; real clients for the tests; peers for the benchmarks.
-PACKAGES_BUILD := gcc libc6-dev
-PACKAGES_TEST := libnbd-bin python3-libnbd nbdkit qemu-utils fio e2fsprogs fuse3 mount git g++
+# For building (RocksDB is C++, its bindings are made with libclang); real clients for the tests; peers for the benchmarks.
+PACKAGES_BUILD := gcc g++ libc6-dev libclang-dev
+PACKAGES_TEST := libnbd-bin python3-libnbd nbdkit qemu-utils fio e2fsprogs fuse3 mount git iproute2
 PACKAGES_BENCH := fio qemu-utils nbdkit
 
 # Arguments of `plinth dev` for `make run`.

@@ -20,6 +20,7 @@ use tokio_stream::wrappers::TcpListenerStream;
 use tonic::transport::Server;
 
 use crate::api::{Desk, Forward, Leaders};
+use crate::http::Http;
 use crate::link::Link;
 use crate::raft::{Consensus, Start, VoterConfig};
 
@@ -28,6 +29,10 @@ const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(1);
 const KEEPALIVE_MAX: Duration = Duration::from_secs(3);
 /// Requests of one connection that may be under way.
 const CONCURRENCY_MAX: usize = 256;
+/// What of a connection may be on its way. HTTP/2 ends connections with many small frames that nobody has taken yet, and
+/// allows more of them when the window is large: a node's reports may wait for a slow disk of ours.
+const CONNECTION_WINDOW_BYTES: u32 = 8 << 20;
+const STREAM_WINDOW_BYTES: u32 = 4 << 20;
 /// A whole report of a node with a hundred thousand volumes fits.
 const MESSAGE_BYTES_MAX: usize = 32 << 20;
 /// How long requests that are under way may take when the voter stops.
@@ -44,6 +49,8 @@ pub struct Config {
     pub listen: SocketAddr,
     /// HOST or HOST:PORT under which others reach it, when it is not `listen`.
     pub advertise: Option<String>,
+    /// For metrics and health; none when there is to be no HTTP.
+    pub http: Option<SocketAddr>,
     /// How it comes to be part of a cluster.
     pub start: Start,
 }
@@ -59,8 +66,18 @@ pub enum StartError {
         /// What the system said.
         source: io::Error,
     },
+    /// The address for metrics.
+    #[error("cannot serve metrics on {address}: {source}; choose another address, or stop what listens there")]
+    Http {
+        /// Where.
+        address: SocketAddr,
+        /// What the system said.
+        source: io::Error,
+    },
     /// Nobody could reach it.
-    #[error("the voter listens on {0}, which is no address that others can reach it at: say which with --advertise HOST")]
+    #[error(
+        "the voter listens on {0}, which is no address that others can reach it at: say which with --advertise HOST"
+    )]
     NoAddress(SocketAddr),
     /// What it keeps.
     #[error(transparent)]
@@ -74,7 +91,9 @@ pub enum EndError {
     #[error("the server of the API ended: {0}")]
     Server(String),
     /// It cannot take part any more.
-    #[error("the voter cannot go on: {0}. Look at its disk, then start it again; if its disk is gone, remove the voter and add a new one")]
+    #[error(
+        "the voter cannot go on: {0}. Look at its disk, then start it again; if its disk is gone, remove the voter and add a new one"
+    )]
     Consensus(String),
 }
 
@@ -82,6 +101,7 @@ pub enum EndError {
 pub struct ControlPlane {
     address: SocketAddr,
     consensus: Arc<Consensus>,
+    http: Option<Http>,
     server: JoinHandle<Result<(), tonic::transport::Error>>,
     watch: JoinHandle<()>,
     stop: watch::Sender<bool>,
@@ -99,17 +119,31 @@ impl ControlPlane {
         let advertised = advertised(address, config.advertise.as_deref())?;
         let voter = VoterConfig { id: config.id, data: config.data, address: advertised, start: config.start };
         let consensus = Arc::new(Consensus::start(voter).await?);
+        let http = match config.http {
+            Some(address) => Some(
+                Http::start(address, Arc::clone(&consensus))
+                    .await
+                    .map_err(|source| StartError::Http { address, source })?,
+            ),
+            None => None,
+        };
         let (stop, stopping) = watch::channel(false);
         let link = Link::new(Arc::clone(&consensus));
         let watch = tokio::spawn(link.streams().watch());
         let server = tokio::spawn(serve(listener, Arc::clone(&consensus), link, stopping));
-        Ok(Self { address, consensus, server, watch, stop })
+        Ok(Self { address, consensus, http, server, watch, stop })
     }
 
     /// Where it listens, with the port the kernel chose.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Where metrics are, with the port the kernel chose.
+    #[must_use]
+    pub fn http(&self) -> Option<SocketAddr> {
+        self.http.as_ref().map(Http::address)
     }
 
     /// Waits for its end, which is a failure: a voter ends when it is stopped.
@@ -129,6 +163,7 @@ impl ControlPlane {
 
     /// Ends in good order: answers what is under way, and closes what it keeps.
     pub async fn stop(mut self) {
+        drop(self.http.take());
         self.watch.abort();
         self.stop.send_replace(true);
         if timeout(STOP_MAX, &mut self.server).await.is_err() {
@@ -141,7 +176,9 @@ impl ControlPlane {
 /// HOST:PORT for others.
 fn advertised(listen: SocketAddr, advertise: Option<&str>) -> Result<String, StartError> {
     match advertise {
-        Some(whole) if whole.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok()) => Ok(whole.to_owned()),
+        Some(whole) if whole.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok()) => {
+            Ok(whole.to_owned())
+        }
         Some(host) => Ok(format!("{host}:{}", listen.port())),
         None if listen.ip().is_unspecified() => Err(StartError::NoAddress(listen)),
         None => Ok(listen.to_string()),
@@ -161,6 +198,8 @@ async fn serve(
         .tcp_nodelay(true)
         .http2_keepalive_interval(Some(KEEPALIVE_INTERVAL))
         .http2_keepalive_timeout(Some(KEEPALIVE_MAX))
+        .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
+        .initial_stream_window_size(STREAM_WINDOW_BYTES)
         .concurrency_limit_per_connection(CONCURRENCY_MAX)
         .add_service(consensus.service())
         .add_service(link)

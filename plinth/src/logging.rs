@@ -11,8 +11,8 @@ const VARIABLE: &str = "PLINTH_LOG";
 pub fn start(verbose: u8) {
     let level = match verbose {
         0 => "warn",
-        1 => "info",
-        2 => "debug",
+        1 => "info,openraft=warn,h2=warn",
+        2 => "debug,openraft=info,h2=warn",
         3.. => "trace",
     };
     let filter = EnvFilter::try_from_env(VARIABLE).unwrap_or_else(|_| EnvFilter::new(level));

@@ -2,33 +2,56 @@
 #![allow(clippy::print_stderr, reason = "this is the program that talks to people")]
 
 mod args;
+mod client;
+mod commands;
+mod daemon;
 mod dev;
+mod exit;
 mod logging;
 mod null;
 mod output;
-mod pool;
 mod serve;
-mod size;
-mod summary;
+mod view;
 
 use std::process::ExitCode;
 
+use anyhow::Result;
 use clap::Parser;
 
-use crate::args::{Args, Command};
+use crate::args::{Args, Command, PoolCommand};
+use crate::exit::Exit;
 
 fn main() -> ExitCode {
     let args = Args::parse();
     logging::start(args.verbose);
-    let done = match &args.command {
-        Command::Dev(args) => dev::run(args),
-        Command::Pool(command) => pool::run(command),
-        Command::Null(args) => null::run(args),
-    };
-    done.unwrap_or_else(|error| {
-        eprintln!("plinth: {}", sentence(&error));
-        ExitCode::FAILURE
+    run(&args.command).unwrap_or_else(|error| {
+        complain(&sentence(&error));
+        Exit::of(&error).into()
     })
+}
+
+fn run(command: &Command) -> Result<ExitCode> {
+    match command {
+        Command::Dev(args) => dev::run(args),
+        Command::Control(args) => daemon::control::run(args),
+        Command::Storage(args) => daemon::storage::run(args),
+        Command::Volume(args) => commands::volume(args),
+        Command::Node(args) => commands::node(args),
+        Command::Pool(PoolCommand::List(args)) => commands::pools(args),
+        Command::Pool(PoolCommand::Inspect(args)) => commands::offline::inspect(args),
+        Command::Pool(PoolCommand::Check(args)) => commands::offline::check(args),
+        Command::Operation(args) => commands::operation(args),
+        Command::Cluster(args) => commands::cluster(args),
+        Command::Status(args) => commands::status(args),
+        Command::Explain(args) => commands::explain(args),
+        Command::Completions { shell } => commands::completions(*shell),
+        Command::Null(args) => null::run(args),
+    }
+}
+
+/// Says on standard error what did not work out.
+fn complain(sentence: &str) {
+    eprintln!("plinth: {sentence}");
 }
 
 /// What went wrong and why, each cause once: some errors tell theirs themselves.

@@ -6,8 +6,8 @@ use anyhow::Result;
 use storage_node::{Address, Addresses, NULL_EXPORT, StorageNode};
 
 use crate::args::NullArgs;
-use crate::serve::Signals;
-use crate::{output, serve, summary};
+use crate::output::{self, uri};
+use crate::serve::{self, Running, Signals};
 
 /// Serves the null export until a signal.
 pub fn run(args: &NullArgs) -> Result<ExitCode> {
@@ -18,8 +18,8 @@ pub fn run(args: &NullArgs) -> Result<ExitCode> {
         let signals = Signals::new()?;
         node.control().listen().await?;
         for address in &node.addresses().nbd {
-            output::print(&format!("{}\n", summary::uri(NULL_EXPORT, address)))?;
+            output::print(&format!("{}\n", uri::volume(NULL_EXPORT, address)))?;
         }
-        serve::until_signal(node, signals).await
+        serve::until_signal(Running::of(node), signals).await
     })
 }

@@ -36,7 +36,17 @@ struct Dev {
 
 impl Dev {
     fn start(directory: &Path, args: &[&str]) -> Self {
-        let common = ["dev", "--nbd", "127.0.0.1:0", "--http", "127.0.0.1:0", "--pool", "pool:256MiB"];
+        let common = [
+            "dev",
+            "--nbd",
+            "127.0.0.1:0",
+            "--http",
+            "127.0.0.1:0",
+            "--control",
+            "127.0.0.1:0",
+            "--pool",
+            "pool:256MiB",
+        ];
         let mut command = plinth(directory, &[&common, args].concat());
         let mut child = command.stdout(Stdio::piped()).spawn().expect("it starts");
         let mut stdout = BufReader::new(child.stdout.take().expect("piped"));
@@ -145,7 +155,8 @@ fn what_cannot_be_done_is_told_in_a_sentence_and_exits_with_1() {
         (&["--http", &taken], "choose another address"),
     ];
     for (args, words) in rows {
-        let (code, out, err) = run(directory.path(), &[&["dev", "--nbd", "127.0.0.1:0"], args].concat());
+        let (code, out, err) =
+            run(directory.path(), &[&["dev", "--nbd", "127.0.0.1:0", "--control", "127.0.0.1:0"], args].concat());
         assert_eq!((code, out.as_str()), (Some(1), ""), "{args:?}: {err}");
         assert!(err.starts_with("plinth: ") && err.contains(words), "{args:?}: {err}");
     }
@@ -179,7 +190,19 @@ fn volumes_survive_a_restart_grow_and_never_shrink() {
     let dev = Dev::start(directory.path(), &["--volume", "one:64MiB", "--volume", "two:128MiB"]);
     assert!(dev.summary.contains("two     128MiB"), "{}", dev.summary);
     dev.stop();
-    let shrink = ["dev", "--nbd", "127.0.0.1:0", "--http", "127.0.0.1:0", "--pool", "pool", "--volume", "two:1MiB"];
+    let shrink = [
+        "dev",
+        "--nbd",
+        "127.0.0.1:0",
+        "--http",
+        "127.0.0.1:0",
+        "--control",
+        "127.0.0.1:0",
+        "--pool",
+        "pool",
+        "--volume",
+        "two:1MiB",
+    ];
     let (code, _, err) = run(directory.path(), &shrink);
     assert_eq!(code, Some(1), "{err}");
     assert!(err.contains("volume \"two\" has 128MiB, and --volume asks for 1MiB: a volume does not shrink"), "{err}");

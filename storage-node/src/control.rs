@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
-use node::{Answer, Command, ControlError};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
+use node::{Answer, Command, ControlError, Intent};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
 
 use crate::figures::Figures;
+use crate::machine::Holding;
 use crate::wake::Wake;
 
 /// Commands that may wait for an answer; the next caller waits for a place.
@@ -27,6 +28,13 @@ pub(crate) enum Call {
     Measure {
         /// Where it goes.
         figures: oneshot::Sender<Box<Figures>>,
+    },
+    /// What the control plane wants the node to be.
+    Intend(Box<Intent>),
+    /// What the control plane is told of the node.
+    Observe {
+        /// Where it goes.
+        holding: oneshot::Sender<Option<Holding>>,
     },
     /// Let clients in.
     Listen,
@@ -58,17 +66,26 @@ pub struct Control {
     calls: mpsc::Sender<Call>,
     places: Arc<Semaphore>,
     wake: Arc<Wake>,
+    news: Arc<Notify>,
+    /// Whether a stop was asked for.
+    stopping: Arc<watch::Sender<bool>>,
 }
 
 /// The data thread's end.
 #[derive(Debug)]
-pub(crate) struct Calls(mpsc::Receiver<Call>);
+pub(crate) struct Calls {
+    queue: mpsc::Receiver<Call>,
+    /// To call when there is something new to observe.
+    pub news: Arc<Notify>,
+}
 
 impl Control {
     pub(crate) fn new(wake: Arc<Wake>) -> (Self, Calls) {
         let (sender, receiver) = mpsc::channel(CALLS_MAX);
         let places = Arc::new(Semaphore::new(COMMANDS_MAX as usize));
-        (Self { calls: sender, places, wake }, Calls(receiver))
+        let news = Arc::new(Notify::new());
+        let calls = Calls { queue: receiver, news: Arc::clone(&news) };
+        (Self { calls: sender, places, wake, news, stopping: Arc::new(watch::Sender::new(false)) }, calls)
     }
 
     /// Asks the machine to do `command`.
@@ -92,6 +109,35 @@ impl Control {
         measured.await.map_err(|_| CallError::Stopped)
     }
 
+    /// Tells the machine what it should be. Intents take effect in the order they are told.
+    ///
+    /// # Errors
+    /// The node has stopped.
+    pub(crate) async fn intend(&self, intent: Box<Intent>) -> Result<(), CallError> {
+        self.call(Call::Intend(intent)).await
+    }
+
+    /// What the machine holds.
+    ///
+    /// # Errors
+    /// The node has stopped.
+    pub(crate) async fn observe(&self) -> Result<Option<Holding>, CallError> {
+        let (holding, observed) = oneshot::channel();
+        self.call(Call::Observe { holding }).await?;
+        observed.await.map_err(|_| CallError::Stopped)
+    }
+
+    /// Waits until there may be something new to observe; told once to one who waits.
+    pub(crate) async fn news(&self) {
+        self.news.notified().await;
+    }
+
+    /// Waits until somebody has asked for a stop.
+    pub(crate) async fn stopping(&self) {
+        // The sender is here as long as this is.
+        drop(self.stopping.subscribe().wait_for(|stopping| *stopping).await);
+    }
+
     /// Lets clients in. Those who came before waited.
     ///
     /// # Errors
@@ -103,6 +149,7 @@ impl Control {
     /// Asks for a clean stop; [`crate::StorageNode::ended`] tells when it is done. A node that has already stopped is
     /// fine.
     pub async fn stop(&self) {
+        self.stopping.send_replace(true);
         drop(self.call(Call::Stop).await);
     }
 
@@ -123,6 +170,6 @@ impl Caller {
 impl Calls {
     /// The next call, if one waits.
     pub fn next(&mut self) -> Option<Call> {
-        self.0.try_recv().ok()
+        self.queue.try_recv().ok()
     }
 }

@@ -7,7 +7,6 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, mpsc};
 use std::thread::{self, JoinHandle};
 
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use store::Media;
 use tokio::sync::oneshot;
 
@@ -15,9 +14,11 @@ use crate::background::Background;
 use crate::control::{Calls, Control};
 use crate::disk::{Disk, TRANSFERS_MAX};
 use crate::figures::Meters;
+use crate::limits;
 use crate::listen::Listener;
 use crate::machine::Machine;
 use crate::reactor::{Reactor, ReactorError, Run, WakeFile};
+use crate::relay::{RelayCounters, Relays};
 use crate::ring::{FileIndex, Ring, RingLimits};
 use crate::setup::RingError;
 use crate::sockets::Sockets;
@@ -27,19 +28,14 @@ use crate::wake::Wake;
 const POOL_FILE: FileIndex = FileIndex(0);
 const WAKE_FILE: FileIndex = FileIndex(1);
 const FIRST_LISTENER_FILE: u32 = 2;
-/// Client connections of a data thread.
-#[expect(clippy::cast_possible_truncation, reason = "it is a thousand")]
-const CONNECTIONS_MAX: u32 = node::limits::CONNECTIONS_MAX as u32;
 /// Operations of one turn that are handed over together.
 const SUBMISSIONS: u32 = 512;
 /// Operations in flight, each of which ends with one completion.
 const OPERATIONS_MAX: u32 = 1 << 13;
 const _: () = assert!(
-    3 * CONNECTIONS_MAX as usize + TRANSFERS_MAX + 1024 <= OPERATIONS_MAX as usize,
+    3 * limits::CONNECTIONS_MAX as usize + TRANSFERS_MAX + 1024 <= OPERATIONS_MAX as usize,
     "a receive, a send and a cancellation per connection, the device's transfers, and a few listeners, wakes and syncs"
 );
-/// Descriptors that are not in the table of files: standard streams, HTTP clients, the runtime's own.
-const OTHER_FILES: u64 = 64;
 
 /// Why a data thread did not start.
 #[derive(Debug, thiserror::Error)]
@@ -79,16 +75,23 @@ pub(crate) struct DataThread {
 }
 
 impl DataThread {
-    /// Starts it: from now on clients are served.
-    pub fn start<M>(machine: M, listeners: Vec<Listener>, device: Option<Device>) -> Result<Self, DataError>
+    /// Starts it: from now on clients are served. With counters for relays, clients of other nodes' volumes too.
+    pub fn start<M>(
+        machine: M,
+        listeners: Vec<Listener>,
+        device: Option<Device>,
+        relays: Option<Arc<RelayCounters>>,
+    ) -> Result<Self, DataError>
     where
         M: Machine + Send + 'static,
     {
-        raise_file_limit();
+        limits::raise_file_limit();
         let wake = Arc::new(Wake::new().map_err(failed("make an eventfd"))?);
         let (control, calls) = Control::new(Arc::clone(&wake));
         let listeners: Arc<[Listener]> = listeners.into();
-        let parts = Parts { machine, listeners: Arc::clone(&listeners), device, wake, calls };
+        let relays = relays.map(|counters| Relays::start(limits::relays_max(), counters));
+        let relays = relays.transpose().map_err(failed("start a thread for relays"))?;
+        let parts = Parts { machine, listeners: Arc::clone(&listeners), device, relays, wake, calls };
         let (ready, started) = mpsc::channel();
         let (end, ended) = oneshot::channel();
         let run = move || {
@@ -136,6 +139,7 @@ struct Parts<M> {
     machine: M,
     listeners: Arc<[Listener]>,
     device: Option<Device>,
+    relays: Option<Relays>,
     wake: Arc<Wake>,
     calls: Calls,
 }
@@ -143,7 +147,7 @@ struct Parts<M> {
 impl<M: Machine> Parts<M> {
     fn assemble(self) -> Result<Reactor<M>, DataError> {
         let listeners = u32::try_from(self.listeners.len()).expect("listeners are few");
-        let connections_max = connections_max(listeners);
+        let connections_max = limits::connections_max();
         let limits = RingLimits {
             files: FIRST_LISTENER_FILE + listeners + connections_max,
             submissions: SUBMISSIONS,
@@ -161,41 +165,22 @@ impl<M: Machine> Parts<M> {
         }
         let start = |device: Device| Background::start(device.media, self.wake);
         let background = self.device.map(start).transpose().map_err(failed("start a thread"))?;
-        let files = (0..listeners).map(|index| FileIndex(FIRST_LISTENER_FILE + index));
+        let guests = self.listeners.iter().map(Listener::guest);
+        let files = (FIRST_LISTENER_FILE..).map(FileIndex).zip(guests);
+        let first_connection = FileIndex(FIRST_LISTENER_FILE + listeners);
         Ok(Reactor {
             ring,
-            sockets: Sockets::new(files, connections_max),
+            sockets: Sockets::new(files, first_connection, connections_max),
             disk: Disk::new(POOL_FILE),
             background,
+            relays: self.relays,
+            news: Arc::clone(&self.calls.news),
             calls: self.calls,
             wake: WakeFile(WAKE_FILE),
             meters: Meters::default(),
             run: Run::default(),
         })
     }
-}
-
-/// Lets the process open as many files as it may.
-fn raise_file_limit() {
-    let limit = getrlimit(Resource::Nofile);
-    let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
-    if let Err(error) = setrlimit(Resource::Nofile, raised) {
-        tracing::debug!(%error, "the limit on open files stays as it is");
-    }
-}
-
-/// As many connections as the limit on open files, which bounds the table of registered files, leaves room for.
-fn connections_max(listeners: u32) -> u32 {
-    let Some(limit) = getrlimit(Resource::Nofile).current else { return CONNECTIONS_MAX };
-    let room = limit.saturating_sub(u64::from(FIRST_LISTENER_FILE + listeners) + OTHER_FILES);
-    let room = u32::try_from(room).unwrap_or(u32::MAX).max(1);
-    if room < CONNECTIONS_MAX {
-        tracing::warn!(
-            room,
-            "the limit on open files (ulimit -n) leaves room for fewer connections than {CONNECTIONS_MAX}"
-        );
-    }
-    room.min(CONNECTIONS_MAX)
 }
 
 fn failed(doing: &'static str) -> impl FnOnce(io::Error) -> DataError {

@@ -9,7 +9,7 @@ use node::{ConnId, Effect, Event};
 use store::{DiskError, IoId};
 
 use crate::buffers::Buffers;
-use crate::machine::{Machine, Observed};
+use crate::machine::{Holding, Machine, Observed};
 
 /// One device operation on the drill's buffer of that number.
 #[derive(Clone, Copy, Debug)]
@@ -84,6 +84,10 @@ impl Machine for Drill {
     fn observe(&self) -> Observed {
         Observed::default()
     }
+
+    fn holding(&self) -> Option<Holding> {
+        None
+    }
 }
 
 // SAFETY: the buffers live as long as the machine and are not touched between an order and its end.
@@ -137,7 +141,7 @@ mod tests {
     fn run_steps(script: Vec<Vec<Order>>, file: File) -> (Vec<Ended>, Result<(), ReactorError>) {
         let (drill, ended) = Drill::new(script, PAGES);
         let media = Arc::new(FileMedia::new(file.try_clone().expect("cloned")));
-        let mut data = DataThread::start(drill, Vec::new(), Some(Device { file, media })).expect("started");
+        let mut data = DataThread::start(drill, Vec::new(), Some(Device { file, media }), None).expect("started");
         let runtime = tokio::runtime::Builder::new_current_thread().build().expect("built");
         let result = runtime.block_on(data.ended());
         let ended = std::mem::take(&mut *ended.lock().expect("no panic"));

@@ -13,6 +13,7 @@ use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
+use crate::cluster::ClusterCounters;
 use crate::control::{CallError, Control};
 use crate::figures::Figures;
 use crate::metrics;
@@ -43,6 +44,13 @@ pub(crate) struct Http {
     task: JoinHandle<()>,
 }
 
+/// Where answers come from.
+#[derive(Clone, Debug)]
+struct Source {
+    control: Control,
+    cluster: Option<ClusterCounters>,
+}
+
 impl HttpListener {
     /// Opens an address.
     pub async fn open(address: SocketAddr) -> Result<Self, HttpError> {
@@ -58,11 +66,11 @@ impl HttpListener {
     }
 
     /// Starts serving.
-    pub fn serve(self, control: Control) -> Http {
+    pub fn serve(self, control: Control, cluster: Option<ClusterCounters>) -> Http {
         let router = Router::new()
             .route("/metrics", get(answer_metrics))
             .route("/healthz", get(answer_health))
-            .with_state(control);
+            .with_state(Source { control, cluster });
         let task = tokio::spawn(async move {
             if let Err(error) = axum::serve(self.listener, router).await {
                 tracing::error!(%error, "the HTTP server ended");
@@ -78,15 +86,18 @@ impl Drop for Http {
     }
 }
 
-async fn answer_metrics(State(control): State<Control>) -> Response {
-    match figures(&control).await {
-        Ok(figures) => ([(header::CONTENT_TYPE, metrics::CONTENT_TYPE)], metrics::encode(figures)).into_response(),
+async fn answer_metrics(State(source): State<Source>) -> Response {
+    let cluster = source.cluster.as_ref().map(ClusterCounters::figures);
+    match figures(&source.control).await {
+        Ok(figures) => {
+            ([(header::CONTENT_TYPE, metrics::CONTENT_TYPE)], metrics::encode(figures, cluster)).into_response()
+        }
         Err(reason) => (StatusCode::SERVICE_UNAVAILABLE, format!("{reason}\n")).into_response(),
     }
 }
 
-async fn answer_health(State(control): State<Control>) -> Response {
-    match figures(&control).await.and_then(|figures| health(&figures)) {
+async fn answer_health(State(source): State<Source>) -> Response {
+    match figures(&source.control).await.and_then(|figures| health(&figures)) {
         Ok(()) => "ok\n".into_response(),
         Err(reason) => (StatusCode::SERVICE_UNAVAILABLE, format!("{reason}\n")).into_response(),
     }

@@ -1,11 +1,13 @@
 //! Effects of the data plane: one thread with one io_uring serves sockets and the pool's device; one niced thread does
-//! what may take its time; the caller's tokio thread asks for metrics and gives commands.
+//! what may take its time; in a cluster, one carries clients through to other nodes. The caller's tokio thread asks for
+//! metrics, gives commands, and keeps the link to the control plane.
 //!
 //! What is decided is decided in `node`, a pure machine; here its orders are carried out.
 
 mod background;
 mod buffers;
 mod clock;
+mod cluster;
 mod control;
 mod data;
 mod disk;
@@ -13,6 +15,8 @@ mod disk;
 mod drill;
 mod figures;
 mod http;
+mod limits;
+mod link;
 mod listen;
 mod lock;
 mod machine;
@@ -23,6 +27,7 @@ mod offline;
 mod pool;
 mod reactor;
 mod recovery;
+mod relay;
 mod report;
 mod ring;
 mod setup;
@@ -35,21 +40,24 @@ mod wake;
 pub use store::{BadBlock, CheckReport, Inspection, SuperblockCopy, VersionFacts, VersionName};
 
 /// Commands and answers of a node, which [`Control::command`] passes on.
-pub use node::{Answer, Command, NodeConfig, NodeStats, VolumeSummary};
+pub use node::{Answer, Command, Network, NetworkError, NodeConfig, NodeStats, Offer, VolumeSummary};
 
 pub use buffers::Buffers;
+pub use cluster::{ClusterConfig, ClusterError, ClusterFigures};
 pub use control::{CallError, Control};
 pub use data::DataError;
 pub use disk::DiskFigures;
 pub use figures::{Figures, Latencies, Meter, Meters, OPERATIONS, Turns};
 pub use http::HttpError;
+pub use link::LinkFigures;
 pub use listen::{Address, ListenError};
-pub use machine::{Machine, Observed, ObservedPool};
+pub use machine::{Holding, Machine, Observed, ObservedPool};
 pub use media::FileMedia;
 pub use null::{NULL_EXPORT, Null};
 pub use offline::{OfflineError, OfflinePool};
 pub use pool::{Pool, PoolConfig, PoolError, PoolSize};
 pub use reactor::ReactorError;
 pub use recovery::RecoveryError;
+pub use relay::RelayFigures;
 pub use setup::RingError;
 pub use start::{Addresses, Config, StartError, StorageNode};

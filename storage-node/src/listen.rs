@@ -14,6 +14,10 @@ use rustix::net::sockopt;
 /// How long an address may stay in use by what is left of a killed process.
 const LINGER_MAX: Duration = Duration::from_secs(2);
 const RETRY: Duration = Duration::from_millis(20);
+/// A machine that vanished without a word is noticed after 10 + 3 * 5 s.
+const KEEPALIVE_AFTER: Duration = Duration::from_secs(10);
+const KEEPALIVE_EVERY: Duration = Duration::from_secs(5);
+const KEEPALIVE_PROBES: u32 = 3;
 /// Longest path of a unix socket.
 const UNIX_PATH_BYTES_MAX: usize = 107;
 
@@ -59,11 +63,21 @@ pub enum ListenError {
     },
 }
 
+/// Who comes to a listener.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Guest {
+    /// Anybody's NBD client.
+    Client,
+    /// Another node of the cluster, with a client of its own.
+    Peer,
+}
+
 /// A socket that clients can connect to.
 #[derive(Debug)]
 pub(crate) struct Listener {
     socket: OwnedFd,
     address: Address,
+    guest: Guest,
     /// Device and inode of a unix socket's file.
     identity: Option<(u64, u64)>,
 }
@@ -71,12 +85,12 @@ pub(crate) struct Listener {
 impl Listener {
     /// Opens an address. One that is in use may be so by what is left of a killed process: the kernel takes its ring
     /// apart, and with it the listener, after the process is gone.
-    pub fn open(address: &Address) -> Result<Self, ListenError> {
+    pub fn open(address: &Address, guest: Guest) -> Result<Self, ListenError> {
         let start = Instant::now();
         loop {
             let opened = match address {
-                Address::Tcp(wanted) => open_tcp(*wanted),
-                Address::Unix(path) => open_unix(path),
+                Address::Tcp(wanted) => open_tcp(*wanted, guest),
+                Address::Unix(path) => open_unix(path, guest),
             };
             match opened {
                 Err(ListenError::InUse { .. }) if start.elapsed() < LINGER_MAX => thread::sleep(RETRY),
@@ -88,6 +102,11 @@ impl Listener {
     /// Where it is; with the port the kernel chose.
     pub fn address(&self) -> &Address {
         &self.address
+    }
+
+    /// Who comes there.
+    pub fn guest(&self) -> Guest {
+        self.guest
     }
 
     /// For the ring.
@@ -116,20 +135,28 @@ impl fmt::Display for Address {
     }
 }
 
-fn open_tcp(wanted: SocketAddr) -> Result<Listener, ListenError> {
+fn open_tcp(wanted: SocketAddr, guest: Guest) -> Result<Listener, ListenError> {
     let failed = |source: io::Error| match source.kind() {
         io::ErrorKind::AddrInUse => ListenError::InUse { address: Address::Tcp(wanted) },
         _ => ListenError::Io { address: Address::Tcp(wanted), source },
     };
     let socket = TcpListener::bind(wanted).map_err(failed)?;
     let address = Address::Tcp(socket.local_addr().map_err(failed)?);
-    // Connections inherit both: no delay for replies, and an end for clients that vanished.
-    sockopt::set_tcp_nodelay(&socket, true).map_err(|errno| failed(errno.into()))?;
-    sockopt::set_socket_keepalive(&socket, true).map_err(|errno| failed(errno.into()))?;
-    Ok(Listener { socket: socket.into(), address, identity: None })
+    // Connections inherit it.
+    prompt(&socket).map_err(|errno| failed(errno.into()))?;
+    Ok(Listener { socket: socket.into(), address, guest, identity: None })
 }
 
-fn open_unix(path: &Path) -> Result<Listener, ListenError> {
+/// No delay for what is sent, and an end for connections whose other side has vanished.
+pub(crate) fn prompt(socket: impl AsFd) -> rustix::io::Result<()> {
+    sockopt::set_tcp_nodelay(&socket, true)?;
+    sockopt::set_socket_keepalive(&socket, true)?;
+    sockopt::set_tcp_keepidle(&socket, KEEPALIVE_AFTER)?;
+    sockopt::set_tcp_keepintvl(&socket, KEEPALIVE_EVERY)?;
+    sockopt::set_tcp_keepcnt(&socket, KEEPALIVE_PROBES)
+}
+
+fn open_unix(path: &Path, guest: Guest) -> Result<Listener, ListenError> {
     let len_bytes = path.as_os_str().len();
     if len_bytes > UNIX_PATH_BYTES_MAX {
         return Err(ListenError::PathTooLong { path: path.to_owned(), len_bytes });
@@ -137,7 +164,7 @@ fn open_unix(path: &Path) -> Result<Listener, ListenError> {
     let address = Address::Unix(path.to_owned());
     clear_the_way(path, &address)?;
     let socket = UnixListener::bind(path).map_err(|source| ListenError::Io { address: address.clone(), source })?;
-    Ok(Listener { socket: socket.into(), address, identity: identity(path) })
+    Ok(Listener { socket: socket.into(), address, guest, identity: identity(path) })
 }
 
 /// Removes the socket of a server that is no more.
@@ -163,24 +190,24 @@ fn identity(path: &Path) -> Option<(u64, u64)> {
 mod tests {
     use std::path::PathBuf;
 
-    use super::{Address, ListenError, Listener};
+    use super::{Address, Guest, ListenError, Listener};
 
     #[test]
     fn an_address_is_opened_once_and_what_a_dead_server_left_is_no_obstacle() {
         let directory = tempfile::tempdir().expect("a directory");
         let address = Address::Unix(directory.path().join("socket"));
-        let first = Listener::open(&address).expect("opened");
-        assert!(matches!(Listener::open(&address), Err(ListenError::InUse { .. })));
+        let first = Listener::open(&address, Guest::Client).expect("opened");
+        assert!(matches!(Listener::open(&address, Guest::Client), Err(ListenError::InUse { .. })));
         // As after kill -9: the file stays, nobody answers.
         drop(std::fs::rename(directory.path().join("socket"), directory.path().join("kept")));
         drop(first);
         drop(std::fs::rename(directory.path().join("kept"), directory.path().join("socket")));
-        let second = Listener::open(&address).expect("opened over the dead one");
+        let second = Listener::open(&address, Guest::Client).expect("opened over the dead one");
         drop(second);
         assert!(!directory.path().join("socket").exists());
 
-        let tcp = Listener::open(&Address::Tcp(([127, 0, 0, 1], 0).into())).expect("opened");
-        assert!(matches!(Listener::open(tcp.address()), Err(ListenError::InUse { .. })));
+        let tcp = Listener::open(&Address::Tcp(([127, 0, 0, 1], 0).into()), Guest::Client).expect("opened");
+        assert!(matches!(Listener::open(tcp.address(), Guest::Client), Err(ListenError::InUse { .. })));
     }
 
     #[test]
@@ -188,9 +215,15 @@ mod tests {
         let directory = tempfile::tempdir().expect("a directory");
         let file = directory.path().join("file");
         std::fs::write(&file, "precious").expect("written");
-        assert!(matches!(Listener::open(&Address::Unix(file.clone())), Err(ListenError::NotASocket { .. })));
+        assert!(matches!(
+            Listener::open(&Address::Unix(file.clone()), Guest::Client),
+            Err(ListenError::NotASocket { .. })
+        ));
         assert_eq!(std::fs::read(&file).expect("still there"), b"precious");
         let long = PathBuf::from(format!("/tmp/{}", "x".repeat(120)));
-        assert!(matches!(Listener::open(&Address::Unix(long)), Err(ListenError::PathTooLong { len_bytes: 125, .. })));
+        assert!(matches!(
+            Listener::open(&Address::Unix(long), Guest::Client),
+            Err(ListenError::PathTooLong { len_bytes: 125, .. })
+        ));
     }
 }

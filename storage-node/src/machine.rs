@@ -1,7 +1,7 @@
 //! What the reactor drives: a storage node, or the null machine that measures the reactor itself.
 
-use block::Instant;
-use node::{Effect, Event, Node, NodeStats, VolumeSummary};
+use block::{Instant, PoolId};
+use node::{Effect, Event, Node, NodeStats, Observation, VolumeSummary};
 use store::{DiskError, PoolSpace, Stats};
 
 use crate::buffers::Buffers;
@@ -17,6 +17,24 @@ pub trait Machine: Buffers {
 
     /// What it can be seen to be doing; for metrics.
     fn observe(&self) -> Observed;
+
+    /// What the control plane hears of it; none if it has no pool.
+    fn holding(&self) -> Option<Holding>;
+}
+
+/// What a node holds, and the intent it goes by.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Holding {
+    /// Where.
+    pub pool: PoolId,
+    /// What data may take there.
+    pub capacity_bytes: u64,
+    /// What it takes.
+    pub used_bytes: u64,
+    /// Whether the pool takes no writes any more.
+    pub failed: bool,
+    /// The replicas.
+    pub observation: Observation,
 }
 
 /// A machine's state, as far as metrics show it.
@@ -55,6 +73,18 @@ impl Machine for Node {
         let pool = ObservedPool { space: store.space(), stats: *store.stats(), poisoned: store.poisoned() };
         Observed { volumes: self.volumes().collect(), node: self.stats(), pool: Some(pool) }
     }
+
+    fn holding(&self) -> Option<Holding> {
+        let store = self.store();
+        let space = store.space();
+        Some(Holding {
+            pool: store.pool(),
+            capacity_bytes: space.capacity_bytes,
+            used_bytes: space.live_bytes,
+            failed: store.poisoned().is_some(),
+            observation: self.observation(),
+        })
+    }
 }
 
 impl Machine for Null {
@@ -68,5 +98,9 @@ impl Machine for Null {
 
     fn observe(&self) -> Observed {
         Observed::default()
+    }
+
+    fn holding(&self) -> Option<Holding> {
+        None
     }
 }

@@ -12,6 +12,7 @@ use prometheus_client::metrics::exemplar::Exemplar;
 use prometheus_client::registry::{Registry, Unit};
 
 use crate::clock;
+use crate::cluster::ClusterFigures;
 use crate::figures::{Figures, Meter};
 use crate::machine::ObservedPool;
 
@@ -19,16 +20,16 @@ use crate::machine::ObservedPool;
 pub(crate) const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
 /// All figures.
-pub(crate) fn encode(figures: Box<Figures>) -> String {
+pub(crate) fn encode(figures: Box<Figures>, cluster: Option<ClusterFigures>) -> String {
     let mut registry = Registry::with_prefix("plinth");
-    registry.register_collector(Box::new(Sheet(figures)));
+    registry.register_collector(Box::new(Sheet(figures, cluster)));
     let mut text = String::new();
     encode_text(&mut text, &registry).expect("a string takes everything");
     text
 }
 
 #[derive(Debug)]
-struct Sheet(Box<Figures>);
+struct Sheet(Box<Figures>, Option<ClusterFigures>);
 
 type Label<'a> = (&'static str, &'a str);
 type NoExemplar<'a> = Option<&'a Exemplar<[(&'static str, &'static str); 0], f64>>;
@@ -43,6 +44,9 @@ impl Collector for Sheet {
             work(&mut out, pool)?;
         }
         device(&mut out, &self.0)?;
+        if let Some(cluster) = &self.1 {
+            neighbours(&mut out, cluster)?;
+        }
         node(&mut out, &self.0)
     }
 }
@@ -118,6 +122,17 @@ fn device(out: &mut Out<'_>, figures: &Figures) -> fmt::Result {
     out.counter("device_read_bytes", "Bytes of them", disk.read_bytes)?;
     out.counter("device_syncs", "Completed fdatasyncs", disk.syncs)?;
     out.counter("device_failures", "Writes, reads and syncs that the device failed", disk.failures)
+}
+
+fn neighbours(out: &mut Out<'_>, cluster: &ClusterFigures) -> fmt::Result {
+    let ClusterFigures { link, relays } = cluster;
+    let help = "1 while the control plane's leader hears what this node holds and says what it should be";
+    out.gauge("link_connected", None, help, link.connected.into())?;
+    out.counter("link_reconnects", "Streams to the control plane after the first one", link.reconnects)?;
+    out.gauge("link_intent_revision", None, "Revision of the last intent that came", link.revision)?;
+    out.gauge("relays", None, "Clients connected through to other nodes", relays.open)?;
+    out.counter("relayed_bytes", "Bytes passed on for them, both ways", relays.bytes)?;
+    out.counter("relay_failures", "Relayed clients that were disconnected for a fault", relays.failures)
 }
 
 fn node(out: &mut Out<'_>, figures: &Figures) -> fmt::Result {

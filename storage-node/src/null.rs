@@ -72,7 +72,7 @@ impl Null {
 
     pub(crate) fn handle(&mut self, event: &Event, effects: &mut Vec<Effect>) {
         match *event {
-            Event::Accepted { conn, .. } => self.accept(conn),
+            Event::Accepted { conn, door: _ } => self.accept(conn),
             Event::Received { conn, len_bytes } => {
                 let connection = self.connections[conn.slot as usize].as_mut().expect("receiving");
                 connection.inbox.end += len_bytes;

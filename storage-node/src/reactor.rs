@@ -5,10 +5,12 @@
 //! decides: sockets.rs and disk.rs know what a completion means, the machine what follows.
 
 use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 
 use block::Instant;
-use node::{Answer, ControlError, ControlId, Door, Effect, Event};
+use node::{Answer, ConnId, ControlError, ControlId, Effect, Event, Relay};
+use tokio::sync::Notify;
 
 use crate::background::Background;
 use crate::clock;
@@ -16,6 +18,7 @@ use crate::control::{COMMANDS_MAX, Call, Caller, Calls};
 use crate::disk::Disk;
 use crate::figures::{Figures, Meters, Turns};
 use crate::machine::Machine;
+use crate::relay::Relays;
 use crate::report;
 use crate::ring::{Completion, FileIndex, Op, Ring, Wait};
 use crate::slots::{Key, Slots};
@@ -41,7 +44,11 @@ pub(crate) struct Reactor<M: Machine> {
     pub sockets: Sockets,
     pub disk: Disk,
     pub background: Option<Background>,
+    /// Where connections go that are not for this node; none if it has no peers.
+    pub relays: Option<Relays>,
     pub calls: Calls,
+    /// Called when there is something new to observe.
+    pub news: Arc<Notify>,
     pub wake: WakeFile,
     pub meters: Meters,
     pub run: Run,
@@ -133,7 +140,7 @@ impl<M: Machine> Reactor<M> {
             if let (Op::Read { .. }, Ok(len_bytes)) = (completion.op, completion.result) {
                 read_bytes += len_bytes;
             }
-            if let Some(event) = self.interpret(&completion) {
+            if let Some(event) = self.interpret(completion) {
                 self.tell(event);
             }
             if read_bytes >= PART_BYTES {
@@ -146,15 +153,15 @@ impl<M: Machine> Reactor<M> {
         Ok(())
     }
 
-    fn interpret(&mut self, completion: &Completion) -> Option<Event> {
-        let Completion { op, result, more_received } = *completion;
+    fn interpret(&mut self, completion: Completion) -> Option<Event> {
+        let Completion { op, result, accepted, more_received } = completion;
         let Self { ring, sockets, disk, .. } = self;
         match op {
             Op::Accept { listener } => {
-                let (conn, peer) = sockets.accepted(ring, self.run.now, listener, result)?;
-                report::accepted(conn, peer);
-                let door = Door::Client { peer: peer.map(|peer| peer.ip()) };
-                Some(Event::Accepted { conn, door })
+                let socket = result.map(|_| accepted.expect("an accept that succeeded brought a socket"));
+                let arrival = sockets.accepted(ring, self.run.now, listener, socket)?;
+                report::accepted(&arrival);
+                Some(Event::Accepted { conn: arrival.conn, door: arrival.door })
             }
             Op::Receive { conn } => sockets.received(ring, conn, result, more_received),
             Op::Send { conn } => sockets.sent(ring, conn, result),
@@ -182,6 +189,8 @@ impl<M: Machine> Reactor<M> {
                     self.tell(Event::Control { id, command });
                 }
                 Call::Measure { figures } => drop(figures.send(Box::new(self.figures()))),
+                Call::Intend(intent) => self.tell(Event::Intended(intent)),
+                Call::Observe { holding } => drop(holding.send(self.ring.machine().holding())),
                 Call::Listen => self.sockets.start_listening(),
                 Call::Stop => self.stop(),
             }
@@ -190,6 +199,9 @@ impl<M: Machine> Reactor<M> {
 
     fn stop(&mut self) {
         self.sockets.stop_listening(&mut self.ring);
+        if let Some(relays) = &mut self.relays {
+            relays.stop();
+        }
         self.tell(Event::Stop);
     }
 
@@ -209,11 +221,19 @@ impl<M: Machine> Reactor<M> {
             Effect::Measured { volume, operation, bytes, took, failed } => {
                 self.meters.record(volume, operation, bytes, took, failed);
             }
-            Effect::ObservationChanged => {}
-            // Without routes there is nowhere to go.
-            Effect::HandOver { .. } => {}
+            Effect::ObservationChanged => self.news.notify_one(),
+            Effect::HandOver { conn, relay } => self.hand_over(conn, relay),
             Effect::Report(news) => report::log(&news),
             Effect::Stopped => self.run.stopped = true,
+        }
+    }
+
+    /// A connection goes on elsewhere. Where it cannot it is closed.
+    fn hand_over(&mut self, conn: ConnId, relay: Box<Relay>) {
+        if let Some(socket) = self.sockets.hand_over(&self.ring, conn)
+            && let Some(relays) = &self.relays
+        {
+            relays.take(conn, socket, relay);
         }
     }
 

@@ -1,14 +1,30 @@
-//! The log: news of the machine, in words. The machine has already acted on all of it.
-
-use std::net::SocketAddr;
+//! The log: news of the machine and of relays, in words. Who reports has already acted on all of it.
 
 use node::{ConnId, Report, Why};
 use store::RecoveryReport;
 
+use crate::relay::RelayError;
+use crate::sockets::Arrival;
+
 /// A client connected.
-pub(crate) fn accepted(conn: ConnId, peer: Option<SocketAddr>) {
-    let peer = peer.map_or_else(|| "unix socket".to_owned(), |peer| peer.to_string());
-    tracing::debug!(connection = %Name(conn), peer, "client connected");
+pub(crate) fn accepted(arrival: &Arrival) {
+    let peer = arrival.peer.map_or_else(|| "unix socket".to_owned(), |peer| peer.to_string());
+    tracing::debug!(connection = %Name(arrival.conn), peer, door = ?arrival.door, "client connected");
+}
+
+/// A client is connected through to another node.
+pub(crate) fn relay_opened(conn: ConnId, peer: &str) {
+    tracing::info!(connection = %Name(conn), peer, "client is relayed to the node that has its volume");
+}
+
+/// Both ends of a relay ended in good order.
+pub(crate) fn relay_ended(conn: ConnId, peer: &str) {
+    tracing::info!(connection = %Name(conn), peer, "relayed client is gone");
+}
+
+/// A client was disconnected because it could not be relayed, or not to the end.
+pub(crate) fn relay_failed(conn: ConnId, peer: &str, error: &RelayError) {
+    tracing::warn!(connection = %Name(conn), peer, "relayed client was disconnected: {error}");
 }
 
 /// The pool is open.

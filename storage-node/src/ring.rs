@@ -7,11 +7,11 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::time::Duration;
 
 use block::PoolOffset;
-use io_uring::types::{CancelBuilder, DestinationSlot, Fixed, FsyncFlags, SubmitArgs, Timespec};
+use io_uring::types::{CancelBuilder, Fixed, FsyncFlags, SubmitArgs, Timespec};
 use io_uring::{IoUring, cqueue, opcode, squeue};
 use node::ConnId;
 use rustix::io::Errno;
@@ -69,8 +69,10 @@ pub(crate) struct Progress {
 pub(crate) struct Completion {
     /// Which.
     pub op: Op,
-    /// Bytes transferred; for `Accept` the new connection's place in the table of files.
+    /// Bytes transferred.
     pub result: Result<u32, Errno>,
+    /// The client that an `Accept` brought. Whoever drops it hangs up.
+    pub accepted: Option<OwnedFd>,
     /// Whether a receive left bytes in the socket.
     pub more_received: bool,
 }
@@ -162,12 +164,13 @@ impl<M: Machine> Ring<M> {
         self.uring.submitter().register_files_update(index.0, &[-1]).map(drop)
     }
 
-    /// Waits for a client, which gets a free place in the table of files and no descriptor.
+    /// Waits for a client. Its socket is an ordinary descriptor, so that a connection can leave this thread; what is done
+    /// with it here is done by a place in the table of files nevertheless, see [`Ring::set_file`].
     pub fn accept(&mut self, file: FileIndex, listener: usize) {
         let peer = &mut self.peers[listener];
         peer.len_bytes = PEER_BYTES_MAX;
         let entry = opcode::Accept::new(fixed(file), peer.address.as_mut_ptr().cast(), &raw mut peer.len_bytes)
-            .file_index(Some(DestinationSlot::auto_target()))
+            .flags(libc::SOCK_CLOEXEC)
             .build();
         self.push(entry, Op::Accept { listener });
     }
@@ -284,6 +287,7 @@ impl<M: Machine> Ring<M> {
             self.ended.push(Completion {
                 op,
                 result: outcome(entry.result()),
+                accepted: accepted(op, entry.result()),
                 more_received: cqueue::sock_nonempty(entry.flags()),
             });
         }
@@ -447,6 +451,22 @@ fn clamp(len_bytes: usize) -> u32 {
     len_bytes.min(TRANSFER_BYTES_MAX) as u32
 }
 
+/// Takes possession of an accepted socket.
+fn accepted(op: Op, result: i32) -> Option<OwnedFd> {
+    match op {
+        // SAFETY: the kernel opened this descriptor for us, and this completion, which comes once, is all that names it.
+        Op::Accept { .. } if result >= 0 => Some(unsafe { OwnedFd::from_raw_fd(result) }),
+        Op::Accept { .. }
+        | Op::Wake
+        | Op::Receive { .. }
+        | Op::Send { .. }
+        | Op::Write { .. }
+        | Op::Read { .. }
+        | Op::Sync { .. }
+        | Op::Cancel => None,
+    }
+}
+
 fn outcome(result: i32) -> Result<u32, Errno> {
     u32::try_from(result).map_err(|_| Errno::from_raw_os_error(-result))
 }
@@ -463,7 +483,7 @@ mod tests {
 
     use super::{FileIndex, Ring, RingLimits, Wait};
     use crate::buffers::Buffers;
-    use crate::machine::{Machine, Observed};
+    use crate::machine::{Holding, Machine, Observed};
 
     /// Has something of its own to say on every connection, in many slices.
     struct Chorus(Vec<Outbox>);
@@ -499,6 +519,10 @@ mod tests {
 
         fn observe(&self) -> Observed {
             Observed::default()
+        }
+
+        fn holding(&self) -> Option<Holding> {
+            None
         }
     }
 

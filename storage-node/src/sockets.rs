@@ -1,17 +1,24 @@
 //! Listeners and connections of a data thread.
 //!
 //! A connection's life: accepted -> open -> closing (the machine ordered it; operations in flight are cancelled and
-//! awaited) -> closed (the kernel is done with its memory and the socket is gone). A listener accepts one client at a
-//! time, none before it is told to, and none while the table of connections is full or the system is out of files: clients then wait in the
-//! kernel's queue.
+//! awaited) -> closed (the kernel is done with its memory and the socket is gone). An open one of which nothing is in
+//! flight may leave: its socket goes on elsewhere. A listener accepts one client at a time, none before it is told to,
+//! and none while the table of connections is full or the system is out of files: clients then wait in the kernel's
+//! queue.
+//!
+//! A socket is a descriptor, closed exactly once by who owns it, and a place in the ring's table of files, which is what
+//! operations name: the place of a connection is that of its slot.
 
 use std::net::SocketAddr;
+use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;
 
 use block::Instant;
-use node::{ConnId, Event};
+use node::{ConnId, Door, Event};
 use rustix::io::Errno;
+use rustix::net::{Shutdown, shutdown};
 
+use crate::listen::Guest;
 use crate::machine::Machine;
 use crate::ring::{FileIndex, Ring};
 use crate::slots::{Key, Slots};
@@ -23,14 +30,18 @@ const REST: Duration = Duration::from_millis(200);
 #[derive(Debug)]
 pub(crate) struct Sockets {
     connections: Slots<Connection>,
+    /// Place of the connection in slot 0.
+    first_file: FileIndex,
     listeners: Vec<Listener>,
 }
 
 #[derive(Debug)]
 struct Connection {
-    file: FileIndex,
-    /// Receives and sends in flight.
-    in_flight: u8,
+    socket: OwnedFd,
+    /// A receive is in flight. Never two: they would write to the same memory.
+    receiving: bool,
+    /// A send is in flight. Never two: they would overtake each other.
+    sending: bool,
     phase: Phase,
     /// The last receive left nothing in the socket.
     drained: bool,
@@ -45,6 +56,7 @@ enum Phase {
 #[derive(Debug)]
 struct Listener {
     file: FileIndex,
+    guest: Guest,
     state: Listening,
 }
 
@@ -60,11 +72,25 @@ enum Listening {
     Ended,
 }
 
+/// A client that was let in.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Arrival {
+    pub conn: ConnId,
+    pub door: Door,
+    /// Where it comes from; none on a unix socket.
+    pub peer: Option<SocketAddr>,
+}
+
 impl Sockets {
-    /// Listeners at `listeners` in the ring's table, and room for `connections_max` connections.
-    pub fn new(listeners: impl Iterator<Item = FileIndex>, connections_max: u32) -> Self {
-        let listeners = listeners.map(|file| Listener { file, state: Listening::Closed }).collect();
-        Self { connections: Slots::new(connections_max), listeners }
+    /// Listeners, in places of the ring's table, and room for `connections_max` connections in the places from
+    /// `first_file` on.
+    pub fn new(
+        listeners: impl Iterator<Item = (FileIndex, Guest)>,
+        first_file: FileIndex,
+        connections_max: u32,
+    ) -> Self {
+        let listeners = listeners.map(|(file, guest)| Listener { file, guest, state: Listening::Closed }).collect();
+        Self { connections: Slots::new(connections_max), first_file, listeners }
     }
 
     /// From now on clients are let in.
@@ -109,54 +135,83 @@ impl Sockets {
         &mut self,
         ring: &Ring<M>,
         now: Instant,
-        listener: usize,
-        result: Result<u32, Errno>,
-    ) -> Option<(ConnId, Option<SocketAddr>)> {
-        let ended = self.listeners[listener].state == Listening::Ended;
-        let until = match result {
+        index: usize,
+        result: Result<OwnedFd, Errno>,
+    ) -> Option<Arrival> {
+        let listener = &mut self.listeners[index];
+        if listener.state == Listening::Ended {
+            return None;
+        }
+        let admitted = match result {
+            Ok(socket) => self.admit(ring, socket),
+            Err(errno) => Err(errno),
+        };
+        let until = match admitted {
             Ok(_) | Err(Errno::INTR | Errno::AGAIN | Errno::CONNABORTED | Errno::CANCELED) => now,
             Err(errno) => {
                 tracing::warn!(error = %errno, rest = ?REST, "a client could not be accepted");
                 now + REST
             }
         };
-        if !ended {
-            self.listeners[listener].state = Listening::Resting { until };
-        }
-        let file = FileIndex(result.ok()?);
-        if ended {
-            close(ring, file);
-            return None;
-        }
-        let connection = Connection { file, in_flight: 0, phase: Phase::Open, drained: true };
-        Some((conn_id(self.connections.insert(connection)), ring.peer(listener)))
+        let listener = &mut self.listeners[index];
+        listener.state = Listening::Resting { until };
+        let peer = ring.peer(index);
+        let door = match listener.guest {
+            Guest::Client => Door::Client { peer: peer.map(|peer| peer.ip()) },
+            Guest::Peer => Door::Peer,
+        };
+        Some(Arrival { conn: admitted.ok()?, door, peer })
+    }
+
+    /// Gives a client a slot, and its socket the place that goes with it.
+    fn admit<M: Machine>(&mut self, ring: &Ring<M>, socket: OwnedFd) -> Result<ConnId, Errno> {
+        let connection = Connection { socket, receiving: false, sending: false, phase: Phase::Open, drained: true };
+        let key = self.connections.insert(connection);
+        let conn = conn_id(key);
+        let connection = self.connections.get_mut(key).expect("just inserted");
+        let placed = ring.set_file(place(self.first_file, conn), connection.socket.as_fd());
+        placed.map(|()| conn).map_err(|error| {
+            self.connections.remove(key);
+            Errno::from_io_error(&error).unwrap_or(Errno::IO)
+        })
     }
 
     /// Starts a receive, unless the connection is being closed.
     pub fn receive<M: Machine>(&mut self, ring: &mut Ring<M>, conn: ConnId) {
+        let file = place(self.first_file, conn);
         if let Some(connection) = self.open(conn) {
-            connection.in_flight += 1;
-            ring.receive(connection.file, conn, connection.drained);
+            assert!(!connection.receiving, "one receive at a time is ordered");
+            connection.receiving = true;
+            ring.receive(file, conn, connection.drained);
         }
     }
 
     /// Starts a send, unless the connection is being closed.
     pub fn send<M: Machine>(&mut self, ring: &mut Ring<M>, conn: ConnId) {
+        let file = place(self.first_file, conn);
         if let Some(connection) = self.open(conn) {
-            connection.in_flight += 1;
-            ring.send(connection.file, conn);
+            assert!(!connection.sending, "one send at a time is ordered");
+            connection.sending = true;
+            ring.send(file, conn);
         }
     }
 
     /// Starts closing: answers `Closed` when nothing was in flight.
     pub fn close<M: Machine>(&mut self, ring: &mut Ring<M>, conn: ConnId) -> Option<Event> {
+        let file = place(self.first_file, conn);
         let connection = self.open(conn)?;
         connection.phase = Phase::Closing;
-        if connection.in_flight > 0 {
-            ring.cancel(connection.file);
+        if connection.is_busy() {
+            ring.cancel(file);
             return None;
         }
         self.closed(ring, conn)
+    }
+
+    /// Lets an open connection go, of which the machine has said that nothing is in flight.
+    pub fn hand_over<M: Machine>(&mut self, ring: &Ring<M>, conn: ConnId) -> Option<OwnedFd> {
+        assert!(!self.open(conn)?.is_busy(), "nothing is outstanding on a connection that is handed over");
+        self.remove(ring, conn)
     }
 
     /// A receive ended: news for the machine, or none when it was started again or something else is awaited.
@@ -167,8 +222,8 @@ impl Sockets {
         result: Result<u32, Errno>,
         more: bool,
     ) -> Option<Event> {
-        let connection = self.landed(conn);
-        connection.drained = !more;
+        let connection = self.connection(conn);
+        (connection.receiving, connection.drained) = (false, !more);
         match (connection.phase, result) {
             (Phase::Closing, _) => self.closed(ring, conn),
             (Phase::Open, Ok(0)) => Some(Event::Broken { conn }),
@@ -183,7 +238,9 @@ impl Sockets {
 
     /// A send ended; as above.
     pub fn sent<M: Machine>(&mut self, ring: &mut Ring<M>, conn: ConnId, result: Result<u32, Errno>) -> Option<Event> {
-        match (self.landed(conn).phase, result) {
+        let connection = self.connection(conn);
+        connection.sending = false;
+        match (connection.phase, result) {
             (Phase::Closing, _) => self.closed(ring, conn),
             (Phase::Open, Ok(len)) => Some(Event::Sent { conn, len_bytes: len as usize }),
             (Phase::Open, Err(Errno::INTR | Errno::AGAIN)) => {
@@ -209,25 +266,39 @@ impl Sockets {
         self.connections.get_mut(key(conn)).filter(|connection| connection.phase == Phase::Open)
     }
 
-    fn landed(&mut self, conn: ConnId) -> &mut Connection {
-        let connection = self.connections.get_mut(key(conn)).expect("a connection outlives its operations");
-        connection.in_flight -= 1;
-        connection
+    fn connection(&mut self, conn: ConnId) -> &mut Connection {
+        self.connections.get_mut(key(conn)).expect("a connection outlives its operations")
     }
 
     /// Ends a closing connection of which nothing is in flight.
     fn closed<M: Machine>(&mut self, ring: &Ring<M>, conn: ConnId) -> Option<Event> {
-        match self.connections.get_mut(key(conn)) {
-            Some(connection) if connection.in_flight == 0 => close(ring, connection.file),
-            Some(_) | None => return None,
+        if self.connections.get_mut(key(conn))?.is_busy() {
+            return None;
         }
-        self.connections.remove(key(conn));
+        let socket = self.remove(ring, conn)?;
+        // The kernel may keep a file of its table for as long as older operations on other files are in flight: the
+        // client is told now.
+        let _ = shutdown(&socket, Shutdown::Both);
         Some(Event::Closed { conn })
+    }
+
+    /// Forgets a connection; its socket is what is left of it.
+    fn remove<M: Machine>(&mut self, ring: &Ring<M>, conn: ConnId) -> Option<OwnedFd> {
+        let connection = self.connections.remove(key(conn))?;
+        let cleared = ring.clear_file(place(self.first_file, conn));
+        cleared.expect("a place in the table that is in use can be cleared");
+        Some(connection.socket)
     }
 }
 
-fn close<M: Machine>(ring: &Ring<M>, file: FileIndex) {
-    ring.clear_file(file).expect("a place in the table that is in use can be cleared");
+impl Connection {
+    fn is_busy(&self) -> bool {
+        self.receiving || self.sending
+    }
+}
+
+fn place(first: FileIndex, conn: ConnId) -> FileIndex {
+    FileIndex(first.0 + conn.slot)
 }
 
 fn key(conn: ConnId) -> Key {

@@ -1,14 +1,16 @@
-//! A storage node from its configuration to its end: pool, recovery, listeners, data thread, HTTP.
+//! A storage node from its configuration to its end: pool, recovery, listeners, data thread, link, HTTP.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use node::{Node, NodeConfig};
+use node::{Node, NodeConfig, Offer};
 
+use crate::cluster::{ClusterConfig, ClusterCounters, ClusterError, ClusterFigures, Introduction};
 use crate::control::Control;
 use crate::data::{DataError, DataThread, Device};
 use crate::http::{Http, HttpError, HttpListener};
-use crate::listen::{Address, ListenError, Listener};
+use crate::link::{Link, Subject};
+use crate::listen::{Address, Guest, ListenError, Listener};
 use crate::machine::Machine;
 use crate::media::FileMedia;
 use crate::null::Null;
@@ -38,6 +40,9 @@ pub enum StartError {
     /// An address of a frontend.
     #[error(transparent)]
     Listen(#[from] ListenError),
+    /// The node's place in its cluster.
+    #[error(transparent)]
+    Cluster(#[from] ClusterError),
     /// The address for metrics.
     #[error(transparent)]
     Http(#[from] HttpError),
@@ -50,9 +55,14 @@ pub enum StartError {
 #[derive(Debug)]
 pub struct StorageNode {
     data: DataThread,
+    /// How that ended, while it waits to be told.
+    outcome: Option<Result<(), ReactorError>>,
+    link: Option<Link>,
+    counters: Option<ClusterCounters>,
     /// Served while it is here.
     _http: Option<Http>,
     addresses: Addresses,
+    peers: Option<SocketAddr>,
 }
 
 /// What a node needs to start.
@@ -64,12 +74,24 @@ pub struct Config {
     pub node: NodeConfig,
     /// Where it listens.
     pub addresses: Addresses,
+    /// The cluster it belongs to. Then it offers what that cluster's control plane says, whatever [`Config::node`] says
+    /// of that, and clients are let in when it has said so for the first time. Without one it is on its own.
+    pub cluster: Option<ClusterConfig>,
+}
+
+/// A machine and what it needs around it.
+struct Parts<M> {
+    machine: M,
+    device: Option<Device>,
+    /// For machines that have peers.
+    counters: Option<ClusterCounters>,
 }
 
 /// Addresses that are open and not served yet. They come first, so that what is wrong with them is told before a pool is
 /// made or recovered; clients that come meanwhile wait.
 struct Doors {
     nbd: Vec<Listener>,
+    peers: Option<Listener>,
     http: Option<HttpListener>,
 }
 
@@ -81,12 +103,24 @@ impl StorageNode {
     /// # Errors
     /// In words, see [`StartError`].
     pub async fn start(config: Config) -> Result<Self, StartError> {
-        let doors = Doors::open(&config.addresses).await?;
-        let pool = Pool::open(&config.pool)?;
+        let Config { pool, node, addresses, cluster } = config;
+        let doors = Doors::open(&addresses, cluster.as_ref().map(|cluster| cluster.peers)).await?;
+        let membership = cluster.map(|cluster| doors.introduce(cluster)).transpose()?;
+        let pool = Pool::open(&pool)?;
         let media = Arc::new(FileMedia::new(pool.duplicate()?));
         let (store, report) = recovery::recover(&pool, &media)?;
         report::recovered(&report);
-        Self::serve(Node::new(store, config.node), doors, Some(Device { file: pool.file, media }))
+        let pool_id = store.pool();
+        let offer = if membership.is_some() { Offer::Intended } else { node.offer };
+        let machine = Node::new(store, NodeConfig { offer, ..node });
+        let device = Some(Device { file: pool.file, media });
+        let counters = membership.is_some().then(ClusterCounters::default);
+        let mut node = Self::serve(Parts { machine, device, counters: counters.clone() }, doors)?;
+        if let Some(((introduction, addresses), counters)) = membership.zip(counters) {
+            let subject = Subject { control: node.control().clone(), introduction, pool: pool_id };
+            node.link = Some(Link::start(subject, addresses, counters.link));
+        }
+        Ok(node)
     }
 
     /// Serves one export that has no store behind it: the ceiling that the store is measured against.
@@ -94,13 +128,26 @@ impl StorageNode {
     /// # Errors
     /// In words, see [`StartError`].
     pub async fn start_null(size_bytes: u64, addresses: &Addresses) -> Result<Self, StartError> {
-        Self::serve(Null::new(size_bytes), Doors::open(addresses).await?, None)
+        let parts = Parts { machine: Null::new(size_bytes), device: None, counters: None };
+        Self::serve(parts, Doors::open(addresses, None).await?)
     }
 
     /// Where it listens, with the ports the kernel chose.
     #[must_use]
     pub fn addresses(&self) -> &Addresses {
         &self.addresses
+    }
+
+    /// Where other nodes of its cluster come to, if it is in one.
+    #[must_use]
+    pub fn peers(&self) -> Option<SocketAddr> {
+        self.peers
+    }
+
+    /// Its dealings with others, if it is in a cluster.
+    #[must_use]
+    pub fn cluster(&self) -> Option<ClusterFigures> {
+        self.counters.as_ref().map(ClusterCounters::figures)
     }
 
     /// The way to give it commands.
@@ -114,29 +161,51 @@ impl StorageNode {
     /// # Errors
     /// What made it fail.
     pub async fn ended(&mut self) -> Result<(), ReactorError> {
-        self.data.ended().await
+        if self.outcome.is_none() {
+            self.outcome = Some(self.data.ended().await);
+        }
+        if let Some(link) = &mut self.link {
+            // Should the data thread have ended by itself, nobody has told the link.
+            self.data.control().stop().await;
+            link.ended().await;
+        }
+        self.outcome.take().unwrap_or(Ok(()))
     }
 
-    fn serve<M: Machine + Send + 'static>(
-        machine: M,
-        doors: Doors,
-        device: Option<Device>,
-    ) -> Result<Self, StartError> {
-        let addresses = doors.addresses();
-        let data = DataThread::start(machine, doors.nbd, device)?;
-        let http = doors.http.map(|listener| listener.serve(data.control().clone()));
-        Ok(Self { data, _http: http, addresses })
+    fn serve<M: Machine + Send + 'static>(parts: Parts<M>, doors: Doors) -> Result<Self, StartError> {
+        let (addresses, peers) = (doors.addresses(), doors.peers_address());
+        let Parts { machine, device, counters } = parts;
+        let relays = counters.as_ref().map(|counters| Arc::clone(&counters.relays));
+        let listeners = doors.nbd.into_iter().chain(doors.peers).collect();
+        let data = DataThread::start(machine, listeners, device, relays)?;
+        let http = doors.http.map(|listener| listener.serve(data.control().clone(), counters.clone()));
+        Ok(Self { data, outcome: None, link: None, counters, _http: http, addresses, peers })
     }
 }
 
 impl Doors {
-    async fn open(addresses: &Addresses) -> Result<Self, StartError> {
-        let nbd = addresses.nbd.iter().map(Listener::open).collect::<Result<_, _>>()?;
+    async fn open(addresses: &Addresses, peers: Option<SocketAddr>) -> Result<Self, StartError> {
+        let open = |address| Listener::open(address, Guest::Client);
+        let nbd = addresses.nbd.iter().map(open).collect::<Result<_, _>>()?;
+        let peers = peers.map(|address| Listener::open(&Address::Tcp(address), Guest::Peer)).transpose()?;
         let http = match addresses.http {
             Some(address) => Some(HttpListener::open(address).await?),
             None => None,
         };
-        Ok(Self { nbd, http })
+        Ok(Self { nbd, peers, http })
+    }
+
+    /// What the node says of itself, and to whom.
+    fn introduce(&self, cluster: ClusterConfig) -> Result<(Introduction, Vec<String>), ClusterError> {
+        let peers = self.peers_address().expect("opened for this cluster");
+        Ok((cluster.introduction(peers, &self.addresses().nbd)?, cluster.control))
+    }
+
+    fn peers_address(&self) -> Option<SocketAddr> {
+        match self.peers.as_ref()?.address() {
+            Address::Tcp(address) => Some(*address),
+            Address::Unix(_) => None,
+        }
     }
 
     fn addresses(&self) -> Addresses {

@@ -65,7 +65,8 @@ impl ClusterService for Desk {
             }
             "pool" => {
                 let digits = name.replace('-', "");
-                let id = u128::from_str_radix(&digits, 16).map_err(|_| invalid("name", "a pool's id has 32 hexadecimal digits"))?;
+                let id = u128::from_str_radix(&digits, 16)
+                    .map_err(|_| invalid("name", "a pool's id has 32 hexadecimal digits"))?;
                 self.look(|state| state.explain_pool(PoolId(id)).map(|sentence| vec![sentence])).await?
             }
             "operation" => {
@@ -87,12 +88,15 @@ impl ClusterService for Desk {
         if id == 0 {
             return Err(invalid("id", "0; a voter's id is 1 or more"));
         }
-        self.consensus.add_voter(id, address).await.map_err(of_membership)?;
+        self.consensus.add_voter(id, address).await.map_err(|error| of_membership(&error))?;
         Ok(Response::new(self.voters()))
     }
 
-    async fn remove_voter(&self, request: Request<v1::RemoveVoterRequest>) -> Result<Response<v1::VotersReply>, Status> {
-        self.consensus.remove_voter(request.into_inner().id).await.map_err(of_membership)?;
+    async fn remove_voter(
+        &self,
+        request: Request<v1::RemoveVoterRequest>,
+    ) -> Result<Response<v1::VotersReply>, Status> {
+        self.consensus.remove_voter(request.into_inner().id).await.map_err(|error| of_membership(&error))?;
         Ok(Response::new(self.voters()))
     }
 

@@ -33,11 +33,21 @@ pub(crate) fn not_leader(leader: Option<&Voter>) -> Status {
 }
 
 /// A change of the voters that was not made.
-pub(crate) fn of_membership(error: MembershipError) -> Status {
-    let code = match &error {
+pub(crate) fn of_membership(error: &MembershipError) -> Status {
+    let code = match error {
         MembershipError::NotLeader { leader } => return not_leader(leader.as_ref().map(|(_, voter)| voter)),
-        MembershipError::Unavailable(_) => Code::Unavailable,
-        _ => Code::FailedPrecondition,
+        MembershipError::NoSuchVoter(_) => Code::NotFound,
+        MembershipError::Id => Code::InvalidArgument,
+        MembershipError::Busy => Code::Aborted,
+        MembershipError::Unavailable(_) | MembershipError::Silent { .. } | MembershipError::Behind { .. } => {
+            Code::Unavailable
+        }
+        MembershipError::Exists { .. } => Code::AlreadyExists,
+        MembershipError::Last(_)
+        | MembershipError::TooMany
+        | MembershipError::OtherCluster { .. }
+        | MembershipError::Known { .. }
+        | MembershipError::NoMajority { .. } => Code::FailedPrecondition,
     };
     status(code, "voters", error.to_string())
 }

@@ -11,7 +11,7 @@ mod volumes;
 
 use std::sync::Arc;
 
-use cluster::{Answer, Change, RequestId, State};
+use ::cluster::{Answer, Change, RequestId, State};
 use tonic::Status;
 
 pub(crate) use fault::not_leader;

@@ -63,5 +63,8 @@ impl OperationService for Desk {
 }
 
 fn unknown(id: OperationId) -> Status {
-    not_found("no-such-operation", format!("there is no operation {}; of those that ended the last thousand are known", id.0))
+    not_found(
+        "no-such-operation",
+        format!("there is no operation {}; of those that ended the last thousand are known", id.0),
+    )
 }

@@ -26,12 +26,15 @@ pub(super) fn request_id(bytes: &[u8]) -> Result<Option<RequestId>, Status> {
     }
     let id = bytes.try_into().map(u128::from_be_bytes);
     let found = bytes.len();
-    id.map(|id| Some(RequestId(id))).map_err(|_| invalid("request_id", format!("{found} bytes; 16 random ones are needed")))
+    id.map(|id| Some(RequestId(id)))
+        .map_err(|_| invalid("request_id", format!("{found} bytes; 16 random ones are needed")))
 }
 
 pub(super) fn spec(spec: Option<v1::VolumeSpec>) -> Result<VolumeSpec, Status> {
-    let v1::VolumeSpec { replicas, pool_tags, node_selector, description, labels: all, open } = spec.unwrap_or_default();
-    let replicas = u8::try_from(replicas.max(1)).map_err(|_| invalid("spec.replicas", format!("{replicas}; 1 to 5 can be")))?;
+    let v1::VolumeSpec { replicas, pool_tags, node_selector, description, labels: all, open } =
+        spec.unwrap_or_default();
+    let replicas =
+        u8::try_from(replicas.max(1)).map_err(|_| invalid("spec.replicas", format!("{replicas}; 1 to 5 can be")))?;
     for tag in &pool_tags {
         check_label("spec.pool_tags", tag)?;
     }

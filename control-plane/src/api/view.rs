@@ -2,8 +2,8 @@
 
 use block::{PoolId, VolumeId};
 use cluster::{
-    AccessMode, Admin, Health, Link, Name, Node, Observed, Operation, OperationId, OperationKind, Pool, Severity, State,
-    Volume,
+    AccessMode, Admin, Health, Link, Name, Node, Observed, Operation, OperationId, OperationKind, Pool, Severity,
+    State, Volume,
 };
 use proto::v1;
 

@@ -103,10 +103,8 @@ impl VolumeService for Desk {
 
 impl Desk {
     fn volume_change(&self, name: &Name, answer: &Answer) -> v1::VolumeChange {
-        self.consensus.read(|state| v1::VolumeChange {
-            volume: shown(state, name).ok(),
-            operation: started(state, answer),
-        })
+        self.consensus
+            .read(|state| v1::VolumeChange { volume: shown(state, name).ok(), operation: started(state, answer) })
     }
 }
 

@@ -98,7 +98,9 @@ enum StreamError {
 fn of_stream(error: StreamError) -> Status {
     match error {
         StreamError::Superseded => Status::aborted("a newer stream of this node has begun"),
-        StreamError::Proposal(ProposeError::NotLeader { leader }) => not_leader(leader.as_ref().map(|(_, voter)| voter)),
+        StreamError::Proposal(ProposeError::NotLeader { leader }) => {
+            not_leader(leader.as_ref().map(|(_, voter)| voter))
+        }
         StreamError::Proposal(ProposeError::Refused(refusal)) => Status::failed_precondition(refusal.to_string()),
         StreamError::Proposal(ProposeError::Unavailable(reason)) => Status::unavailable(reason),
     }

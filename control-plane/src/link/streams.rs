@@ -54,7 +54,8 @@ impl Streams {
         let mut newest = self.newest();
         newest.last += 1;
         let number = newest.last;
-        let entry = newest.nodes.entry(node.clone()).or_insert_with(|| Node { stream: Arc::default(), begun: 0, open: true });
+        let entry =
+            newest.nodes.entry(node.clone()).or_insert_with(|| Node { stream: Arc::default(), begun: 0, open: true });
         (entry.begun, entry.open) = (number, true);
         Turn { node: node.clone(), number, stream: Arc::clone(&entry.stream) }
     }
@@ -111,9 +112,9 @@ impl Streams {
     }
 
     async fn lose_the_silent(&self) {
-        let up: Vec<Name> = self.consensus.read(|state| {
-            state.nodes().filter(|(_, node)| node.is_up()).map(|(name, _)| name.clone()).collect()
-        });
+        let up: Vec<Name> = self
+            .consensus
+            .read(|state| state.nodes().filter(|(_, node)| node.is_up()).map(|(name, _)| name.clone()).collect());
         for node in up.into_iter().filter(|node| !self.is_open(node)) {
             let turn = self.begin(&node);
             self.ended(turn).await;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use cluster::{Answer, Command, Refusal};
-use openraft::{Config, ConfigError, SnapshotPolicy, TokioRuntime};
+use openraft::{Config, SnapshotPolicy, TokioRuntime};
 
 /// A leader speaks to each voter at least every one and a half of this, and waits this long for each answer.
 const HEARTBEAT_MS: u64 = 150;
@@ -32,6 +32,7 @@ pub(super) const COMMAND_BYTES_MAX: usize = 8 << 20;
 /// Longest message: several entries up to what is read of the log at a time, or one of any length.
 pub(super) const MESSAGE_BYTES_MAX: usize = 12 << 20;
 
+const _: () = assert!(HEARTBEAT_MS < ELECTION_MS.start, "one lost heartbeat is no reason for an election");
 const _: () = assert!(COMMAND_BYTES_MAX + (2 << 20) < MESSAGE_BYTES_MAX, "the longest command can be sent");
 const _: () = assert!(2 * PIECE_BYTES < MESSAGE_BYTES_MAX as u64, "a piece of a snapshot can be sent");
 
@@ -88,7 +89,7 @@ impl fmt::Debug for StoreId {
 }
 
 /// Openraft's configuration.
-pub(super) fn config(snapshot_entries: u64) -> Result<Arc<Config>, ConfigError> {
+pub(super) fn config(snapshot_entries: u64) -> Arc<Config> {
     let config = Config {
         cluster_name: "plinth".to_owned(),
         heartbeat_interval: HEARTBEAT_MS,
@@ -103,5 +104,5 @@ pub(super) fn config(snapshot_entries: u64) -> Result<Arc<Config>, ConfigError> 
         install_snapshot_timeout: SNAPSHOT_MS,
         ..Config::default()
     };
-    config.validate().map(Arc::new)
+    Arc::new(config.validate().expect("the times are in their order, and a message has entries"))
 }

@@ -70,6 +70,11 @@ impl Consensus {
         self.door.voter
     }
 
+    /// The last election it knows of.
+    pub(crate) fn term(&self) -> u64 {
+        self.raft.metrics().borrow().current_term
+    }
+
     /// What answers other voters' messages.
     pub(crate) fn service(&self) -> RaftServer<Service> {
         let (raft, door, contacts) = (self.raft.clone(), Arc::clone(&self.door), Arc::clone(&self.contacts));
@@ -86,7 +91,8 @@ impl Consensus {
         let command = Command { at: now(), request, change };
         let len_bytes = record::command_len(&command);
         if len_bytes > COMMAND_BYTES_MAX {
-            let sentence = format!("the command takes {len_bytes} bytes, and it may take {COMMAND_BYTES_MAX}: split it");
+            let sentence =
+                format!("the command takes {len_bytes} bytes, and it may take {COMMAND_BYTES_MAX}: split it");
             return Err(ProposeError::Unavailable(sentence));
         }
         let written = timeout(PATIENCE, self.raft.client_write(command)).await;
@@ -149,10 +155,8 @@ impl Consensus {
     pub(crate) async fn failed(&self) -> String {
         let mut metrics = self.raft.metrics();
         let end = metrics.wait_for(|metrics| metrics.running_state.is_err()).await;
-        match end.as_deref().map(|metrics| metrics.running_state.clone()) {
-            Ok(Err(fatal)) => stopped(&fatal),
-            Ok(Ok(())) | Err(_) => stopped(&Fatal::Stopped),
-        }
+        let fatal = end.as_deref().ok().and_then(|metrics| metrics.running_state.as_ref().err());
+        stopped(fatal.unwrap_or(&Fatal::Stopped))
     }
 
     /// Ends in good order. All that was promised to be kept is on disk at any time, so there is nothing to save.

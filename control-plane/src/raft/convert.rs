@@ -63,7 +63,7 @@ pub(super) fn encode_append(
     }
 }
 
-pub(super) fn parse_append(found: wire::AppendEntriesRequest) -> Result<AppendEntriesRequest<TypeConfig>, Unusable> {
+pub(super) fn parse_append(found: &wire::AppendEntriesRequest) -> Result<AppendEntriesRequest<TypeConfig>, Unusable> {
     if entries_checksum(&found.entries) != found.checksum {
         return Err(Unusable::Checksum);
     }
@@ -76,12 +76,12 @@ pub(super) fn parse_append(found: wire::AppendEntriesRequest) -> Result<AppendEn
 }
 
 /// This voter never appends a part of what it was sent, and never says so.
-pub(super) fn encode_appended(response: AppendEntriesResponse<u64>) -> wire::AppendEntriesResponse {
+pub(super) fn encode_appended(response: &AppendEntriesResponse<u64>) -> wire::AppendEntriesResponse {
     let result = match response {
         AppendEntriesResponse::Success => AppendResult::Appended(wire::Appended {}),
         AppendEntriesResponse::PartialSuccess(_) => AppendResult::Failed("it appended a part".to_owned()),
         AppendEntriesResponse::Conflict => AppendResult::Conflict(wire::Conflict {}),
-        AppendEntriesResponse::HigherVote(vote) => AppendResult::HigherVote(encode_vote(&vote)),
+        AppendEntriesResponse::HigherVote(vote) => AppendResult::HigherVote(encode_vote(vote)),
     };
     wire::AppendEntriesResponse { result: Some(result) }
 }
@@ -103,7 +103,7 @@ pub(super) fn encode_vote_request(envelope: wire::Envelope, request: &VoteReques
     }
 }
 
-pub(super) fn parse_vote_request(found: wire::VoteRequest) -> Result<VoteRequest<u64>, Unusable> {
+pub(super) fn parse_vote_request(found: &wire::VoteRequest) -> Result<VoteRequest<u64>, Unusable> {
     Ok(VoteRequest::new(vote(found.vote)?, parse_log_id_if_any(found.last)))
 }
 
@@ -204,14 +204,14 @@ mod tests {
     #[test]
     fn entries_arrive_as_they_were_sent_or_not_at_all() {
         let sent = super::encode_append(wire::Envelope::default(), &append());
-        let found = super::parse_append(sent.clone()).unwrap();
+        let found = super::parse_append(&sent).unwrap();
         assert_eq!((found.vote, found.prev_log_id, found.leader_commit), (append().vote, append().prev_log_id, None));
         assert_eq!(found.entries, append().entries);
         let mut rotten = sent.clone();
         rotten.entries[0][3] ^= 1;
-        assert_eq!(super::parse_append(rotten).unwrap_err(), Unusable::Checksum);
+        assert_eq!(super::parse_append(&rotten).unwrap_err(), Unusable::Checksum);
         let lost = wire::AppendEntriesRequest { vote: None, ..sent };
-        assert!(super::parse_append(lost).unwrap_err().to_string().contains("vote is missing"));
+        assert!(super::parse_append(&lost).unwrap_err().to_string().contains("vote is missing"));
     }
 
     #[test]
@@ -221,7 +221,7 @@ mod tests {
             [AppendEntriesResponse::Success, AppendEntriesResponse::Conflict, AppendEntriesResponse::HigherVote(vote)]
         {
             let expected = format!("{answer:?}");
-            let found = super::parse_appended(super::encode_appended(answer)).unwrap();
+            let found = super::parse_appended(super::encode_appended(&answer)).unwrap();
             assert_eq!(format!("{found:?}"), expected);
         }
     }
@@ -230,7 +230,7 @@ mod tests {
     fn votes_arrive() {
         let request = VoteRequest::new(Vote::new(4, 2), Some(log_id(3, 1, 7)));
         let sent = super::encode_vote_request(wire::Envelope::default(), &request);
-        assert_eq!(super::parse_vote_request(sent).unwrap(), request);
+        assert_eq!(super::parse_vote_request(&sent).unwrap(), request);
     }
 
     #[test]

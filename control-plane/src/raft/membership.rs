@@ -224,11 +224,7 @@ impl Consensus {
             return Ok(());
         }
         let silent: Vec<String> = silent.iter().map(|id| format!("voter {id}")).collect();
-        Err(MembershipError::NoMajority {
-            voters: voters.len(),
-            answering: answering.len(),
-            silent: silent.join(", "),
-        })
+        Err(MembershipError::NoMajority { voters: voters.len(), answering: answering.len(), silent: silent.join(", ") })
     }
 
     async fn change(&self, members: ChangeMembers<u64, Voter>) -> Result<(), MembershipError> {

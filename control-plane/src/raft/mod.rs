@@ -18,6 +18,8 @@ mod consensus;
 mod contacts;
 mod convert;
 mod door;
+#[cfg(test)]
+mod drill;
 mod leadership;
 mod membership;
 mod network;
@@ -29,6 +31,6 @@ pub(crate) use config::{Applied, Entry, StoreId, TypeConfig, Voter};
 pub(crate) use consensus::{Consensus, ProposeError};
 pub(crate) use leadership::Leadership;
 pub(crate) use membership::MembershipError;
-pub use start::{Start, StartError};
 pub(crate) use start::VoterConfig;
+pub use start::{Start, StartError};
 pub(crate) use voters::VoterStatus;

@@ -107,10 +107,7 @@ impl Network {
     }
 }
 
-async fn call<T>(
-    patience: Duration,
-    answer: impl Future<Output = Result<Response<T>, Status>>,
-) -> Result<T, Failure> {
+async fn call<T>(patience: Duration, answer: impl Future<Output = Result<Response<T>, Status>>) -> Result<T, Failure> {
     match timeout(patience, answer).await {
         Ok(Ok(response)) => Ok(response.into_inner()),
         Ok(Err(status)) => Err(Failure::Status(status.message().to_owned())),
@@ -137,6 +134,7 @@ impl Peer {
     }
 
     /// Notes how a call went.
+    #[expect(clippy::result_large_err, reason = "openraft wants it so")]
     fn noted<T, E: std::error::Error>(&mut self, result: Result<T, Failure>) -> Result<T, CallError<E>> {
         match result {
             Ok(answer) => {

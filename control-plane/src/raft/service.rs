@@ -25,7 +25,7 @@ pub(crate) struct Service {
 impl Service {
     /// Lets a message in. The first one decides which cluster a new voter belongs to.
     async fn admit(&self, envelope: Option<&wire::Envelope>) -> Result<(), Status> {
-        let cluster = self.door.check(envelope).map_err(refusal)?;
+        let cluster = self.door.check(envelope).map_err(|stranger| refusal(&stranger))?;
         if self.door.cluster().is_none() {
             self.door.adopt(cluster).await.map_err(|error| Status::unavailable(error.to_string()))?;
         }
@@ -37,7 +37,7 @@ impl Service {
 }
 
 /// Told to both sides: whoever looks at either finds it.
-fn refusal(stranger: Stranger) -> Status {
+fn refusal(stranger: &Stranger) -> Status {
     tracing::warn!("a voter's message is refused: {stranger}");
     Status::failed_precondition(stranger.to_string())
 }
@@ -50,7 +50,7 @@ fn unusable(error: &Unusable) -> Status {
 #[tonic::async_trait]
 impl Messages for Service {
     async fn hello(&self, request: Request<wire::HelloRequest>) -> Result<Response<wire::HelloResponse>, Status> {
-        self.door.check_question(request.into_inner().envelope.as_ref()).map_err(refusal)?;
+        self.door.check_question(request.into_inner().envelope.as_ref()).map_err(|stranger| refusal(&stranger))?;
         let cluster = self.door.cluster().map(|cluster| cluster.0.to_be_bytes().to_vec()).unwrap_or_default();
         let store = self.door.store_id.0.to_be_bytes().to_vec();
         Ok(Response::new(wire::HelloResponse { voter: self.door.voter, store, cluster }))
@@ -62,9 +62,9 @@ impl Messages for Service {
     ) -> Result<Response<wire::AppendEntriesResponse>, Status> {
         let message = request.into_inner();
         self.admit(message.envelope.as_ref()).await?;
-        let request = convert::parse_append(message).map_err(|error| unusable(&error))?;
+        let request = convert::parse_append(&message).map_err(|error| unusable(&error))?;
         let answer = match self.raft.append_entries(request).await {
-            Ok(response) => convert::encode_appended(response),
+            Ok(response) => convert::encode_appended(&response),
             Err(error) => {
                 let result = wire::append_entries_response::Result::Failed(error.to_string());
                 wire::AppendEntriesResponse { result: Some(result) }
@@ -76,12 +76,10 @@ impl Messages for Service {
     async fn vote(&self, request: Request<wire::VoteRequest>) -> Result<Response<wire::VoteResponse>, Status> {
         let message = request.into_inner();
         self.admit(message.envelope.as_ref()).await?;
-        let request = convert::parse_vote_request(message).map_err(|error| unusable(&error))?;
+        let request = convert::parse_vote_request(&message).map_err(|error| unusable(&error))?;
         let answer = match self.raft.vote(request).await {
             Ok(response) => convert::encode_ballot(&response),
-            Err(error) => {
-                wire::VoteResponse { result: Some(wire::vote_response::Result::Failed(error.to_string())) }
-            }
+            Err(error) => wire::VoteResponse { result: Some(wire::vote_response::Result::Failed(error.to_string())) },
         };
         Ok(Response::new(answer))
     }

@@ -5,9 +5,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use cluster::{Change, ClusterId};
+use cluster::{Change, ClusterId, State};
+use openraft::Raft;
 use openraft::error::{InitializeError, RaftError};
-use openraft::{ConfigError, Raft};
 use tokio::sync::{Mutex, watch};
 use tokio::time::timeout;
 
@@ -72,12 +72,6 @@ impl From<StoreError> for StartError {
     }
 }
 
-impl From<ConfigError> for StartError {
-    fn from(error: ConfigError) -> Self {
-        Self::Consensus(error.to_string())
-    }
-}
-
 impl Consensus {
     /// Opens what the voter keeps and starts it. Waits for no other voter.
     ///
@@ -101,7 +95,7 @@ impl Consensus {
         }
         let contacts = Arc::new(Contacts::default());
         let network = Network::new(Arc::clone(&door), Arc::clone(&contacts));
-        let raft = Raft::new(id, config::config(snapshot_entries)?, network.clone(), log, machine)
+        let raft = Raft::new(id, config::config(snapshot_entries), network.clone(), log, machine)
             .await
             .map_err(|fatal| StartError::Consensus(stopped(&fatal)))?;
         let changing = Arc::new(Mutex::new(()));
@@ -110,36 +104,49 @@ impl Consensus {
         let caretaker = Caretaker { raft: raft.clone(), me: me.clone(), changing: Arc::clone(&changing) };
         let watcher = tokio::spawn(watch_leadership(raft.clone(), caretaker, changes, Arc::clone(&contacts)));
         let consensus = Self { raft, door, contacts, network, state, leadership, changing, watcher };
-        if start == Start::Bootstrap {
-            consensus.found(me).await?;
-        }
+        let is_new = start == Start::Bootstrap && consensus.initialize(me).await?;
+        consensus.lead_if_alone(is_new).await?;
         Ok(consensus)
     }
 
-    /// Makes this voter the only one of a new cluster, unless it is part of one. It may have been killed while it did.
-    async fn found(&self, me: Voter) -> Result<(), StartError> {
-        let failed = |reason: String| StartError::Found(reason);
+    /// Makes this voter the only one of a new cluster, unless it is part of one.
+    async fn initialize(&self, me: Voter) -> Result<bool, StartError> {
         match self.raft.initialize(BTreeMap::from([(self.id(), me)])).await {
-            Ok(()) | Err(RaftError::APIError(InitializeError::NotAllowed(_))) => {}
-            Err(RaftError::APIError(InitializeError::NotInMembers(error))) => return Err(failed(error.to_string())),
-            Err(RaftError::Fatal(fatal)) => return Err(failed(stopped(&fatal))),
+            Ok(()) => Ok(true),
+            Err(RaftError::APIError(InitializeError::NotAllowed(_))) => Ok(false),
+            Err(RaftError::APIError(InitializeError::NotInMembers(error))) => Err(StartError::Found(error.to_string())),
+            Err(RaftError::Fatal(fatal)) => Err(StartError::Found(stopped(&fatal))),
         }
-        let alone = self.raft.metrics().borrow().membership_config.voter_ids().eq([self.id()]);
-        // Others are added to a cluster that is founded only.
-        if !alone || self.state.read(|state| state.cluster().is_some()) {
+    }
+
+    /// A voter alone need not wait for anybody. It founds its cluster if it was killed before it did; others are added to
+    /// a cluster that is founded only.
+    async fn lead_if_alone(&self, is_new: bool) -> Result<(), StartError> {
+        let failed = |fatal| StartError::Consensus(stopped(&fatal));
+        let id = self.id();
+        let alone = self.raft.with_raft_state(move |state| state.membership_state.effective().voter_ids().eq([id]));
+        if !alone.await.map_err(failed)? {
             return Ok(());
+        }
+        if !is_new {
+            self.raft.trigger().elect().await.map_err(failed)?;
         }
         let mut changes = self.leadership_changes();
         let elected = changes.wait_for(|leadership| matches!(leadership, Leadership::Here { .. }));
-        let late = || failed("the voter did not elect itself: is its disk slow?".to_owned());
+        let late = || StartError::Consensus("it is alone and did not elect itself: is its disk slow?".to_owned());
         timeout(ELECTION_MAX, elected).await.map_err(|_| late())?.map_err(|_| late())?;
-        let Some(cluster) = self.door.cluster() else { return Err(failed("it has no id".to_owned())) };
-        match self.propose(Change::Found { cluster }, None).await {
-            Ok(_done) => Ok(()),
-            Err(error @ (ProposeError::Refused(_) | ProposeError::NotLeader { .. } | ProposeError::Unavailable(_))) => {
-                Err(failed(error.to_string()))
-            }
+        self.found().await.map_err(|error| StartError::Found(error.to_string()))
+    }
+
+    async fn found(&self) -> Result<(), ProposeError> {
+        // What is committed may not be applied yet.
+        self.linearize().await?;
+        if let Some(cluster) = self.door.cluster()
+            && self.read(State::cluster).is_none()
+        {
+            self.propose(Change::Found { cluster }, None).await?;
         }
+        Ok(())
     }
 }
 

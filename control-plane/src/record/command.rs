@@ -47,10 +47,9 @@ fn parse_change(found: Wire) -> Result<Change, Invalid> {
             let pools = pools.into_iter().map(parse_pool).collect::<Result<_, _>>()?;
             Change::Report { node: name(&node, "report.node")?, report: NodeReport { heard: Revision(heard), pools } }
         }
-        Wire::Administer(wire::Administer { node, admin }) => Change::Administer {
-            node: name(&node, "administer.node")?,
-            admin: parse_admin(admin, "administer.admin")?,
-        },
+        Wire::Administer(wire::Administer { node, admin }) => {
+            Change::Administer { node: name(&node, "administer.node")?, admin: parse_admin(admin, "administer.admin")? }
+        }
         Wire::RemoveNode(wire::RemoveNode { node }) => Change::RemoveNode { node: name(&node, "remove_node.node")? },
         Wire::CreateVolume(wire::CreateVolume { name: volume, size_bytes, spec }) => Change::CreateVolume {
             name: name(&volume, "create_volume.name")?,
@@ -122,10 +121,9 @@ fn encode_change(change: &Change) -> Wire {
             mode: encode_mode(*mode),
             token_hash: token.0.to_vec(),
         }),
-        Change::Detach { volume, client } => Wire::Detach(wire::Detach {
-            volume: volume.to_string(),
-            client: client.as_ref().map(ToString::to_string),
-        }),
+        Change::Detach { volume, client } => {
+            Wire::Detach(wire::Detach { volume: volume.to_string(), client: client.as_ref().map(ToString::to_string) })
+        }
         Change::Set(settings) => Wire::Set(encode_settings(*settings)),
     }
 }

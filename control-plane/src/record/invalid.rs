@@ -1,5 +1,7 @@
 //! Why a record is not valid, and the small checks that all records share.
 
+use std::fmt::Display;
+
 use block::PoolId;
 use cluster::{ClusterId, Name, RequestId, TokenHash};
 
@@ -51,8 +53,8 @@ impl Invalid {
         Self { field, fault }
     }
 
-    pub(super) fn value(field: &'static str, value: impl ToString) -> Self {
-        Self::new(field, Fault::Value(value.to_string()))
+    pub(super) fn value(field: &'static str, value: impl Display) -> Self {
+        Self::new(field, Fault::Value(format!("{value}")))
     }
 }
 

@@ -10,6 +10,8 @@ mod invalid;
 mod log;
 mod snapshot;
 mod state;
+#[cfg(test)]
+mod tests;
 mod volume;
 
 use prost::Message;
@@ -17,8 +19,8 @@ use prost::Message;
 pub(crate) use identity::{read_identity, write_identity};
 pub(crate) use invalid::{Fault, Invalid};
 pub(crate) use log::{
-    encode_log_id, encode_vote, parse_log_id_if_any, parse_vote, read_entry, read_log_id, read_vote,
-    write_entry, write_log_id, write_vote,
+    encode_log_id, encode_vote, parse_log_id_if_any, parse_vote, read_entry, read_log_id, read_vote, write_entry,
+    write_log_id, write_vote,
 };
 pub(crate) use snapshot::{Current, encode_meta, parse_meta, read_current, write_current};
 pub(crate) use state::{read_state, write_state};

@@ -38,13 +38,13 @@ pub(crate) fn write_state(state: &State) -> Vec<u8> {
 }
 
 fn parse(found: wire::State) -> Result<Contents, Invalid> {
-    let answers: Vec<(RequestId, Answer)> = all(found.requests, parse_answered)?;
+    let answers: Vec<(RequestId, Answer)> = all(&found.requests, parse_answered)?;
     Ok(Contents {
         cluster: cluster(&found.cluster, "state.cluster")?,
         nodes: map(found.nodes, "state.nodes", parse_node)?,
         pools: map(found.pools, "state.pools", parse_pool)?,
         volumes: map(found.volumes, "state.volumes", parse_volume)?,
-        tombstones: map(found.tombstones, "state.tombstones", parse_tombstone)?,
+        tombstones: map(found.tombstones, "state.tombstones", |tombstone| parse_tombstone(&tombstone))?,
         operations: map(found.operations, "state.operations", parse_operation)?,
         ended: found.ended.into_iter().map(OperationId).collect(),
         request_order: answers.iter().map(|(request, _)| *request).collect::<VecDeque<_>>(),
@@ -80,8 +80,8 @@ fn encode(contents: &Contents) -> wire::State {
     }
 }
 
-fn all<W, T>(found: Vec<W>, parse: impl Fn(W) -> Result<T, Invalid>) -> Result<Vec<T>, Invalid> {
-    found.into_iter().map(parse).collect()
+fn all<W, T>(found: &[W], parse: impl Fn(&W) -> Result<T, Invalid>) -> Result<Vec<T>, Invalid> {
+    found.iter().map(parse).collect()
 }
 
 fn map<W, K: Ord, V>(
@@ -177,7 +177,7 @@ fn parse_volume(found: wire::Volume) -> Result<(VolumeId, Volume), Invalid> {
         replica: Replica { pool: pool(&place, "replica.pool")?, observed },
         attachments: Attachments {
             generation: Generation(found.generation),
-            held: all(found.attachments, parse_attachment)?,
+            held: all(&found.attachments, parse_attachment)?,
         },
         created: Time(found.created),
     };
@@ -204,7 +204,7 @@ fn encode_volume((id, volume): (&VolumeId, &Volume)) -> wire::Volume {
     }
 }
 
-fn parse_attachment(found: wire::Attachment) -> Result<Attachment, Invalid> {
+fn parse_attachment(found: &wire::Attachment) -> Result<Attachment, Invalid> {
     Ok(Attachment {
         client: name(&found.client, "attachment.client")?,
         mode: parse_mode(found.mode, "attachment.mode")?,
@@ -223,7 +223,7 @@ fn encode_attachment(attachment: &Attachment) -> wire::Attachment {
     }
 }
 
-fn parse_tombstone(found: wire::Tombstone) -> Result<(VolumeId, Tombstone), Invalid> {
+fn parse_tombstone(found: &wire::Tombstone) -> Result<(VolumeId, Tombstone), Invalid> {
     let tombstone = Tombstone {
         name: name(&found.name, "tombstone.name")?,
         pool: pool(&found.pool, "tombstone.pool")?,
@@ -276,7 +276,7 @@ fn encode_operation((id, operation): (&OperationId, &Operation)) -> wire::Operat
     }
 }
 
-fn parse_answered(found: wire::AnsweredRequest) -> Result<(RequestId, Answer), Invalid> {
+fn parse_answered(found: &wire::AnsweredRequest) -> Result<(RequestId, Answer), Invalid> {
     let request = required(request(&found.request, "answered_request.request")?, "answered_request.request")?;
     let answer = match required(found.answer.and_then(|answer| answer.answer), "answered_request.answer")? {
         WireAnswer::Done(wire::Done {}) => Answer::Done,

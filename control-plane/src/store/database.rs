@@ -84,8 +84,8 @@ impl Database {
             check_columns(folder, &path)?;
         }
         let columns = Column::ALL.map(|column| ColumnFamilyDescriptor::new(column.name(), column_options()));
-        let rocks = DB::open_cf_descriptors(&options(is_new), &path, columns)
-            .map_err(|error| open_failure(folder, &error))?;
+        let rocks =
+            DB::open_cf_descriptors(&options(is_new), &path, columns).map_err(|error| open_failure(folder, &error))?;
         let witness = match witness {
             Some((witness, testimony)) => checked(folder, &rocks, witness, testimony)?,
             None => first_witness(folder, &rocks)?,

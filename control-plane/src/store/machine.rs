@@ -117,12 +117,7 @@ fn parsed(database: &Database, meta: &SnapshotMeta<u64, Voter>, bytes: &[u8]) ->
 }
 
 /// Keeps a snapshot, one at a time.
-fn save(
-    shared: &Shared,
-    database: &Database,
-    meta: &SnapshotMeta<u64, Voter>,
-    bytes: &[u8],
-) -> Result<(), StoreError> {
+fn save(shared: &Shared, database: &Database, meta: &SnapshotMeta<u64, Voter>, bytes: &[u8]) -> Result<(), StoreError> {
     let _saving = shared.saving.lock().unwrap_or_else(PoisonError::into_inner);
     snapshots::save(database, meta, bytes)
 }
@@ -148,9 +143,7 @@ impl RaftSnapshotBuilder<TypeConfig> for Builder {
 impl RaftStateMachine<TypeConfig> for Machine {
     type SnapshotBuilder = Builder;
 
-    async fn applied_state(
-        &mut self,
-    ) -> Result<(Option<LogId<u64>>, StoredMembership<u64, Voter>), StorageError<u64>> {
+    async fn applied_state(&mut self) -> Result<(Option<LogId<u64>>, StoredMembership<u64, Voter>), StorageError<u64>> {
         let View { state: _, last, membership } = self.shared.view();
         Ok((last, membership))
     }

@@ -20,6 +20,8 @@ mod identity;
 mod log;
 mod machine;
 mod snapshots;
+#[cfg(test)]
+mod tests;
 mod witness;
 
 pub(crate) use failure::StoreError;

@@ -34,12 +34,8 @@ pub(super) fn save(database: &Database, meta: &SnapshotMeta<u64, Voter>, bytes: 
         batch.put(Column::Snapshot, &key(generation, number as u64), piece);
         batch.write(Durability::Buffered)?;
     }
-    let current = Current {
-        meta: meta.clone(),
-        generation,
-        len_bytes: bytes.len() as u64,
-        checksum: crc32c::crc32c(bytes),
-    };
+    let current =
+        Current { meta: meta.clone(), generation, len_bytes: bytes.len() as u64, checksum: crc32c::crc32c(bytes) };
     let mut batch = database.batch();
     batch.put(Column::Meta, CURRENT, &record::write_current(&current));
     batch.remove_range(Column::Snapshot, &[], &generation.to_be_bytes());

@@ -58,10 +58,7 @@ pub fn hello(name: &str) -> Hello {
 }
 
 /// Opens a stream with a Hello.
-pub async fn connect(
-    hello: Hello,
-    leader: SocketAddr,
-) -> Result<(mpsc::Sender<FromNode>, Streaming<ToNode>), Status> {
+pub async fn connect(hello: Hello, leader: SocketAddr) -> Result<(mpsc::Sender<FromNode>, Streaming<ToNode>), Status> {
     let channel = Endpoint::from_shared(format!("http://{leader}")).unwrap().connect().await.unwrap();
     let (sender, receiver) = mpsc::channel(16);
     sender.send(FromNode { message: Some(from_node::Message::Hello(hello)) }).await.unwrap();

@@ -22,9 +22,25 @@ pub async fn founder(data: &Path) -> ControlPlane {
 }
 
 pub async fn start(id: u64, data: &Path, start: Start) -> ControlPlane {
+    ControlPlane::start(config(id, data, start)).await.unwrap_or_else(|error| panic!("{error}"))
+}
+
+fn config(id: u64, data: &Path, start: Start) -> Config {
     let listen = SocketAddr::from(([127, 0, 0, 1], 0));
-    let config = Config { id, data: data.to_owned(), listen, advertise: None, start };
-    ControlPlane::start(config).await.unwrap_or_else(|error| panic!("{error}"))
+    Config { id, data: data.to_owned(), listen, advertise: None, http: None, start }
+}
+
+/// The founder again, when the last connection of the one before has let go of its folder; and when that was.
+pub async fn again(data: &Path) -> (std::time::Instant, ControlPlane) {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let begin = std::time::Instant::now();
+        match ControlPlane::start(config(1, data, Start::Bootstrap)).await {
+            Ok(plane) => return (begin, plane),
+            Err(error) if Instant::now() > deadline => panic!("{error}"),
+            Err(_) => sleep(Duration::from_millis(20)).await,
+        }
+    }
 }
 
 /// Clients of one voter.

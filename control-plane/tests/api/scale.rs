@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use proto::v1;
 
 use crate::node::Node;
-use crate::plane::{Clients, GIB, founder};
+use crate::plane::{Clients, GIB, again, founder};
 
 const VOLUMES: u64 = 10_000;
 /// Clients that create at once.
@@ -42,7 +42,12 @@ async fn ten_thousand_volumes_are_made_listed_and_there_after_a_restart() {
     }
     took.sort_unstable();
     let at = |part: usize| took[took.len() * part / 100];
-    println!("{VOLUMES} creates by {CLIENTS} clients in {:.1?}: p50 {:.1?}, p99 {:.1?}", begin.elapsed(), at(50), at(99));
+    println!(
+        "{VOLUMES} creates by {CLIENTS} clients in {:.1?}: p50 {:.1?}, p99 {:.1?}",
+        begin.elapsed(),
+        at(50),
+        at(99)
+    );
     assert!(at(50) < CREATE_MAX, "{:?}", at(50));
     clients.until("all to be ready", |status| status.volumes_ready == VOLUMES).await;
 
@@ -60,10 +65,9 @@ async fn ten_thousand_volumes_are_made_listed_and_there_after_a_restart() {
     println!("listed in pages of 1000 in {:.1?}", begin.elapsed());
     assert_eq!(listed, VOLUMES);
 
-    drop(node);
+    drop((node, clients));
     plane.stop().await;
-    let begin = Instant::now();
-    let plane = founder(folder.path()).await;
+    let (begin, plane) = again(folder.path()).await;
     let status = Clients::of(plane.address()).until("the voter", |status| status.volumes > 0).await;
     println!("a voter was back with everything {:.1?} after its start", begin.elapsed());
     assert_eq!(status.volumes, VOLUMES);

@@ -1,37 +1,30 @@
-//! `plinth pool`: looks at a pool that nobody serves.
+//! `plinth pool inspect` and `plinth pool check`: look at a pool that nobody serves.
 
 use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::Result;
-use comfy_table::{CellAlignment, Table};
+use comfy_table::Table;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::{Value, json};
 use storage_node::{BadBlock, CheckReport, Inspection, OfflinePool, SuperblockCopy, VersionFacts, VersionName};
 
-use crate::args::{Format, PoolCommand};
-use crate::{output, size};
+use crate::args::OfflineArgs;
+use crate::output::{self, size, table};
 
 /// Bad blocks that a table lists one by one.
 const LISTED_MAX: usize = 20;
 
-/// Runs the command; fails with 1 when a check finds damage.
-pub fn run(command: &PoolCommand) -> Result<ExitCode> {
-    match command {
-        PoolCommand::Inspect { path, output: format } => {
-            let inspection = OfflinePool::open(path)?.inspect()?;
-            match format {
-                Format::Table => output::print(&inspection_text(path, &inspection))?,
-                Format::Json => output::print(&format!("{:#}\n", inspection_json(&inspection)))?,
-            }
-            Ok(ExitCode::SUCCESS)
-        }
-        PoolCommand::Check { path, output: format } => check(path, *format),
-    }
+/// Shows what it holds.
+pub fn inspect(args: &OfflineArgs) -> Result<ExitCode> {
+    let inspection = OfflinePool::open(&args.path)?.inspect()?;
+    output::show(args.output, &inspection_json(&inspection), |_| inspection_text(&args.path, &inspection))?;
+    Ok(ExitCode::SUCCESS)
 }
 
-fn check(path: &Path, format: Format) -> Result<ExitCode> {
-    let pool = OfflinePool::open(path)?;
+/// Verifies every block; fails with 1 when one is bad.
+pub fn check(args: &OfflineArgs) -> Result<ExitCode> {
+    let pool = OfflinePool::open(&args.path)?;
     // Draws nothing when nobody watches.
     let bar = ProgressBar::new(0).with_style(ProgressStyle::with_template(
         "verifying {wide_bar} {human_pos} of {human_len} blocks, {eta} left",
@@ -41,21 +34,17 @@ fn check(path: &Path, format: Format) -> Result<ExitCode> {
         bar.set_position(done);
     })?;
     bar.finish_and_clear();
-    match format {
-        Format::Table => output::print(&check_text(path, &report))?,
-        Format::Json => output::print(&format!("{:#}\n", check_json(&report)))?,
-    }
+    output::show(args.output, &check_json(&report), |_| check_text(&args.path, &report))?;
     Ok(if report.is_sound() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 fn inspection_text(path: &Path, pool: &Inspection) -> String {
-    let mut facts = output::table();
     let closed = match (pool.clean, pool.cold) {
         (true, _) => "in order",
         (false, false) => "not in order (the process ended; the machine runs on)",
         (false, true) => "not in order, and the machine restarted since: unflushed writes may be lost",
     };
-    let rows = [
+    let facts = output::facts([
         ("pool", pool.pool.to_string()),
         ("path", path.display().to_string()),
         ("format version", pool.format_version.to_string()),
@@ -85,21 +74,13 @@ fn inspection_text(path: &Path, pool: &Inspection) -> String {
         ),
         ("superblock 1", copy_text(&pool.superblocks[0])),
         ("superblock 2", copy_text(&pool.superblocks[1])),
-    ];
-    for (name, value) in rows {
-        facts.add_row([name.to_owned(), value]);
-    }
-    format!("{}\n{}", output::lines(facts), output::lines(versions_table(&pool.versions)))
+    ]);
+    format!("{facts}\n{}", table::lines(versions_table(&pool.versions)))
 }
 
 fn versions_table(versions: &[VersionFacts]) -> Table {
-    let mut table = output::table();
-    table.set_header(["VERSION", "FROM", "KIND", "NAME", "SIZE", "ALLOCATED", "EXCLUSIVE", "SHARED"]);
-    for index in 4..8 {
-        if let Some(column) = table.column_mut(index) {
-            column.set_cell_alignment(CellAlignment::Right);
-        }
-    }
+    let mut table = table::new(&["VERSION", "FROM", "KIND", "NAME", "SIZE", "ALLOCATED", "EXCLUSIVE", "SHARED"]);
+    table::align_right(&mut table, &[4, 5, 6, 7]);
     for version in versions {
         let (kind, name) = name_of(&version.kind);
         table.add_row([

@@ -1,0 +1,144 @@
+//! Any command at all.
+
+use block::{PoolId, VolumeId};
+use cluster::{
+    AccessMode, Addresses, Admin, Change, ClusterId, Command, Generation, Labels, Modification, Name, NodeReport,
+    PoolReport, ReplicaReport, Replicas, RequestId, Revision, Settings, Time, TokenHash, VolumeSpec,
+};
+use openraft::EntryPayload;
+use openraft::testing::log_id;
+use proptest::collection::{btree_map, vec};
+use proptest::option;
+use proptest::prelude::{Just, Strategy, any, prop_oneof};
+use proptest::proptest;
+
+use crate::raft::Entry;
+use crate::record::{command_len, read_entry, write_entry};
+
+fn name() -> impl Strategy<Value = Name> {
+    "[a-z0-9][a-z0-9._-]{0,12}".prop_map(|text| text.parse().unwrap())
+}
+
+fn labels() -> impl Strategy<Value = Labels> {
+    btree_map(any::<String>(), any::<String>(), 0..4)
+}
+
+fn addresses() -> impl Strategy<Value = Addresses> {
+    (any::<String>(), vec(any::<String>(), 0..3)).prop_map(|(peers, nbd)| Addresses { peers, nbd })
+}
+
+fn replica() -> impl Strategy<Value = ReplicaReport> {
+    any::<(u64, u64, u64)>().prop_map(|(volume, size_bytes, generation)| ReplicaReport {
+        volume: VolumeId(volume),
+        size_bytes,
+        generation: Generation(generation),
+    })
+}
+
+fn replicas() -> impl Strategy<Value = Replicas> {
+    let changed = (vec(replica(), 0..4), vec(any::<u64>().prop_map(VolumeId), 0..4));
+    prop_oneof![
+        vec(replica(), 0..4).prop_map(Replicas::All),
+        changed.prop_map(|(present, gone)| Replicas::Changed { present, gone }),
+    ]
+}
+
+fn pool() -> impl Strategy<Value = PoolReport> {
+    let parts = (any::<(u128, u64, u64, bool)>(), vec(any::<String>(), 0..3), replicas());
+    parts.prop_map(|((id, capacity_bytes, used_bytes, failed), tags, replicas)| PoolReport {
+        id: PoolId(id),
+        capacity_bytes,
+        used_bytes,
+        tags,
+        failed,
+        replicas,
+    })
+}
+
+fn report() -> impl Strategy<Value = NodeReport> {
+    (any::<u64>(), vec(pool(), 0..3)).prop_map(|(heard, pools)| NodeReport { heard: Revision(heard), pools })
+}
+
+fn spec() -> impl Strategy<Value = VolumeSpec> {
+    let parts = (any::<(u8, String, bool)>(), vec(any::<String>(), 0..3), labels(), labels());
+    parts.prop_map(|((replicas, description, open), pool_tags, node_selector, labels)| VolumeSpec {
+        replicas,
+        pool_tags,
+        node_selector,
+        description,
+        labels,
+        open,
+    })
+}
+
+fn modification() -> impl Strategy<Value = Modification> {
+    (any::<(Option<String>, Option<bool>)>(), option::of(labels()))
+        .prop_map(|((description, open), labels)| Modification { description, labels, open })
+}
+
+fn admin() -> impl Strategy<Value = Admin> {
+    prop_oneof![Just(Admin::Schedulable), Just(Admin::Cordoned), Just(Admin::Draining)]
+}
+
+fn mode() -> impl Strategy<Value = AccessMode> {
+    prop_oneof![Just(AccessMode::ReadWrite), Just(AccessMode::ReadOnly)]
+}
+
+fn change() -> impl Strategy<Value = Change> {
+    prop_oneof![
+        any::<u128>().prop_map(|cluster| Change::Found { cluster: ClusterId(cluster) }),
+        (name(), addresses(), labels()).prop_map(|(node, addresses, labels)| Change::Register {
+            node,
+            addresses,
+            labels
+        }),
+        name().prop_map(|node| Change::Lose { node }),
+        (name(), report()).prop_map(|(node, report)| Change::Report { node, report }),
+        (name(), admin()).prop_map(|(node, admin)| Change::Administer { node, admin }),
+        name().prop_map(|node| Change::RemoveNode { node }),
+        (name(), any::<u64>(), spec()).prop_map(|(name, size_bytes, spec)| Change::CreateVolume {
+            name,
+            size_bytes,
+            spec
+        }),
+        (name(), any::<u64>()).prop_map(|(volume, size_bytes)| Change::ResizeVolume { volume, size_bytes }),
+        (name(), modification()).prop_map(|(volume, modification)| Change::ModifyVolume { volume, modification }),
+        (name(), any::<bool>()).prop_map(|(volume, force)| Change::DeleteVolume { volume, force }),
+        (name(), name(), mode(), any::<[u8; 32]>()).prop_map(|(volume, client, mode, token)| Change::Attach {
+            volume,
+            client,
+            mode,
+            token: TokenHash(token),
+        }),
+        (name(), option::of(name())).prop_map(|(volume, client)| Change::Detach { volume, client }),
+        any::<(u64, u64)>().prop_map(|(overcommit_percent, full_percent)| {
+            Change::Set(Settings { overcommit_percent, full_percent })
+        }),
+    ]
+}
+
+pub(super) fn command() -> impl Strategy<Value = Command> {
+    let request = option::of(any::<u128>().prop_map(RequestId));
+    (any::<u64>(), request, change()).prop_map(|(at, request, change)| Command { at: Time(at), request, change })
+}
+
+proptest! {
+    #[test]
+    fn every_command_comes_back_as_it_was(command in command(), (term, leader, index) in any::<(u64, u64, u64)>()) {
+        let entry = Entry { log_id: log_id(term, leader, index), payload: EntryPayload::Normal(command.clone()) };
+        let bytes = write_entry(&entry);
+        assert_eq!(read_entry(&bytes).unwrap(), entry);
+        assert!(command_len(&command) <= bytes.len());
+    }
+
+    #[test]
+    fn rotten_entries_are_refused_or_read_but_never_a_panic(command in command(), at: usize, flip in 1..=u8::MAX) {
+        let entry = Entry { log_id: log_id(1, 1, 1), payload: EntryPayload::Normal(command) };
+        let mut bytes = write_entry(&entry);
+        let at = at % bytes.len();
+        bytes[at] ^= flip;
+        let _refused_or_not = read_entry(&bytes);
+        bytes.truncate(at);
+        let _refused_or_not = read_entry(&bytes);
+    }
+}

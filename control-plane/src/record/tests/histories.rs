@@ -1,0 +1,122 @@
+//! States that random histories lead to: what was kept and loaded again is the same, and goes on in the same way.
+
+use block::{PoolId, VolumeId};
+use cluster::{
+    AccessMode, Addresses, Admin, Change, ClusterId, Command, Generation, Labels, Name, NodeReport, PoolReport,
+    ReplicaReport, Replicas, RequestId, Revision, State, Time, TokenHash, VolumeSpec,
+};
+use proptest::collection::vec;
+use proptest::prelude::{Strategy, any, prop_oneof};
+use proptest::{option, proptest};
+
+use crate::record::{read_state, write_state};
+
+const GIB: u64 = 1 << 30;
+
+fn one_of(letter: char, count: u8) -> impl Strategy<Value = Name> {
+    (0..count).prop_map(move |number| format!("{letter}{number}").parse().unwrap())
+}
+
+fn report() -> impl Strategy<Value = Change> {
+    let replica = (1..12_u64, 1..4_u64, 0..3_u64).prop_map(|(volume, gib, generation)| ReplicaReport {
+        volume: VolumeId(volume),
+        size_bytes: gib * GIB,
+        generation: Generation(generation),
+    });
+    let replicas = (vec(replica, 0..6), vec(1..12_u64, 0..3), any::<bool>());
+    (0..3_u8, 0..60_u64, replicas).prop_map(|(number, heard, (present, gone, whole))| {
+        let gone = gone.into_iter().map(VolumeId).collect();
+        let replicas = if whole { Replicas::All(present) } else { Replicas::Changed { present, gone } };
+        let pool = PoolReport {
+            id: PoolId(u128::from(number) + 1),
+            capacity_bytes: 8 * GIB,
+            used_bytes: GIB,
+            tags: vec!["ssd".to_owned()],
+            failed: false,
+            replicas,
+        };
+        let node = format!("n{number}").parse().unwrap();
+        Change::Report { node, report: NodeReport { heard: Revision(heard), pools: vec![pool] } }
+    })
+}
+
+fn change() -> impl Strategy<Value = Change> {
+    let register = one_of('n', 3).prop_map(|node| Change::Register {
+        node,
+        addresses: Addresses { peers: "a:1".to_owned(), nbd: vec!["a:2".to_owned()] },
+        labels: Labels::from([("zone".to_owned(), "a".to_owned())]),
+    });
+    let create = (one_of('v', 6), 1..4_u64).prop_map(|(name, gib)| Change::CreateVolume {
+        name,
+        size_bytes: gib * GIB,
+        spec: VolumeSpec::default(),
+    });
+    let attach = (one_of('v', 6), one_of('c', 3), any::<bool>()).prop_map(|(volume, client, writes)| Change::Attach {
+        volume,
+        client,
+        mode: if writes { AccessMode::ReadWrite } else { AccessMode::ReadOnly },
+        token: TokenHash([7; 32]),
+    });
+    prop_oneof![
+        3 => register,
+        1 => one_of('n', 3).prop_map(|node| Change::Lose { node }),
+        4 => report(),
+        1 => one_of('n', 3).prop_map(|node| Change::Administer { node, admin: Admin::Cordoned }),
+        1 => one_of('n', 3).prop_map(|node| Change::RemoveNode { node }),
+        5 => create,
+        1 => (one_of('v', 6), 1..6_u64).prop_map(|(volume, gib)| Change::ResizeVolume { volume, size_bytes: gib * GIB }),
+        2 => (one_of('v', 6), any::<bool>()).prop_map(|(volume, force)| Change::DeleteVolume { volume, force }),
+        3 => attach,
+        1 => (one_of('v', 6), option::of(one_of('c', 3))).prop_map(|(volume, client)| Change::Detach { volume, client }),
+    ]
+}
+
+fn commands(changes: Vec<(Option<u8>, Change)>) -> Vec<Command> {
+    let found = (None, Change::Found { cluster: ClusterId(9) });
+    let all = std::iter::once(found).chain(changes);
+    let command = |(at, (request, change)): (u64, (Option<u8>, Change))| Command {
+        at: Time(at),
+        request: request.map(|request| RequestId(request.into())),
+        change,
+    };
+    (1..).zip(all).map(command).collect()
+}
+
+proptest! {
+    #[test]
+    fn a_state_that_was_kept_goes_on_as_if_nothing_had_been(
+        before in vec((option::of(any::<u8>()), change()), 0..80),
+        after in vec((option::of(any::<u8>()), change()), 0..40),
+    ) {
+        let mut state = State::default();
+        for command in commands(before) {
+            let _answered_or_refused = state.apply(command);
+        }
+        let bytes = write_state(&state);
+        let mut loaded = read_state(&bytes).unwrap();
+        assert_eq!(loaded.contents(), state.contents());
+        assert_eq!(write_state(&loaded), bytes);
+        for command in commands(after) {
+            assert_eq!(loaded.apply(command.clone()), state.apply(command), "both answer the same");
+        }
+        assert_eq!(loaded.contents(), state.contents());
+    }
+
+    #[test]
+    fn rotten_states_are_refused_or_read_but_never_a_panic(
+        changes in vec((option::of(any::<u8>()), change()), 0..40),
+        at: usize,
+        flip in 1..=u8::MAX,
+    ) {
+        let mut state = State::default();
+        for command in commands(changes) {
+            let _answered_or_refused = state.apply(command);
+        }
+        let mut bytes = write_state(&state);
+        let at = at % bytes.len();
+        bytes[at] ^= flip;
+        let _refused_or_not = read_state(&bytes);
+        bytes.truncate(at);
+        let _refused_or_not = read_state(&bytes);
+    }
+}

@@ -1,0 +1,48 @@
+//! `plinth node`.
+
+use clap::Subcommand;
+
+use super::connection::ConnectionArgs;
+
+/// `plinth node`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  plinth node list -o wide
+  plinth node cordon n1        nothing new is placed on it")]
+pub struct NodeArgs {
+    /// The cluster.
+    #[command(flatten)]
+    pub connection: ConnectionArgs,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: NodeCommand,
+}
+
+/// What to do with storage nodes.
+#[derive(Debug, Subcommand)]
+pub enum NodeCommand {
+    /// Show all nodes
+    #[command(visible_alias = "ls")]
+    List,
+    /// Show one node and its pools
+    Show {
+        /// Its name
+        name: String,
+    },
+    /// Place nothing new on a node
+    Cordon {
+        /// Its name
+        name: String,
+    },
+    /// Let volumes be placed on a node again
+    Uncordon {
+        /// Its name
+        name: String,
+    },
+    /// Forget a node that is gone for good; refused while it holds a replica
+    Remove {
+        /// Its name
+        name: String,
+    },
+}

@@ -1,0 +1,62 @@
+//! Waiting until an operation has ended.
+
+use std::time::Duration;
+
+use proto::v1::operation_service_client::OperationServiceClient;
+use proto::v1::{Operation, WaitOperationRequest};
+use tokio::time::Instant;
+
+use super::{ANSWER_MAX, Client, ClientError};
+use crate::view;
+
+/// How long a voter is asked to wait at a time, so that a person sees when what it waits for changes.
+const WAIT_MAX: Duration = Duration::from_secs(2);
+/// How much longer than the wait its answer may take.
+const GRACE: Duration = Duration::from_secs(3);
+
+impl Client {
+    /// Waits until an operation has ended, telling what it waits for.
+    ///
+    /// # Errors
+    /// [`ClientError::Unfinished`] when the time is over first.
+    pub async fn finish(&mut self, operation: Operation) -> Result<Operation, ClientError> {
+        let mut operation = operation;
+        while operation.ended_ms.is_none() {
+            let left = self.deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Err(self.unfinished(&operation));
+            }
+            self.progress.say(&format!("{}: {}", view::Operation::what(&operation), operation.waits_for));
+            operation = match self.wait(operation.id, left.min(WAIT_MAX)).await {
+                // It was there, and numbers are never used again: it has ended, and was forgotten since.
+                Err(error) if error.is_not_found() => break,
+                found => found?,
+            };
+        }
+        self.progress.clear();
+        Ok(operation)
+    }
+
+    /// An operation as it is after at most `wait`.
+    async fn wait(&mut self, id: u64, wait: Duration) -> Result<Operation, ClientError> {
+        let wait_ms = u32::try_from(wait.as_millis()).expect("it is short").max(1);
+        let until = self.deadline + GRACE;
+        self.call_until(until, ANSWER_MAX, WaitOperationRequest { id, wait_ms }, async |channel, request| {
+            OperationServiceClient::new(channel).wait(request).await
+        })
+        .await
+    }
+
+    fn unfinished(&self, operation: &Operation) -> ClientError {
+        let waits_for = match operation.waits_for.as_str() {
+            "" => "it does not say what it waits for",
+            waits_for => waits_for,
+        };
+        ClientError::Unfinished {
+            id: operation.id,
+            what: view::Operation::what(operation),
+            waited: self.timeout,
+            waits_for: waits_for.to_owned(),
+        }
+    }
+}

@@ -1,0 +1,63 @@
+//! What the commands do that ask a cluster, or look at a pool.
+
+mod attach;
+mod cluster;
+mod completions;
+mod delete;
+mod detach;
+mod explain;
+mod node;
+pub mod offline;
+mod operation;
+mod pool;
+mod status;
+mod volume;
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+
+use crate::args::{ClusterArgs, ConnectionArgs, ExplainArgs, NodeArgs, OperationArgs, StatusArgs, VolumeArgs};
+use crate::serve;
+
+pub use cluster::set_settings;
+pub use completions::print as completions;
+pub use node::all as nodes_of;
+pub use pool::all as pools_of;
+pub use status::ask as status_of;
+pub use volume::open_spec;
+
+/// `plinth volume`.
+pub fn volume(args: &VolumeArgs) -> Result<ExitCode> {
+    serve::runtime()?.block_on(volume::run(args))
+}
+
+/// `plinth node`.
+pub fn node(args: &NodeArgs) -> Result<ExitCode> {
+    serve::runtime()?.block_on(node::run(args))
+}
+
+/// `plinth pool list`.
+pub fn pools(args: &ConnectionArgs) -> Result<ExitCode> {
+    serve::runtime()?.block_on(pool::list(args))
+}
+
+/// `plinth operation`.
+pub fn operation(args: &OperationArgs) -> Result<ExitCode> {
+    serve::runtime()?.block_on(operation::run(args))
+}
+
+/// `plinth cluster`.
+pub fn cluster(args: &ClusterArgs) -> Result<ExitCode> {
+    serve::runtime()?.block_on(cluster::run(args))
+}
+
+/// `plinth status`.
+pub fn status(args: &StatusArgs) -> Result<ExitCode> {
+    serve::runtime()?.block_on(status::run(args))
+}
+
+/// `plinth explain`.
+pub fn explain(args: &ExplainArgs) -> Result<ExitCode> {
+    serve::runtime()?.block_on(explain::run(args))
+}

@@ -1,0 +1,68 @@
+//! `plinth node`.
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use proto::v1;
+use proto::v1::node_service_client::NodeServiceClient;
+use serde_json::json;
+
+use crate::args::{NodeArgs, NodeCommand};
+use crate::client::{Client, ClientError, request_id};
+use crate::output::{self, Format, Moment};
+use crate::view;
+
+/// Runs the command.
+pub async fn run(args: &NodeArgs) -> Result<ExitCode> {
+    let mut client = Client::new(&args.connection);
+    let format = args.connection.output;
+    match &args.command {
+        NodeCommand::List => {
+            let nodes: Vec<_> = all(&mut client).await?.into_iter().map(view::Node::from).collect();
+            output::show(format, &nodes, |detail| view::Node::table(&nodes, detail, Moment::now()))?;
+        }
+        NodeCommand::Show { name } => {
+            let node = view::Node::from(get(&mut client, name).await?);
+            output::show(format, &node, |_| node.facts(Moment::now()))?;
+        }
+        NodeCommand::Cordon { name } => changed(cordon(&mut client, name).await?, "cordoned", format)?,
+        NodeCommand::Uncordon { name } => changed(uncordon(&mut client, name).await?, "uncordoned", format)?,
+        NodeCommand::Remove { name } => {
+            remove(&mut client, name).await?;
+            output::show(format, &json!({ "removed": name }), |_| format!("node {name} is removed\n"))?;
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// All nodes, by name.
+pub async fn all(client: &mut Client) -> Result<Vec<v1::Node>, ClientError> {
+    let asked = client
+        .call(v1::ListNodesRequest {}, async |channel, request| NodeServiceClient::new(channel).list(request).await);
+    Ok(asked.await?.nodes)
+}
+
+async fn get(client: &mut Client, name: &str) -> Result<v1::Node, ClientError> {
+    let request = v1::GetNodeRequest { name: name.to_owned() };
+    client.call(request, async |channel, request| NodeServiceClient::new(channel).get(request).await).await
+}
+
+async fn cordon(client: &mut Client, name: &str) -> Result<v1::Node, ClientError> {
+    let request = v1::CordonNodeRequest { request_id: request_id()?, name: name.to_owned() };
+    client.call(request, async |channel, request| NodeServiceClient::new(channel).cordon(request).await).await
+}
+
+async fn uncordon(client: &mut Client, name: &str) -> Result<v1::Node, ClientError> {
+    let request = v1::UncordonNodeRequest { request_id: request_id()?, name: name.to_owned() };
+    client.call(request, async |channel, request| NodeServiceClient::new(channel).uncordon(request).await).await
+}
+
+async fn remove(client: &mut Client, name: &str) -> Result<v1::RemoveNodeReply, ClientError> {
+    let request = v1::RemoveNodeRequest { request_id: request_id()?, name: name.to_owned() };
+    client.call(request, async |channel, request| NodeServiceClient::new(channel).remove(request).await).await
+}
+
+fn changed(node: v1::Node, what: &str, format: Format) -> Result<()> {
+    let node = view::Node::from(node);
+    output::show(format, &node, |_| format!("node {} is {what}\n", node.name))
+}

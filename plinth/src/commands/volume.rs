@@ -1,0 +1,196 @@
+//! `plinth volume`.
+
+use std::collections::BTreeMap;
+use std::process::ExitCode;
+
+use anyhow::Result;
+use proto::v1;
+use proto::v1::volume_service_client::VolumeServiceClient;
+use serde::Serialize;
+
+use super::{attach, delete, detach};
+use crate::args::{Choice, CreateArgs, ModifyArgs, Pair, VolumeArgs, VolumeCommand, WaitArgs};
+use crate::client::{Client, ClientError, request_id};
+use crate::exit::Usage;
+use crate::output::{self, Format, Moment, size};
+use crate::view;
+
+/// A volume after a change, and what still goes on.
+#[derive(Serialize)]
+pub struct Change {
+    volume: view::Volume,
+    operation: Option<view::Operation>,
+}
+
+/// Runs the command.
+pub async fn run(args: &VolumeArgs) -> Result<ExitCode> {
+    let mut client = Client::new(&args.connection);
+    let format = args.connection.output;
+    match &args.command {
+        VolumeCommand::Create(create) => {
+            let change = client.create_volume(&create.name, create.size, spec(create)?).await?;
+            settled(&mut client, change, create.wait, format, "is there").await?;
+        }
+        VolumeCommand::List => {
+            let volumes: Vec<_> = client.volumes().await?.into_iter().map(view::Volume::from).collect();
+            output::show(format, &volumes, |detail| view::Volume::table(&volumes, detail, Moment::now()))?;
+        }
+        VolumeCommand::Show { name } => {
+            let volume = view::Volume::from(client.volume(name).await?);
+            output::show(format, &volume, |_| volume.facts(Moment::now()))?;
+        }
+        VolumeCommand::Resize { name, size, wait } => {
+            let change = client.resize_volume(name, *size).await?;
+            settled(&mut client, change, *wait, format, "is larger now").await?;
+        }
+        VolumeCommand::Modify(modify) => {
+            let volume = view::Volume::from(change_words(&mut client, modify).await?);
+            output::show(format, &volume, |_| format!("volume {} is changed\n", volume.name))?;
+        }
+        VolumeCommand::Delete { names, force, wait } => {
+            return delete::run(&mut client, names, *force, *wait, format).await;
+        }
+        VolumeCommand::Attach { name, client: who, read_only, wait } => {
+            attach::run(&mut client, attach::Wish { name, client: who, read_only: *read_only }, *wait, format).await?;
+        }
+        VolumeCommand::Detach(detach) => detach::run(&mut client, detach, format).await?,
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+impl Client {
+    /// One volume.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn volume(&mut self, name: &str) -> Result<v1::Volume, ClientError> {
+        let request = v1::GetVolumeRequest { name: name.to_owned() };
+        self.call(request, async |channel, request| VolumeServiceClient::new(channel).get(request).await).await
+    }
+
+    /// Makes a volume.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn create_volume(
+        &mut self,
+        name: &str,
+        size_bytes: u64,
+        spec: v1::VolumeSpec,
+    ) -> Result<v1::VolumeChange, ClientError> {
+        let request =
+            v1::CreateVolumeRequest { request_id: request_id()?, name: name.to_owned(), size_bytes, spec: Some(spec) };
+        self.call(request, async |channel, request| VolumeServiceClient::new(channel).create(request).await).await
+    }
+
+    /// Makes a volume larger.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn resize_volume(&mut self, name: &str, size_bytes: u64) -> Result<v1::VolumeChange, ClientError> {
+        let request = v1::ResizeVolumeRequest { request_id: request_id()?, name: name.to_owned(), size_bytes };
+        self.call(request, async |channel, request| VolumeServiceClient::new(channel).resize(request).await).await
+    }
+}
+
+/// How `plinth dev` keeps its volumes: nobody needs a token.
+pub fn open_spec() -> v1::VolumeSpec {
+    v1::VolumeSpec { replicas: 1, open: true, ..v1::VolumeSpec::default() }
+}
+
+fn spec(args: &CreateArgs) -> Result<v1::VolumeSpec> {
+    let zone = args.zone.iter().map(|zone| Pair { key: "zone".to_owned(), value: zone.clone() });
+    let selector: Vec<Pair> = args.node_label.iter().cloned().chain(zone).collect();
+    Ok(v1::VolumeSpec {
+        replicas: args.replicas,
+        pool_tags: args.pool_tag.clone(),
+        node_selector: labels(&selector)?,
+        description: args.description.clone(),
+        labels: labels(&args.label)?,
+        open: args.open,
+    })
+}
+
+fn labels(pairs: &[Pair]) -> Result<BTreeMap<String, String>, Usage> {
+    Pair::map(pairs).map_err(Usage)
+}
+
+async fn change_words(client: &mut Client, args: &ModifyArgs) -> Result<v1::Volume> {
+    let given = args.no_labels || !args.label.is_empty();
+    let request = v1::ModifyVolumeRequest {
+        request_id: request_id()?,
+        name: args.name.clone(),
+        description: args.description.clone(),
+        labels: if given { Some(v1::Labels { labels: labels(&args.label)? }) } else { None },
+        open: args.open.map(|open| open == Choice::Yes),
+    };
+    let asked = client.call(request, async |channel, request| VolumeServiceClient::new(channel).modify(request).await);
+    Ok(asked.await?)
+}
+
+/// Waits for the end of a change, unless nobody wants to, and shows what it led to.
+pub async fn settled(
+    client: &mut Client,
+    change: v1::VolumeChange,
+    wait: WaitArgs,
+    format: Format,
+    done: &str,
+) -> Result<()> {
+    let volume = change.volume.ok_or(ClientError::Garbled("lacks the volume"))?;
+    let change = match change.operation {
+        Some(operation) if wait.no_wait => {
+            Change { volume: volume.into(), operation: Some(view::Operation::from(operation)) }
+        }
+        Some(operation) => {
+            client.finish(operation).await?;
+            Change { volume: client.volume(&volume.name).await?.into(), operation: None }
+        }
+        None => Change { volume: volume.into(), operation: None },
+    };
+    output::show(format, &change, |_| sentence(&change, done))
+}
+
+fn sentence(change: &Change, done: &str) -> String {
+    let view::Volume { name, size_bytes, .. } = &change.volume;
+    match &change.operation {
+        None => format!("volume {name} {done} ({})\n", size::show(*size_bytes)),
+        Some(operation) => format!("volume {name}: operation {} goes on\n", operation.id),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::spec;
+    use crate::args::{Args, Command, VolumeCommand};
+    use crate::exit::Exit;
+
+    fn spec_of(line: &str) -> anyhow::Result<proto::v1::VolumeSpec> {
+        let args = Args::try_parse_from(line.split_whitespace()).expect(line);
+        let Command::Volume(volume) = args.command else { panic!("{line}") };
+        let VolumeCommand::Create(create) = volume.command else { panic!("{line}") };
+        spec(&create)
+    }
+
+    #[test]
+    fn options_become_the_spec() {
+        let spec = spec_of(
+            "plinth volume create db --size 1GiB --zone a --node-label rack=7 --pool-tag ssd --label team=web --open",
+        );
+        let spec = spec.unwrap();
+        assert_eq!(
+            spec.node_selector,
+            [("rack".to_owned(), "7".to_owned()), ("zone".to_owned(), "a".to_owned())].into()
+        );
+        assert_eq!((spec.replicas, spec.open, spec.pool_tags), (1, true, vec!["ssd".to_owned()]));
+        assert_eq!(spec.labels, [("team".to_owned(), "web".to_owned())].into());
+    }
+
+    #[test]
+    fn two_zones_are_misuse() {
+        let error = spec_of("plinth volume create db --size 1GiB --zone a --node-label zone=b").unwrap_err();
+        assert_eq!(Exit::of(&error), Exit::Usage);
+        assert!(error.to_string().contains("label zone is given as \"b\" and as \"a\""), "{error}");
+    }
+}

@@ -1,0 +1,363 @@
+//! Volumes.
+
+use std::collections::BTreeMap;
+
+use comfy_table::Table;
+use proto::v1;
+use serde::Serialize;
+
+use super::{labels, or_dash};
+use crate::output::{self, Detail, Moment, size, table};
+
+/// A volume.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+pub struct Volume {
+    /// Its name.
+    pub name: String,
+    id: u64,
+    /// Its size.
+    pub size_bytes: u64,
+    /// How it is.
+    pub phase: Phase,
+    description: String,
+    labels: BTreeMap<String, String>,
+    open: bool,
+    replica_count: u32,
+    pool_tags: Vec<String>,
+    node_selector: BTreeMap<String, String>,
+    /// Where it is.
+    pub replicas: Vec<Replica>,
+    /// Who may use it.
+    pub attachments: Vec<Attachment>,
+    generation: u64,
+    created_ms: Moment,
+}
+
+/// One node's copy.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+pub struct Replica {
+    /// Whose.
+    pub node: String,
+    pool: String,
+    state: ReplicaState,
+    size_bytes: u64,
+    generation: u64,
+}
+
+/// Permission of a client.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+pub struct Attachment {
+    /// Who.
+    pub client: String,
+    mode: Mode,
+    generation: u64,
+}
+
+/// How a volume is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Phase {
+    /// Not seen on a node yet.
+    Creating,
+    /// There, as it should be.
+    Ready,
+    /// There, and something is being done.
+    Changing,
+    /// It cannot be reached now.
+    Unavailable,
+    /// Its pool is there without it.
+    Lost,
+    /// Of a later version.
+    Unknown,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
+#[serde(rename_all = "snake_case")]
+enum ReplicaState {
+    Unknown,
+    Nothing,
+    Present,
+}
+
+/// What a client may do.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Mode {
+    /// Read and write, alone.
+    ReadWrite,
+    /// Read, beside other readers.
+    ReadOnly,
+    /// Of a later version.
+    Unknown,
+}
+
+impl From<v1::Volume> for Volume {
+    fn from(volume: v1::Volume) -> Self {
+        let phase = Phase::of(volume.phase());
+        let spec = volume.spec.unwrap_or_default();
+        Self {
+            name: volume.name,
+            id: volume.id,
+            size_bytes: volume.size_bytes,
+            phase,
+            description: spec.description,
+            labels: spec.labels,
+            open: spec.open,
+            replica_count: spec.replicas.max(1),
+            pool_tags: spec.pool_tags,
+            node_selector: spec.node_selector,
+            replicas: volume.replicas.into_iter().map(Replica::from).collect(),
+            attachments: volume.attachments.into_iter().map(Attachment::from).collect(),
+            generation: volume.generation,
+            created_ms: Moment(volume.created_ms),
+        }
+    }
+}
+
+impl From<v1::Replica> for Replica {
+    fn from(replica: v1::Replica) -> Self {
+        let state = match replica.state() {
+            v1::replica::State::Unspecified | v1::replica::State::Unknown => ReplicaState::Unknown,
+            v1::replica::State::Nothing => ReplicaState::Nothing,
+            v1::replica::State::Present => ReplicaState::Present,
+        };
+        let v1::Replica { node, pool, size_bytes, generation, .. } = replica;
+        Self { node, pool, state, size_bytes, generation }
+    }
+}
+
+impl From<v1::Attachment> for Attachment {
+    fn from(attachment: v1::Attachment) -> Self {
+        let mode = match attachment.mode() {
+            v1::AccessMode::Unspecified => Mode::Unknown,
+            v1::AccessMode::ReadWrite => Mode::ReadWrite,
+            v1::AccessMode::ReadOnly => Mode::ReadOnly,
+        };
+        Self { client: attachment.client, mode, generation: attachment.generation }
+    }
+}
+
+impl Phase {
+    fn of(phase: v1::volume::Phase) -> Self {
+        match phase {
+            v1::volume::Phase::Unspecified => Self::Unknown,
+            v1::volume::Phase::Creating => Self::Creating,
+            v1::volume::Phase::Ready => Self::Ready,
+            v1::volume::Phase::Changing => Self::Changing,
+            v1::volume::Phase::Unavailable => Self::Unavailable,
+            v1::volume::Phase::Lost => Self::Lost,
+        }
+    }
+
+    fn word(self) -> &'static str {
+        match self {
+            Self::Creating => "creating",
+            Self::Ready => "ready",
+            Self::Changing => "changing",
+            Self::Unavailable => "unavailable",
+            Self::Lost => "lost",
+            Self::Unknown => "unknown",
+        }
+    }
+}
+
+impl ReplicaState {
+    fn word(self) -> &'static str {
+        match self {
+            Self::Unknown => "unknown",
+            Self::Nothing => "nothing",
+            Self::Present => "present",
+        }
+    }
+}
+
+impl Mode {
+    /// In a sentence: `attached for writing`.
+    pub fn purpose(self) -> &'static str {
+        match self {
+            Self::ReadWrite => "writing",
+            Self::ReadOnly => "reading",
+            Self::Unknown => "unknown use",
+        }
+    }
+}
+
+impl Volume {
+    /// A row each.
+    pub fn table(volumes: &[Self], detail: Detail, now: Moment) -> String {
+        let usual = ["NAME", "SIZE", "PHASE", "NODE", "ATTACHED TO"];
+        let more = ["ID", "REPLICAS", "OPEN", "AGE", "LABELS", "DESCRIPTION"];
+        let mut table = table::of(&usual, &more, detail);
+        table::align_right(&mut table, &[1]);
+        for volume in volumes {
+            table::row(&mut table, volume.usual(), volume.more(now), detail);
+        }
+        table::lines(table)
+    }
+
+    fn usual(&self) -> Vec<String> {
+        let nodes: Vec<_> = self.replicas.iter().map(|replica| replica.node.clone()).collect();
+        let clients: Vec<_> = self.attachments.iter().map(|attachment| attachment.client.clone()).collect();
+        vec![
+            self.name.clone(),
+            size::show(self.size_bytes),
+            self.phase.word().to_owned(),
+            or_dash(&nodes),
+            or_dash(&clients),
+        ]
+    }
+
+    fn more(&self, now: Moment) -> Vec<String> {
+        vec![
+            self.id.to_string(),
+            self.replica_count.to_string(),
+            yes_no(self.open),
+            self.created_ms.age(now),
+            labels(&self.labels),
+            self.description.clone(),
+        ]
+    }
+
+    /// One in full.
+    pub fn facts(&self, now: Moment) -> String {
+        let mut text = output::facts([
+            ("volume", self.name.clone()),
+            ("id", self.id.to_string()),
+            ("size", size::show(self.size_bytes)),
+            ("phase", self.phase.word().to_owned()),
+            ("description", text_or_dash(&self.description)),
+            ("labels", labels(&self.labels)),
+            ("replicas", self.replica_count.to_string()),
+            ("only on nodes", labels(&self.node_selector)),
+            ("only in pools", or_dash(&self.pool_tags)),
+            ("open", yes_no(self.open)),
+            ("made", format!("{} ago", self.created_ms.age(now))),
+        ]);
+        text += &format!("\n{}", table::lines(self.replicas_table()));
+        if !self.attachments.is_empty() {
+            text += &format!("\n{}", table::lines(self.attachments_table()));
+        }
+        text
+    }
+
+    fn replicas_table(&self) -> Table {
+        let mut table = table::new(&["NODE", "POOL", "STATE", "SIZE", "GENERATION"]);
+        for replica in &self.replicas {
+            table.add_row([
+                replica.node.clone(),
+                replica.pool.clone(),
+                replica.state.word().to_owned(),
+                size::show(replica.size_bytes),
+                replica.generation.to_string(),
+            ]);
+        }
+        table
+    }
+
+    fn attachments_table(&self) -> Table {
+        let mut table = table::new(&["CLIENT", "FOR", "GENERATION"]);
+        for attachment in &self.attachments {
+            let Attachment { client, mode, generation } = attachment;
+            table.add_row([client.clone(), mode.purpose().to_owned(), generation.to_string()]);
+        }
+        table
+    }
+}
+
+fn text_or_dash(text: &str) -> String {
+    if text.is_empty() { "-" } else { text }.to_owned()
+}
+
+fn yes_no(is: bool) -> String {
+    if is { "yes" } else { "no" }.to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use proto::v1;
+    use serde_json::json;
+
+    use super::Volume;
+    use crate::output::{Detail, Moment};
+
+    fn volume(name: &str) -> v1::Volume {
+        v1::Volume {
+            id: 5,
+            name: name.into(),
+            size_bytes: 10 << 30,
+            spec: Some(v1::VolumeSpec {
+                description: "orders".into(),
+                labels: [("team".to_owned(), "web".to_owned())].into(),
+                ..v1::VolumeSpec::default()
+            }),
+            phase: v1::volume::Phase::Ready.into(),
+            replicas: vec![v1::Replica {
+                node: "n1".into(),
+                pool: "00ff".into(),
+                state: v1::replica::State::Present.into(),
+                size_bytes: 10 << 30,
+                generation: 3,
+            }],
+            attachments: vec![v1::Attachment { client: "host1".into(), mode: 1, generation: 3 }],
+            generation: 3,
+            created_ms: 1000,
+        }
+    }
+
+    const NOW: Moment = Moment(3_601_000);
+
+    #[test]
+    fn volumes_are_listed_and_wide_tells_more() {
+        let bare = v1::Volume { name: "scratch".into(), size_bytes: 1 << 20, ..v1::Volume::default() };
+        let volumes = [volume("db").into(), bare.into()];
+        let usual = "\
+NAME      SIZE  PHASE    NODE  ATTACHED TO
+db       10GiB  ready    n1    host1
+scratch   1MiB  unknown  -     -
+";
+        assert_eq!(Volume::table(&volumes, Detail::Usual, NOW), usual);
+        let wide = "\
+NAME   SIZE  PHASE  NODE  ATTACHED TO  ID  REPLICAS  OPEN  AGE  LABELS    DESCRIPTION
+db    10GiB  ready  n1    host1        5   1         no    1h   team=web  orders
+";
+        assert_eq!(Volume::table(&volumes[..1], Detail::Wide, NOW), wide);
+    }
+
+    #[test]
+    fn one_volume_is_shown_with_its_replicas_and_clients() {
+        let expected = "\
+volume         db
+id             5
+size           10GiB
+phase          ready
+description    orders
+labels         team=web
+replicas       1
+only on nodes  -
+only in pools  -
+open           no
+made           1h ago
+
+NODE  POOL  STATE    SIZE   GENERATION
+n1    00ff  present  10GiB  3
+
+CLIENT  FOR      GENERATION
+host1   writing  3
+";
+        assert_eq!(Volume::from(volume("db")).facts(NOW), expected);
+    }
+
+    #[test]
+    fn programs_see_every_field_by_its_name() {
+        let expected = json!({
+            "name": "db", "id": 5, "size_bytes": 10_u64 << 30, "phase": "ready", "description": "orders",
+            "labels": { "team": "web" }, "open": false, "replica_count": 1, "pool_tags": [], "node_selector": {},
+            "replicas": [
+                { "node": "n1", "pool": "00ff", "state": "present", "size_bytes": 10_u64 << 30, "generation": 3 },
+            ],
+            "attachments": [{ "client": "host1", "mode": "read_write", "generation": 3 }],
+            "generation": 3, "created_ms": 1000,
+        });
+        assert_eq!(serde_json::to_value(Volume::from(volume("db"))).unwrap(), expected);
+    }
+}

@@ -1,0 +1,313 @@
+//! Where the messages of the link become values of ours, checked, and the other way round. Nothing that a leader sends
+//! makes this panic: what cannot be is an error that names the field.
+
+use block::{PoolId, VOLUME_BYTES_MAX, VolumeId};
+use node::{Attachment, Intent, ReplicaIntent, Route, TokenHash};
+use proto::link::{self, FromNode, ToNode, from_node, to_node};
+
+use super::delta::{Delta, PoolDelta};
+use crate::cluster::{Introduction, is_name};
+
+/// Version of the protocol.
+const VERSION: u32 = 1;
+/// Entries of one list of an intent.
+const ENTRIES_MAX: usize = 100_000;
+/// Attachments of one volume: its readers, and one that changes places.
+const ATTACHMENTS_MAX: usize = 257;
+/// Smallest volume.
+const VOLUME_BYTES_MIN: u64 = 1 << 20;
+/// Sizes of volumes are multiples of this.
+const SIZE_UNIT: u64 = block::BLOCK_BYTES as u64;
+/// Longest address.
+const ADDRESS_BYTES_MAX: usize = 256;
+/// What is quoted of a bad value at most.
+const QUOTED_CHARS_MAX: usize = 64;
+
+/// A cluster's identity.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct ClusterId(pub u128);
+
+/// What a leader says.
+#[derive(Debug)]
+pub(super) enum Message {
+    Welcome(ClusterId),
+    Intent {
+        intent: Box<Intent>,
+        /// Entries that are for pools of others; left out.
+        foreign: usize,
+    },
+}
+
+/// Why a message is not one.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+pub(crate) enum ConvertError {
+    /// No kind of message that is known.
+    #[error("a message is empty, or of a kind this node does not know; update the older of the two")]
+    UnknownKind,
+    /// The wrong number of bytes.
+    #[error("{field} has {found} bytes where {expected} are needed")]
+    Length {
+        /// Which.
+        field: &'static str,
+        /// What came.
+        found: usize,
+        /// What fits.
+        expected: usize,
+    },
+    /// Too long a list.
+    #[error("{field} has {found} entries where {max} may be")]
+    TooMany {
+        /// Which.
+        field: &'static str,
+        /// What came.
+        found: usize,
+        /// What fits.
+        max: usize,
+    },
+    /// Not a name.
+    #[error("{field} is \"{found}\", which is not a name")]
+    Name {
+        /// Which.
+        field: &'static str,
+        /// What came, cut.
+        found: String,
+    },
+    /// Not an address.
+    #[error("{field} is \"{found}\", which is no address: 1 to {ADDRESS_BYTES_MAX} bytes are needed")]
+    Address {
+        /// Which.
+        field: &'static str,
+        /// What came, cut.
+        found: String,
+    },
+    /// No size of a volume.
+    #[error("replicas.size_bytes is {found}, where a multiple of 4096 from 1 MiB to 64 TiB is needed")]
+    Size {
+        /// What came.
+        found: u64,
+    },
+}
+
+/// What a node says first.
+pub(super) fn hello(introduction: &Introduction, cluster: Option<ClusterId>) -> FromNode {
+    let Introduction { node, peer_address, nbd_addresses, labels, tags: _ } = introduction.clone();
+    let cluster = cluster.map_or_else(Vec::new, |cluster| cluster.0.to_be_bytes().to_vec());
+    let hello = link::Hello { version: VERSION, node, peer_address, nbd_addresses, labels, cluster };
+    FromNode { message: Some(from_node::Message::Hello(hello)) }
+}
+
+/// What a node holds.
+pub(super) fn report(pool: PoolId, tags: &[String], delta: Delta) -> FromNode {
+    let pools = delta.pool.into_iter().map(|news| pool_report(pool, tags, &news)).collect();
+    FromNode { message: Some(from_node::Message::Report(link::Report { heard: delta.heard, pools })) }
+}
+
+fn pool_report(id: PoolId, tags: &[String], news: &PoolDelta) -> link::PoolReport {
+    let replicas = news.replicas.iter().map(|replica| link::ReplicaReport {
+        volume: replica.volume.0,
+        size_bytes: replica.size_bytes,
+        generation: replica.generation,
+    });
+    link::PoolReport {
+        id: id.0.to_be_bytes().to_vec(),
+        capacity_bytes: news.pool.capacity_bytes,
+        used_bytes: news.pool.used_bytes,
+        tags: tags.to_vec(),
+        failed: news.pool.failed,
+        whole: news.whole,
+        replicas: replicas.collect(),
+        gone: news.gone.iter().map(|volume| volume.0).collect(),
+    }
+}
+
+/// Takes a message of a leader to the node whose pool is `ours`.
+pub(super) fn parse(message: ToNode, ours: PoolId) -> Result<Message, ConvertError> {
+    match message.message {
+        Some(to_node::Message::Welcome(welcome)) => {
+            let cluster = array("welcome.cluster", &welcome.cluster)?;
+            Ok(Message::Welcome(ClusterId(u128::from_be_bytes(cluster))))
+        }
+        Some(to_node::Message::Intent(intent)) => parse_intent(intent, ours),
+        None => Err(ConvertError::UnknownKind),
+    }
+}
+
+fn parse_intent(intent: link::Intent, ours: PoolId) -> Result<Message, ConvertError> {
+    let link::Intent { revision, whole, replicas, deletions, routes, lost_routes } = intent;
+    let given = replicas.len() + deletions.len();
+    let replicas = bounded("replicas", replicas, ENTRIES_MAX)?;
+    let deletions = bounded("deletions", deletions, ENTRIES_MAX)?;
+    let routes = bounded("routes", routes, ENTRIES_MAX)?;
+    let lost_routes = bounded("lost_routes", lost_routes, ENTRIES_MAX)?;
+    let intent = Intent {
+        revision,
+        whole,
+        replicas: here(replicas.into_iter().map(parse_replica), ours)?,
+        deletions: here(deletions.into_iter().map(|deletion| parse_deletion(&deletion)), ours)?,
+        routes: routes.into_iter().map(parse_route).collect::<Result<_, _>>()?,
+        lost_routes: lost_routes.into_iter().map(|lost| name("lost_routes", lost)).collect::<Result<_, _>>()?,
+    };
+    let foreign = given - intent.replicas.len() - intent.deletions.len();
+    Ok(Message::Intent { intent: Box::new(intent), foreign })
+}
+
+/// Those that are for our pool.
+fn here<T>(
+    entries: impl Iterator<Item = Result<(PoolId, T), ConvertError>>,
+    ours: PoolId,
+) -> Result<Vec<T>, ConvertError> {
+    let entries: Vec<_> = entries.collect::<Result<_, _>>()?;
+    Ok(entries.into_iter().filter(|(pool, _)| *pool == ours).map(|(_, entry)| entry).collect())
+}
+
+fn parse_replica(replica: link::ReplicaIntent) -> Result<(PoolId, ReplicaIntent), ConvertError> {
+    let pool = pool_id("replicas.pool", &replica.pool)?;
+    let attachments = bounded("replicas.attachments", replica.attachments, ATTACHMENTS_MAX)?;
+    let parsed = ReplicaIntent {
+        volume: VolumeId(replica.volume),
+        name: name("replicas.name", replica.name)?,
+        size_bytes: size(replica.size_bytes)?,
+        may_create: replica.may_create,
+        generation: replica.generation,
+        attachments: attachments.into_iter().map(parse_attachment).collect::<Result<_, _>>()?,
+        open: replica.open,
+    };
+    Ok((pool, parsed))
+}
+
+fn parse_attachment(attachment: link::Attachment) -> Result<Attachment, ConvertError> {
+    Ok(Attachment {
+        client: name("replicas.attachments.client", attachment.client)?,
+        read_only: attachment.read_only,
+        generation: attachment.generation,
+        token: TokenHash(array("replicas.attachments.token_hash", &attachment.token_hash)?),
+    })
+}
+
+fn parse_deletion(deletion: &link::Deletion) -> Result<(PoolId, VolumeId), ConvertError> {
+    Ok((pool_id("deletions.pool", &deletion.pool)?, VolumeId(deletion.volume)))
+}
+
+fn parse_route(route: link::Route) -> Result<Route, ConvertError> {
+    // Whether it leads somewhere is seen when a client goes there: one node's odd address must not cut off all others.
+    if !(1..=ADDRESS_BYTES_MAX).contains(&route.address.len()) {
+        return Err(ConvertError::Address { field: "routes.address", found: quoted(&route.address) });
+    }
+    Ok(Route { name: name("routes.name", route.name)?, address: route.address })
+}
+
+fn bounded<T>(field: &'static str, entries: Vec<T>, max: usize) -> Result<Vec<T>, ConvertError> {
+    match entries.len() {
+        found if found > max => Err(ConvertError::TooMany { field, found, max }),
+        _ => Ok(entries),
+    }
+}
+
+fn name(field: &'static str, text: String) -> Result<String, ConvertError> {
+    if is_name(&text) { Ok(text) } else { Err(ConvertError::Name { field, found: quoted(&text) }) }
+}
+
+fn quoted(text: &str) -> String {
+    text.chars().take(QUOTED_CHARS_MAX).collect::<String>().escape_debug().to_string()
+}
+
+fn size(found: u64) -> Result<u64, ConvertError> {
+    let can_be = (VOLUME_BYTES_MIN..=VOLUME_BYTES_MAX).contains(&found) && found.is_multiple_of(SIZE_UNIT);
+    if can_be { Ok(found) } else { Err(ConvertError::Size { found }) }
+}
+
+fn pool_id(field: &'static str, bytes: &[u8]) -> Result<PoolId, ConvertError> {
+    array(field, bytes).map(|bytes| PoolId(u128::from_be_bytes(bytes)))
+}
+
+fn array<const N: usize>(field: &'static str, bytes: &[u8]) -> Result<[u8; N], ConvertError> {
+    bytes.try_into().map_err(|_| ConvertError::Length { field, found: bytes.len(), expected: N })
+}
+
+#[cfg(test)]
+mod tests {
+    use block::PoolId;
+    use proto::link::{Attachment, Deletion, Intent, ReplicaIntent, Route, ToNode, Welcome, to_node};
+
+    use super::{ATTACHMENTS_MAX, ENTRIES_MAX, Message, parse};
+
+    const OURS: PoolId = PoolId(7);
+
+    fn pool() -> Vec<u8> {
+        OURS.0.to_be_bytes().to_vec()
+    }
+
+    fn replica() -> ReplicaIntent {
+        ReplicaIntent { pool: pool(), volume: 1, name: "v".to_owned(), size_bytes: 1 << 20, ..ReplicaIntent::default() }
+    }
+
+    fn attachment() -> Attachment {
+        Attachment { client: "c".to_owned(), token_hash: vec![0; 32], ..Attachment::default() }
+    }
+
+    fn good() -> Intent {
+        Intent {
+            revision: 3,
+            whole: true,
+            replicas: vec![ReplicaIntent { attachments: vec![attachment()], ..replica() }],
+            deletions: vec![Deletion { pool: pool(), volume: 2 }],
+            routes: vec![Route { name: "r".to_owned(), address: "a:1".to_owned() }],
+            lost_routes: vec!["l".to_owned()],
+        }
+    }
+
+    fn of(intent: Intent) -> Result<Message, super::ConvertError> {
+        parse(ToNode { message: Some(to_node::Message::Intent(intent)) }, OURS)
+    }
+
+    #[test]
+    fn an_intent_is_taken_as_it_is_and_without_what_is_for_others() {
+        let mut given = good();
+        given.replicas.push(ReplicaIntent { pool: vec![9; 16], ..replica() });
+        given.deletions.push(Deletion { pool: vec![9; 16], volume: 3 });
+        let Ok(Message::Intent { intent, foreign }) = of(given) else { panic!("an intent") };
+        assert_eq!((intent.revision, intent.whole, foreign), (3, true, 2));
+        assert_eq!((intent.replicas.len(), intent.deletions.len()), (1, 1));
+        assert_eq!((intent.routes[0].address.as_str(), intent.lost_routes[0].as_str()), ("a:1", "l"));
+    }
+
+    #[test]
+    fn what_cannot_be_is_an_error_that_names_the_field() {
+        type Change = fn(&mut Intent);
+        let with = |change: Change| {
+            let mut intent = good();
+            change(&mut intent);
+            of(intent).expect_err("refused").to_string()
+        };
+        let rows: [(&str, Change); 13] = [
+            ("replicas.pool has 15", |intent| intent.replicas[0].pool.truncate(15)),
+            ("replicas.name is \"V\"", |intent| intent.replicas[0].name = "V".to_owned()),
+            ("replicas.name is \"\"", |intent| intent.replicas[0].name.clear()),
+            ("replicas.size_bytes is 0", |intent| intent.replicas[0].size_bytes = 0),
+            ("replicas.size_bytes is 1048577", |intent| intent.replicas[0].size_bytes += 1),
+            ("replicas.size_bytes is 18", |intent| intent.replicas[0].size_bytes = u64::MAX),
+            ("replicas.attachments has 258", |intent| {
+                intent.replicas[0].attachments = vec![attachment(); ATTACHMENTS_MAX + 1];
+            }),
+            ("replicas.attachments.client", |intent| intent.replicas[0].attachments[0].client = "\u{1b}".to_owned()),
+            ("replicas.attachments.token_hash has 0", |intent| intent.replicas[0].attachments[0].token_hash.clear()),
+            ("deletions.pool has 0", |intent| intent.deletions[0].pool.clear()),
+            ("routes.address", |intent| intent.routes[0].address = "x".repeat(257)),
+            ("routes.name", |intent| intent.routes[0].name = "a/b".to_owned()),
+            ("lost_routes has 100001", |intent| intent.lost_routes = vec!["l".to_owned(); ENTRIES_MAX + 1]),
+        ];
+        for (expected, change) in rows {
+            let found = with(change);
+            assert!(found.contains(expected), "{expected} is missing in: {found}");
+        }
+    }
+
+    #[test]
+    fn a_message_of_no_kind_and_a_welcome_without_a_cluster_are_refused() {
+        assert!(parse(ToNode { message: None }, OURS).is_err());
+        for len_bytes in [0, 15, 17] {
+            let welcome = Welcome { cluster: vec![1; len_bytes] };
+            assert!(parse(ToNode { message: Some(to_node::Message::Welcome(welcome)) }, OURS).is_err());
+        }
+    }
+}
