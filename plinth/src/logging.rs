@@ -9,8 +9,9 @@ const VARIABLE: &str = "PLINTH_LOG";
 
 /// Starts logging.
 pub fn start(verbose: u8) {
+    // What goes wrong in libraries is told by those who use them.
     let level = match verbose {
-        0 => "warn",
+        0 => "warn,openraft=off",
         1 => "info,openraft=warn,h2=warn",
         2 => "debug,openraft=info,h2=warn",
         3.. => "trace",

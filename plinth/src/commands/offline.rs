@@ -99,9 +99,21 @@ fn versions_table(versions: &[VersionFacts]) -> Table {
 
 fn name_of(name: &VersionName) -> (&'static str, String) {
     match name {
-        VersionName::Volume(_, name) => ("volume", name.clone()),
+        // A node of a cluster writes NAME@NUMBER: a name may have been that of an earlier volume, too.
+        VersionName::Volume(id, name) => {
+            let plain = name.strip_suffix(&format!("@{}", id.0)).unwrap_or(name);
+            ("volume", plain.to_owned())
+        }
         VersionName::Snapshot(id) => ("snapshot", id.to_string()),
         VersionName::Hidden => ("branch point", "-".to_owned()),
+    }
+}
+
+/// The number of a volume, which is never used again.
+fn volume_of(name: &VersionName) -> Option<u64> {
+    match name {
+        VersionName::Volume(id, _) => Some(id.0),
+        VersionName::Snapshot(_) | VersionName::Hidden => None,
     }
 }
 
@@ -147,6 +159,7 @@ fn inspection_json(pool: &Inspection) -> Value {
             "parent": version.parent,
             "kind": kind,
             "name": name,
+            "volume": volume_of(&version.kind),
             "size_bytes": version.size_bytes,
             "logical_bytes": version.space.logical_bytes,
             "exclusive_bytes": version.space.exclusive_bytes,
