@@ -10,6 +10,7 @@
 //! ```
 
 mod api;
+mod http;
 mod link;
 mod plane;
 mod raft;

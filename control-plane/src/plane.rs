@@ -20,6 +20,7 @@ use tokio_stream::wrappers::TcpListenerStream;
 use tonic::transport::Server;
 
 use crate::api::{Desk, Forward, Leaders};
+use crate::http::Http;
 use crate::link::Link;
 use crate::raft::{Consensus, Start, VoterConfig};
 
@@ -48,6 +49,8 @@ pub struct Config {
     pub listen: SocketAddr,
     /// HOST or HOST:PORT under which others reach it, when it is not `listen`.
     pub advertise: Option<String>,
+    /// For metrics and health; none when there is to be no HTTP.
+    pub http: Option<SocketAddr>,
     /// How it comes to be part of a cluster.
     pub start: Start,
 }
@@ -58,6 +61,14 @@ pub enum StartError {
     /// The address.
     #[error("cannot listen on {address}: {source}; choose another address, or stop what listens there")]
     Listen {
+        /// Where.
+        address: SocketAddr,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The address for metrics.
+    #[error("cannot serve metrics on {address}: {source}; choose another address, or stop what listens there")]
+    Http {
         /// Where.
         address: SocketAddr,
         /// What the system said.
@@ -90,6 +101,7 @@ pub enum EndError {
 pub struct ControlPlane {
     address: SocketAddr,
     consensus: Arc<Consensus>,
+    http: Option<Http>,
     server: JoinHandle<Result<(), tonic::transport::Error>>,
     watch: JoinHandle<()>,
     stop: watch::Sender<bool>,
@@ -107,17 +119,31 @@ impl ControlPlane {
         let advertised = advertised(address, config.advertise.as_deref())?;
         let voter = VoterConfig { id: config.id, data: config.data, address: advertised, start: config.start };
         let consensus = Arc::new(Consensus::start(voter).await?);
+        let http = match config.http {
+            Some(address) => Some(
+                Http::start(address, Arc::clone(&consensus))
+                    .await
+                    .map_err(|source| StartError::Http { address, source })?,
+            ),
+            None => None,
+        };
         let (stop, stopping) = watch::channel(false);
         let link = Link::new(Arc::clone(&consensus));
         let watch = tokio::spawn(link.streams().watch());
         let server = tokio::spawn(serve(listener, Arc::clone(&consensus), link, stopping));
-        Ok(Self { address, consensus, server, watch, stop })
+        Ok(Self { address, consensus, http, server, watch, stop })
     }
 
     /// Where it listens, with the port the kernel chose.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Where metrics are, with the port the kernel chose.
+    #[must_use]
+    pub fn http(&self) -> Option<SocketAddr> {
+        self.http.as_ref().map(Http::address)
     }
 
     /// Waits for its end, which is a failure: a voter ends when it is stopped.
@@ -137,6 +163,7 @@ impl ControlPlane {
 
     /// Ends in good order: answers what is under way, and closes what it keeps.
     pub async fn stop(mut self) {
+        drop(self.http.take());
         self.watch.abort();
         self.stop.send_replace(true);
         if timeout(STOP_MAX, &mut self.server).await.is_err() {

@@ -39,6 +39,7 @@ fn whatever_fails_fenced_clients_change_nothing_and_every_operation_ends() {
     let sum = outcomes.iter().fold(ClusterOutcome::default(), ClusterOutcome::plus);
     println!("{seeds} seeds, {:.0} a second", seeds as f64 / start.elapsed().as_secs_f64());
     println!("{sum:?}");
+    println!("{} seeds failed", failures.len());
     println!("{}", failures[..failures.len().min(5)].join("\n"));
     assert!(failures.is_empty(), "{} of {seeds} seeds failed", failures.len());
     let rare = [sum.zombie_requests, sum.zombies_refused, sum.fences, sum.relays, sum.power_cuts, sum.wipes];

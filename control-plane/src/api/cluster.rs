@@ -88,7 +88,7 @@ impl ClusterService for Desk {
         if id == 0 {
             return Err(invalid("id", "0; a voter's id is 1 or more"));
         }
-        self.consensus.add_voter(id, address).await.map_err(of_membership)?;
+        self.consensus.add_voter(id, address).await.map_err(|error| of_membership(&error))?;
         Ok(Response::new(self.voters()))
     }
 
@@ -96,7 +96,7 @@ impl ClusterService for Desk {
         &self,
         request: Request<v1::RemoveVoterRequest>,
     ) -> Result<Response<v1::VotersReply>, Status> {
-        self.consensus.remove_voter(request.into_inner().id).await.map_err(of_membership)?;
+        self.consensus.remove_voter(request.into_inner().id).await.map_err(|error| of_membership(&error))?;
         Ok(Response::new(self.voters()))
     }
 

@@ -33,8 +33,8 @@ pub(crate) fn not_leader(leader: Option<&Voter>) -> Status {
 }
 
 /// A change of the voters that was not made.
-pub(crate) fn of_membership(error: MembershipError) -> Status {
-    let code = match &error {
+pub(crate) fn of_membership(error: &MembershipError) -> Status {
+    let code = match error {
         MembershipError::NotLeader { leader } => return not_leader(leader.as_ref().map(|(_, voter)| voter)),
         MembershipError::NoSuchVoter(_) => Code::NotFound,
         MembershipError::Id => Code::InvalidArgument,

@@ -70,6 +70,11 @@ impl Consensus {
         self.door.voter
     }
 
+    /// The last election it knows of.
+    pub(crate) fn term(&self) -> u64 {
+        self.raft.metrics().borrow().current_term
+    }
+
     /// What answers other voters' messages.
     pub(crate) fn service(&self) -> RaftServer<Service> {
         let (raft, door, contacts) = (self.raft.clone(), Arc::clone(&self.door), Arc::clone(&self.contacts));

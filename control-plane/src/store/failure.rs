@@ -51,6 +51,9 @@ pub(crate) enum StoreError {
         /// What is wrong.
         flaw: Damage,
     },
+    /// The leader sent a snapshot that makes no sense here. The store is as it was.
+    #[error("the leader's snapshot cannot be used: {0}")]
+    Received(String),
     /// The device or the file system failed.
     #[error("{} cannot be {verb}: {reason}", folder.display())]
     Device {

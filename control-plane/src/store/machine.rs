@@ -17,7 +17,7 @@ use super::failure::{Damage, StoreError};
 use super::log::failed;
 use super::snapshots;
 use crate::raft::{Applied, Entry, TypeConfig, Voter};
-use crate::record;
+use crate::record::{self, Invalid};
 
 /// What consensus drives.
 pub(crate) struct Machine {
@@ -97,7 +97,9 @@ impl Machine {
     /// The state as of the last snapshot.
     pub(super) fn open(database: Arc<Database>) -> Result<Self, StoreError> {
         let view = match snapshots::load(&database)? {
-            Some((meta, bytes)) => parsed(&database, &meta, &bytes)?,
+            Some((meta, bytes)) => {
+                view(&meta, &bytes).map_err(|invalid| database.damaged(Damage::State(invalid.to_string())))?
+            }
             None => View::default(),
         };
         let revision = watch::Sender::new(view.state.revision());
@@ -111,8 +113,8 @@ impl Machine {
     }
 }
 
-fn parsed(database: &Database, meta: &SnapshotMeta<u64, Voter>, bytes: &[u8]) -> Result<View, StoreError> {
-    let state = record::read_state(bytes).map_err(|invalid| database.damaged(Damage::State(invalid.to_string())))?;
+fn view(meta: &SnapshotMeta<u64, Voter>, bytes: &[u8]) -> Result<View, Invalid> {
+    let state = record::read_state(bytes)?;
     Ok(View { state: Arc::new(state), last: meta.last_log_id, membership: meta.last_membership.clone() })
 }
 
@@ -173,7 +175,7 @@ impl RaftStateMachine<TypeConfig> for Machine {
         let (shared, meta) = (self.shared(), meta.clone());
         let installed = blocking(&self.database, move |database| {
             let bytes = snapshot.into_inner();
-            let received = parsed(database, &meta, &bytes)?;
+            let received = view(&meta, &bytes).map_err(|invalid| StoreError::Received(invalid.to_string()))?;
             save(&shared, database, &meta, &bytes)?;
             shared.change(|view| *view = received);
             Ok(())

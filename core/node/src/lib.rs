@@ -9,6 +9,10 @@
 //! sockets; connections take turns. Requests smaller than a block, or not aligned, keep every other byte of the
 //! blocks they touch, whatever runs beside them.
 //!
+//! Under [`Offer::Intended`] a node lives by what the control plane wants of it: it makes, grows and deletes what an
+//! [`Intent`] names and nothing else, lets in whom it names, and hands clients of other nodes' volumes over. A client
+//! that is shut out can change nothing any more when [`Node::observation`] has the generation that shut it out.
+//!
 //! Not here: sockets, clocks and threads (the reactor), bytes of NBD (`nbd`), bytes on disk (`store`), replicas.
 //!
 //! What the reactor owes: at most one receive and one send per connection, as ordered; [`Event::TurnEnded`] after

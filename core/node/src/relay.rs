@@ -1,5 +1,7 @@
 //! A client that wants a volume of another node: what the reactor needs to pass it on.
 
+use std::fmt;
+
 use block::{Instant, Outbox};
 use nbd::RelayHandshake;
 
@@ -12,7 +14,7 @@ use crate::wire::{PREAMBLE_BYTES, Preamble};
 
 /// A client that is handed over. The reactor connects to `address`, sends `upstream`, feeds what the peer answers to
 /// `handshake` until that is done, and from then on passes bytes on both ways; `downstream` goes to the client first.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Relay {
     /// [`crate::Route::address`].
     pub address: String,
@@ -23,6 +25,14 @@ pub struct Relay {
     pub downstream: Vec<u8>,
     /// Swallows what the peer answers to the negotiation so far.
     pub handshake: RelayHandshake,
+}
+
+/// A client's token is among the bytes, so none of them are shown.
+impl fmt::Debug for Relay {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (upstream_bytes, downstream_bytes) = (self.upstream.len(), self.downstream.len());
+        write!(f, "Relay {{ to {}, {upstream_bytes} bytes up, {downstream_bytes} down }}", self.address)
+    }
 }
 
 impl Node {

@@ -33,6 +33,10 @@ pub struct ControlArgs {
     /// Where others reach this voter, if not at the address it listens on
     #[arg(long, value_name = "HOST[:PORT]")]
     pub advertise: Option<Host>,
+    /// Address for metrics and health
+    #[arg(long, value_name = "ADDR", value_parser = value::address)]
+    #[serde(deserialize_with = "value::some_address")]
+    pub http: Option<SocketAddr>,
     /// Found a new cluster with this voter alone
     #[arg(long, conflicts_with = "join")]
     pub bootstrap: bool,

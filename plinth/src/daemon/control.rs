@@ -31,6 +31,7 @@ fn settled(args: ControlArgs, file: ControlArgs) -> Result<Config, Usage> {
         data: needed(args.data.or(file.data), "data", "/var/lib/plinth")?,
         listen: needed(args.listen.or(file.listen), "listen", "10.0.0.1:10700")?,
         advertise: args.advertise.or(file.advertise).map(|host| host.to_string()),
+        http: args.http.or(file.http),
         start,
     })
 }
@@ -50,6 +51,7 @@ fn explain(error: &StartError) -> anyhow::Error {
     let option = match error {
         StartError::Listen { .. } => "--listen ADDR",
         StartError::NoAddress(_) => "--advertise HOST",
+        StartError::Http { .. } => "--http ADDR",
         StartError::Consensus(_) => "--data DIR",
     };
     with_option(error, option)

@@ -81,6 +81,7 @@ impl Plan {
             data: self.data.join("control"),
             listen: self.control,
             advertise: loopback(self.control.ip()),
+            http: None,
             start: control_plane::Start::Bootstrap,
         }
     }

@@ -59,7 +59,7 @@ fn local(listen: SocketAddr) -> SocketAddr {
 /// Says which option helps.
 fn explain(error: &StartError) -> anyhow::Error {
     let option = match error {
-        StartError::Listen { .. } | StartError::NoAddress(_) => "--control ADDR",
+        StartError::Listen { .. } | StartError::NoAddress(_) | StartError::Http { .. } => "--control ADDR",
         StartError::Consensus(_) => "--data DIR",
     };
     with_option(error, option)

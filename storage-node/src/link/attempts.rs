@@ -6,7 +6,7 @@ use rustix::rand::{GetRandomFlags, getrandom};
 
 /// First and longest pause after an attempt that failed.
 const PAUSE_MIN: Duration = Duration::from_millis(50);
-const PAUSE_MAX: Duration = Duration::from_secs(2);
+const PAUSE_MAX: Duration = Duration::from_millis(500);
 /// Voters may be of different minds who leads: after so many hints in a row a pause is made.
 const HINTS_MAX: u32 = 3;
 

@@ -1,8 +1,10 @@
 //! Several voters in one process, over loopback: they are killed, lose their disks, and come and go.
 
+mod care;
 mod failover;
 mod replacement;
 mod single;
+mod size;
 mod snapshot;
 mod voter;
 

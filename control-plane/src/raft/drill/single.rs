@@ -28,9 +28,9 @@ fn what_was_answered_is_there_at_once_after_a_restart() {
         }
         let (before, revision) = (voter.read(State::clone), *voter.consensus().revisions().borrow());
         if ends_well {
-            voter.stop()
+            voter.stop();
         } else {
-            voter.kill()
+            voter.kill();
         }
         let begun = Instant::now();
         voter.start(Start::Bootstrap).unwrap();

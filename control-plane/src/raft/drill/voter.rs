@@ -1,7 +1,7 @@
 //! One voter with a runtime of its own, so that it can be killed at any moment.
 
 use std::net::{Ipv4Addr, SocketAddr};
-use std::path::Path;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -44,11 +44,21 @@ impl Voter {
     }
 
     pub fn new(id: u64, start: Start, snapshot_entries: u64) -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-        let mut voter = Self { id, folder, address, snapshot_entries, running: None };
+        let mut voter = Self::idle(id);
+        voter.snapshot_entries = snapshot_entries;
         voter.start(start).unwrap();
         voter
+    }
+
+    /// One that has not been started yet.
+    pub fn idle(id: u64) -> Self {
+        let (folder, address) = (tempfile::tempdir().unwrap(), SocketAddr::from((Ipv4Addr::LOCALHOST, 0)));
+        Self { id, folder, address, snapshot_entries: 5000, running: None }
+    }
+
+    /// It is to be started at another address.
+    pub fn move_away(&mut self) {
+        self.address.set_port(0);
     }
 
     /// Starts it, at the address it had before if it had one.
@@ -57,8 +67,7 @@ impl Voter {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         let listener = runtime.block_on(listen(self.address));
         self.address = listener.local_addr().unwrap();
-        let config =
-            VoterConfig { id: self.id, data: self.folder.path().join("voter"), address: self.address(), start };
+        let config = VoterConfig { id: self.id, data: self.data(), address: self.address(), start };
         let consensus = runtime.block_on(Consensus::start_with(config, self.snapshot_entries))?;
         let consensus = Arc::new(consensus);
         let server = tonic::transport::Server::builder()
@@ -91,12 +100,8 @@ impl Voter {
         std::fs::remove_dir_all(self.data()).unwrap();
     }
 
-    fn data(&self) -> std::path::PathBuf {
+    pub fn data(&self) -> PathBuf {
         self.folder.path().join("voter")
-    }
-
-    pub fn folder(&self) -> &Path {
-        self.folder.path()
     }
 
     pub fn is_running(&self) -> bool {

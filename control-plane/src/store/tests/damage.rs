@@ -62,7 +62,7 @@ fn damage_everywhere(folder: &Path) {
     copy(folder, scratch.path());
     let whole = held(scratch.path()).unwrap();
     for file in files(folder) {
-        let len = fs::metadata(folder.join(&file)).unwrap().len() as usize;
+        let len = fs::read(folder.join(&file)).unwrap().len();
         let holds_records = file.extension().is_some_and(|ending| ending == "log" || ending == "sst");
         for position in positions(len) {
             is_refused(folder, &whole, &file, |bytes| bytes[position] ^= 0x10);

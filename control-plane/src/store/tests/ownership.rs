@@ -57,9 +57,9 @@ fn a_store_that_lost_its_database_or_its_witness_is_refused() {
         fill(folder.path());
         let path = folder.path().join(lost);
         if path.is_dir() {
-            std::fs::remove_dir_all(path).unwrap()
+            std::fs::remove_dir_all(path).unwrap();
         } else {
-            std::fs::remove_file(path).unwrap()
+            std::fs::remove_file(path).unwrap();
         }
         let error = held(folder.path()).err().unwrap();
         assert!(error.to_string().contains("replaced, not resurrected"), "{lost}: {error}");

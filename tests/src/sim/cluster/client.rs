@@ -63,7 +63,20 @@ pub(super) struct Session {
     next_cookie: u64,
 }
 
+/// How a write is sent.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(super) struct Manner {
+    /// To stable media.
+    pub forced: bool,
+    /// Not quite as far as the blocks go, so that the node must read their ends first.
+    pub ragged: bool,
+}
+
 const FORCE: u16 = 1;
+/// Bytes at both ends of a block that say nothing and are always zero.
+const MARGIN_BYTES: usize = 8;
+/// Where a block says its value, its place, its volume, and its value once more.
+const WORDS: [usize; 4] = [8, 16, 24, BLOCK_BYTES - 16];
 
 impl Session {
     pub fn new(permit: Permit) -> Self {
@@ -96,7 +109,7 @@ impl Session {
     }
 
     /// The bytes of a request.
-    pub fn ask(&mut self, asked: Asked, force: bool) -> Vec<u8> {
+    pub fn ask(&mut self, asked: Asked, manner: Manner) -> Vec<u8> {
         let cookie = self.next_cookie;
         self.next_cookie += 1;
         let (command, first, count, payload) = match &asked {
@@ -104,15 +117,16 @@ impl Session {
             Asked::Read { first, allowed } => (0, *first, allowed.len(), Vec::new()),
         };
         self.asked.insert(cookie, asked);
-        let flags = if force && command == 1 { FORCE } else { 0 };
-        let len_bytes = u32::try_from(count * BLOCK_BYTES).expect("small");
+        let flags = if manner.forced && command == 1 { FORCE } else { 0 };
+        let margin = if manner.ragged && command == 1 { MARGIN_BYTES } else { 0 };
+        let len_bytes = u32::try_from(count * BLOCK_BYTES - 2 * margin).expect("small");
         let mut bytes = 0x2560_9513_u32.to_be_bytes().to_vec();
         bytes.extend(flags.to_be_bytes());
         bytes.extend(command.to_be_bytes());
         bytes.extend(cookie.to_be_bytes());
-        bytes.extend((first * BLOCK_BYTES as u64).to_be_bytes());
+        bytes.extend((first * BLOCK_BYTES as u64 + margin as u64).to_be_bytes());
         bytes.extend(len_bytes.to_be_bytes());
-        bytes.extend(payload);
+        bytes.extend(payload.get(margin..payload.len().saturating_sub(margin)).unwrap_or_default());
         bytes
     }
 
@@ -204,18 +218,16 @@ fn number(bytes: &[u8], at: usize) -> u32 {
 fn fill(volume: VolumeId, first: u64, values: &[u64]) -> Vec<u8> {
     let mut bytes = vec![0; values.len() * BLOCK_BYTES];
     for ((block, value), page) in (first..).zip(values).zip(bytes.chunks_exact_mut(BLOCK_BYTES)) {
-        page[..8].copy_from_slice(&value.to_le_bytes());
-        page[8..16].copy_from_slice(&block.to_le_bytes());
-        page[16..24].copy_from_slice(&volume.0.to_le_bytes());
-        page[BLOCK_BYTES - 8..].copy_from_slice(&value.to_le_bytes());
+        for (at, word) in WORDS.into_iter().zip([*value, block, volume.0, *value]) {
+            page[at..at + 8].copy_from_slice(&word.to_le_bytes());
+        }
     }
     bytes
 }
 
 /// The value that a block holds; 0 when it was never written.
 pub(super) fn value_of(volume: VolumeId, block: u64, page: &[u8]) -> Result<u64, String> {
-    let word = |at: usize| u64::from_le_bytes(page[at..at + 8].try_into().expect("8 bytes"));
-    let found = [word(0), word(8), word(16), word(BLOCK_BYTES - 8)];
+    let found = WORDS.map(|at| u64::from_le_bytes(page[at..at + 8].try_into().expect("8 bytes")));
     let [value, place, owner, end] = found;
     if found == [0; 4] || (place == block && owner == volume.0 && end == value) {
         return Ok(value);

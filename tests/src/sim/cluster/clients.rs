@@ -3,7 +3,7 @@
 use block::BLOCK_BYTES;
 use node::Door;
 
-use super::client::{Asked, Permit, Phase, Said, Session, value_of};
+use super::client::{Asked, Manner, Permit, Phase, Said, Session, value_of};
 use super::network::LinkId;
 use super::world::World;
 
@@ -84,8 +84,9 @@ impl World {
         } else {
             Asked::Read { first, allowed: self.contents.allowed(volume, first, count) }
         };
-        let force = self.rates.power || self.random.one_in(8);
-        let bytes = session.ask(asked, force);
+        let forced = self.rates.power || self.random.one_in(8);
+        let manner = Manner { forced, ragged: self.random.one_in(3) };
+        let bytes = session.ask(asked, manner);
         let link = self.network.link(link);
         if !link.client_closed {
             link.to_server.extend(bytes);

@@ -19,6 +19,8 @@ pub(super) struct Rates {
     pub wipe: u64,
     /// Whether machines lose power as well; then clients force their writes to stable media.
     pub power: bool,
+    /// Of so many things that happen to a node, one is of its disk.
+    pub disk: u64,
     pub wish: u64,
     /// Requests of a step, at most.
     pub ask: u64,
@@ -38,6 +40,7 @@ impl Rates {
             crash: random.pick(&[0, 150, 500]),
             wipe: random.pick(&[0, 0, 0, 1500]),
             power: random.one_in(3),
+            disk: random.pick(&[2, 2, 6, 40]),
             wish: random.pick(&[5, 15, 40]),
             ask: random.pick(&[2, 4, 8]),
             come: random.pick(&[10, 30, 80]),
@@ -56,6 +59,7 @@ impl Rates {
             kill_voter: 0,
             crash: 0,
             wipe: 0,
+            disk: 2,
             wish: 0,
             leave: 0,
             power: self.power,

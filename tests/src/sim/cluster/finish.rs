@@ -3,7 +3,7 @@
 use block::VolumeId;
 use cluster::{AccessMode, Change, Name};
 
-use super::client::{Asked, Permit, Phase};
+use super::client::{Asked, Manner, Permit, Phase};
 use super::ended;
 use super::operator::name;
 use super::stream::Stream;
@@ -90,7 +90,7 @@ impl World {
                     return Ok(());
                 }
                 let allowed = self.contents.allowed(id, 0, 100);
-                let bytes = session.ask(Asked::Read { first: 0, allowed }, false);
+                let bytes = session.ask(Asked::Read { first: 0, allowed }, Manner::default());
                 self.network.link(link).to_server.extend(bytes);
             }
             self.sessions.retain(|one, _| *one == link);

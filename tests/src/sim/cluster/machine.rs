@@ -144,16 +144,17 @@ impl Machine {
         self.life.as_mut().is_some_and(|life| std::mem::take(&mut life.news))
     }
 
-    /// Some things happen, and the turn ends.
+    /// Some things happen, one in `disk` of them at the disk, and the turn ends.
     pub fn turn(
         &mut self,
         now: Instant,
         network: &mut Network,
         random: &mut Random,
+        disk: u64,
         wants: &mut Wants,
     ) -> Result<(), String> {
         for _ in 0..random.below(6) {
-            if random.one_in(2) {
+            if random.one_in(disk) {
                 self.end_one(now, random, wants)?;
             } else {
                 self.transfer(now, network, random, wants)?;

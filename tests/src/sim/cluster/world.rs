@@ -154,7 +154,7 @@ impl World {
         let mut wants = Wants::default();
         for _ in 0..self.random.below(3) {
             let (now, random) = (self.now, &mut self.random);
-            self.sites[index].machine.turn(now, &mut self.network, random, &mut wants)?;
+            self.sites[index].machine.turn(now, &mut self.network, random, self.rates.disk, &mut wants)?;
             self.look_at(index)?;
         }
         self.stream(index, &mut wants)?;
