@@ -1,108 +1,26 @@
-//! The plinth command as people use it: what it prints, how it ends, what survives.
+//! `plinth dev` and looking at its pool.
 
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::path::Path;
-use std::process::{Child, ChildStdout, Command, ExitStatus, Output, Stdio};
-use std::time::{Duration, Instant};
 
-use rustix::process::{Pid, Signal, kill_process};
-use tempfile::TempDir;
+use rustix::process::Signal;
 
-const PATIENCE: Duration = Duration::from_secs(30);
-
-fn plinth(directory: &Path, args: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_plinth"));
-    command.args(args).current_dir(directory).stdin(Stdio::null());
-    command
-}
-
-fn run(directory: &Path, args: &[&str]) -> (Option<i32>, String, String) {
-    let Output { status, stdout, stderr } = plinth(directory, args).output().expect("it runs");
-    let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("UTF-8");
-    (status.code(), text(stdout), text(stderr))
-}
-
-fn directory() -> TempDir {
-    tempfile::tempdir().expect("a directory")
-}
+use crate::process::{Serving, directory, run};
 
 /// `plinth dev` on ports the kernel chooses and a pool of 256 MiB.
-struct Dev {
-    child: Child,
-    stdout: BufReader<ChildStdout>,
-    summary: String,
+fn start(directory: &Path, args: &[&str]) -> Serving {
+    let common =
+        ["dev", "--nbd", "127.0.0.1:0", "--http", "127.0.0.1:0", "--control", "127.0.0.1:0", "--pool", "pool:256MiB"];
+    Serving::start(directory, &[&common, args].concat(), "stay.\n")
 }
 
-impl Dev {
-    fn start(directory: &Path, args: &[&str]) -> Self {
-        let common = [
-            "dev",
-            "--nbd",
-            "127.0.0.1:0",
-            "--http",
-            "127.0.0.1:0",
-            "--control",
-            "127.0.0.1:0",
-            "--pool",
-            "pool:256MiB",
-        ];
-        let mut command = plinth(directory, &[&common, args].concat());
-        let mut child = command.stdout(Stdio::piped()).spawn().expect("it starts");
-        let mut stdout = BufReader::new(child.stdout.take().expect("piped"));
-        let mut summary = String::new();
-        while !summary.ends_with("stay.\n") {
-            let read = stdout.read_line(&mut summary).expect("readable");
-            assert_ne!(read, 0, "it ended: {:?} {summary}", child.wait());
-        }
-        Self { child, stdout, summary }
-    }
-
-    fn signal(&self, signal: Signal) {
-        let pid = Pid::from_raw(self.child.id().try_into().expect("a pid")).expect("not 0");
-        kill_process(pid, signal).expect("it runs");
-    }
-
-    fn wait(mut self) -> ExitStatus {
-        let start = Instant::now();
-        loop {
-            if let Some(status) = self.child.try_wait().expect("waited") {
-                let mut rest = String::new();
-                self.stdout.read_to_string(&mut rest).expect("readable");
-                assert_eq!(rest, "", "nothing is printed after the summary");
-                return status;
-            }
-            assert!(start.elapsed() < PATIENCE, "it does not end");
-            std::thread::sleep(Duration::from_millis(5));
-        }
-    }
-
-    fn stop(self) {
-        self.signal(Signal::TERM);
-        assert_eq!(self.wait().code(), Some(0));
-    }
-
-    /// The word of the summary that follows `before`.
-    fn word_after(&self, before: &str) -> &str {
-        let (_, rest) = self.summary.split_once(before).expect(before);
-        rest.split([',', ' ', '\n', '/']).next().expect("a word")
-    }
-
-    fn get(&self, path: &str) -> String {
-        let mut stream = TcpStream::connect(self.word_after("Metrics http://")).expect("connected");
-        write!(stream, "GET {path} HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n").expect("sent");
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).expect("answered");
-        answer
-    }
-}
-
-impl Drop for Dev {
-    fn drop(&mut self) {
-        if std::thread::panicking() {
-            drop(self.child.kill());
-        }
-    }
+fn get(dev: &Serving, path: &str) -> String {
+    let mut stream = TcpStream::connect(dev.word_after("Metrics http://")).expect("connected");
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n").expect("sent");
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).expect("answered");
+    answer
 }
 
 #[test]
@@ -165,14 +83,14 @@ fn what_cannot_be_done_is_told_in_a_sentence_and_exits_with_1() {
 #[test]
 fn a_first_start_makes_a_volume_and_says_how_to_reach_it() {
     let directory = directory();
-    let dev = Dev::start(directory.path(), &[]);
+    let dev = start(directory.path(), &[]);
     for words in ["serves 1 volume from pool", "  demo    1GiB  nbd://127.0.0.1:", "/demo", "nbdinfo nbd://"] {
         assert!(dev.summary.contains(words), "{words}: {}", dev.summary);
     }
     let socket = directory.path().canonicalize().expect("there").join("data/nbd.sock");
     assert!(dev.summary.contains(&format!("nbd+unix:///demo?socket={}\n", socket.display())), "{}", dev.summary);
-    assert!(dev.get("/healthz").ends_with("\r\n\r\nok\n"));
-    let metrics = dev.get("/metrics");
+    assert!(get(&dev, "/healthz").ends_with("\r\n\r\nok\n"));
+    let metrics = get(&dev, "/metrics");
     for line in ["plinth_volume_size_bytes{volume=\"demo\"} 1073741824", "plinth_pool_poisoned 0", "# EOF"] {
         assert!(metrics.lines().any(|found| found == line), "{line}: {metrics}");
     }
@@ -182,12 +100,12 @@ fn a_first_start_makes_a_volume_and_says_how_to_reach_it() {
 #[test]
 fn volumes_survive_a_restart_grow_and_never_shrink() {
     let directory = directory();
-    Dev::start(directory.path(), &["--volume", "one:64MiB", "--volume", "two:64MiB"]).stop();
-    let dev = Dev::start(directory.path(), &[]);
+    start(directory.path(), &["--volume", "one:64MiB", "--volume", "two:64MiB"]).stop();
+    let dev = start(directory.path(), &[]);
     assert!(dev.summary.contains("serves 2 volumes"), "{}", dev.summary);
     dev.signal(Signal::KILL);
     dev.wait();
-    let dev = Dev::start(directory.path(), &["--volume", "one:64MiB", "--volume", "two:128MiB"]);
+    let dev = start(directory.path(), &["--volume", "one:64MiB", "--volume", "two:128MiB"]);
     assert!(dev.summary.contains("two     128MiB"), "{}", dev.summary);
     dev.stop();
     let shrink = [
@@ -211,18 +129,18 @@ fn volumes_survive_a_restart_grow_and_never_shrink() {
 #[test]
 fn a_pool_is_not_served_twice() {
     let directory = directory();
-    let dev = Dev::start(directory.path(), &[]);
+    let dev = start(directory.path(), &[]);
     let again = ["dev", "--nbd", "127.0.0.1:0", "--unix", "other.sock", "--http", "127.0.0.1:0", "--pool", "pool"];
     let (code, _, err) = run(directory.path(), &[&again[..], &["--wait", "0"]].concat());
     assert_eq!(code, Some(1), "{err}");
-    assert!(err.contains(&format!("process {} (plinth) holds its lock", dev.child.id())), "{err}");
+    assert!(err.contains(&format!("process {} (plinth) holds its lock", dev.id())), "{err}");
     dev.stop();
 }
 
 #[test]
 fn an_interrupt_is_a_clean_stop() {
     let directory = directory();
-    let dev = Dev::start(directory.path(), &[]);
+    let dev = start(directory.path(), &[]);
     dev.signal(Signal::INT);
     assert_eq!(dev.wait().code(), Some(0));
     assert!(!directory.path().join("data/nbd.sock").exists());
@@ -231,7 +149,7 @@ fn an_interrupt_is_a_clean_stop() {
 #[test]
 fn a_pool_can_be_looked_at_when_nobody_serves_it() {
     let directory = directory();
-    let dev = Dev::start(directory.path(), &["--volume", "one:64MiB"]);
+    let dev = start(directory.path(), &["--volume", "one:64MiB"]);
     let (code, _, err) = run(directory.path(), &["pool", "inspect", "pool"]);
     assert_eq!(code, Some(1), "{err}");
     assert!(err.contains("(plinth) holds its lock"), "{err}");
