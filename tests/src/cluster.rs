@@ -6,6 +6,7 @@ use std::fs;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use serde_json::Value;
@@ -20,6 +21,8 @@ use crate::wait;
 pub const POOL: &str = "2GiB";
 /// Seconds that a command may take.
 const COMMAND_SECONDS: &str = "60";
+
+static TURN: Mutex<()> = Mutex::new(());
 
 /// Where the processes are.
 #[derive(Debug)]
@@ -40,6 +43,8 @@ struct Host {
 /// A cluster. All of it ends with this value.
 #[derive(Debug)]
 pub struct Cluster {
+    /// One cluster at a time: what one test measures is not what another one does.
+    _turn: MutexGuard<'static, ()>,
     folder: TempDir,
     net: Net,
     voters: BTreeMap<u64, Host>,
@@ -70,7 +75,8 @@ impl Cluster {
 
     fn start(net: Net) -> Self {
         let folder = tempfile::Builder::new().prefix("plinth-").tempdir().expect("a temporary folder");
-        let mut cluster = Self { folder, net, voters: BTreeMap::new(), nodes: BTreeMap::new() };
+        let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut cluster = Self { _turn: turn, folder, net, voters: BTreeMap::new(), nodes: BTreeMap::new() };
         cluster.start_voter(1, Role::Founder);
         wait::until("the first voter to lead", || cluster.status());
         for id in [2, 3] {
@@ -80,7 +86,9 @@ impl Cluster {
         for node in ["n1", "n2", "n3"] {
             cluster.start_node(node);
         }
-        wait::until("the nodes to be heard", || (cluster.status()?["nodes_up"] == 3).then_some(()));
+        let heard = wait::within(wait::PATIENCE, || (cluster.status()?["nodes_up"] == 3).then_some(()));
+        let logs = || ["voter1", "voter2", "voter3", "n1", "n2", "n3"].map(|name| cluster.log(name)).join("\n---\n");
+        assert!(heard.is_some(), "the nodes are not heard:\n{}", logs());
         cluster
     }
 
@@ -243,7 +251,8 @@ impl Cluster {
         wait::until("all operations to end", || {
             let status = self.status()?;
             let idle = status["operations_running"] == 0 && status["tombstones"] == 0;
-            (idle && status["nodes_up"] == self.nodes.len()).then_some(())
+            let ready = status["nodes_up"] == self.nodes.len() && status["volumes_ready"] == status["volumes"];
+            (idle && ready).then_some(())
         });
     }
 

@@ -9,11 +9,11 @@ use cluster::{Answer, Command, Refusal};
 use openraft::{Config, SnapshotPolicy, TokioRuntime};
 
 /// A leader speaks to each voter at least every one and a half of this, and waits this long for each answer.
-const HEARTBEAT_MS: u64 = 150;
+const HEARTBEAT_MS: u64 = 100;
 /// A voter that has not heard a leader for the maximum, and then for a time drawn between the two, asks to be elected:
-/// after 1.1 to 1.4 s, looked at every one and a half heartbeats. So a dead leader is replaced within two seconds unless
-/// a vote is split, and a device that takes half a second for a sync does not cost a leader its place.
-const ELECTION_MS: std::ops::Range<u64> = 400..700;
+/// after 0.9 to 1.2 s, looked at every one and a half heartbeats. So a dead leader is replaced within two seconds unless
+/// a vote is split, and a device that takes some hundred milliseconds for a sync does not cost a leader its place.
+const ELECTION_MS: std::ops::Range<u64> = 300..600;
 /// A leader that a majority has not answered for so long does not lead: another one may.
 pub(super) const QUORUM_MAX: Duration = Duration::from_millis(2 * ELECTION_MS.end);
 /// Entries between two snapshots.
