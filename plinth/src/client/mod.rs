@@ -94,7 +94,7 @@ impl Client {
     /// # Errors
     /// The cluster refused.
     pub async fn next<A>(&mut self, stream: &mut Streaming<A>) -> Result<Option<A>, ClientError> {
-        match stream.message().await.map_err(failed) {
+        match stream.message().await.map_err(|status| failed(&status)) {
             Ok(message) => Ok(message),
             Err(Failed::Refused(refusal)) => Err(ClientError::Refused(refusal)),
             Err(Failed::Unheard(why)) => {
@@ -153,7 +153,7 @@ impl Client {
     ) -> Result<A, Failed> {
         let answered = timeout_at(until, async {
             let channel = self.channel().await?;
-            send(channel, request).await.map_err(failed)
+            send(channel, request).await.map_err(|status| failed(&status))
         });
         match answered.await {
             Ok(answer) => answer.map(Response::into_inner),
@@ -178,11 +178,11 @@ impl Client {
 }
 
 /// A status that came over the wire is the voter's word; one with a source was made here, of a broken connection.
-fn failed(status: Status) -> Failed {
-    match std::error::Error::source(&status) {
+fn failed(status: &Status) -> Failed {
+    match std::error::Error::source(status) {
         Some(source) => Failed::Unheard(causes(source)),
         None if status.code() == Code::Unavailable => Failed::Unheard(status.message().to_owned()),
-        None => Failed::Refused(Refusal::of(&status)),
+        None => Failed::Refused(Refusal::of(status)),
     }
 }
 

@@ -116,7 +116,10 @@ impl Summary<'_> {
                 "\nThe volumes promise {promised} together and the pool has room for {room}: writes fail when it is full.\n"
             );
         }
-        let unready = self.found.volumes.iter().filter(|volume| volume.phase != Phase::Ready);
+        // The voter takes a node that was not started again for one that is about to come back.
+        let names = self.plan.names();
+        let is_ready = |volume: &Volume| volume.phase == Phase::Ready && volume.is_on(&names);
+        let unready = self.found.volumes.iter().filter(|volume| !is_ready(volume));
         for volume in unready {
             let name = &volume.name;
             text += &format!("\nVolume {name} is not ready: `plinth explain volume {name}` says why.\n");

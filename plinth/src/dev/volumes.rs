@@ -108,9 +108,7 @@ async fn wait_for_volumes(client: &mut Client, nodes: &[String]) -> Result<Vec<v
 fn is_settled(volume: &view::Volume, nodes: &[String]) -> bool {
     match volume.phase {
         Phase::Ready | Phase::Lost => true,
-        Phase::Creating | Phase::Changing | Phase::Unavailable | Phase::Unknown => {
-            !volume.replicas.iter().all(|replica| nodes.contains(&replica.node))
-        }
+        Phase::Creating | Phase::Changing | Phase::Unavailable | Phase::Unknown => !volume.is_on(nodes),
     }
 }
 

@@ -183,6 +183,11 @@ impl Mode {
 }
 
 impl Volume {
+    /// Whether all its replicas are on these nodes.
+    pub fn is_on(&self, nodes: &[String]) -> bool {
+        self.replicas.iter().all(|replica| nodes.contains(&replica.node))
+    }
+
     /// A row each.
     pub fn table(volumes: &[Self], detail: Detail, now: Moment) -> String {
         let usual = ["NAME", "SIZE", "PHASE", "NODE", "ATTACHED TO"];
