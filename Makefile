@@ -65,7 +65,7 @@ unit: build ## unit, property, session and integration tests, tidiness rules, re
 deny: ## licences, sources and bans of all dependencies
 	PATH="$$(.ci/tool cargo-deny $(CARGO_DENY)):$$PATH" cargo deny --log-level error check --hide-inclusion-graph bans licenses sources
 
-sim: ## the simulator over many seeds (SEEDS=20000 FIRST=1)
+sim: ## the simulators over many seeds (SEEDS=20000 FIRST=1)
 	@.ci/sim
 
 mutants: ## plants bugs in the store one by one; its tests must catch each (MUTANT_SEEDS=150)

@@ -17,6 +17,7 @@ pub fn measure(scene: &Scene) -> f64 {
     let data = data.to_str().expect("UTF-8");
     let mut arguments: Vec<String> =
         ["dev", "--data", data, "--pool", &format!("{data}/pool:1GiB")].map(str::to_owned).to_vec();
+    arguments.extend(["--control", "127.0.0.1:0"].map(str::to_owned));
     arguments.extend(["--nbd".to_owned(), format!("127.0.0.1:{port}")]);
     arguments.extend(["--http".to_owned(), format!("127.0.0.1:{metrics_port}")]);
     arguments.extend((0..VOLUMES).flat_map(|number| ["--volume".to_owned(), format!("idle{number}:1GiB")]));

@@ -74,8 +74,21 @@ impl Peer {
                 let volume = format!("bench:{}", scene.volume_bytes);
                 let pool = format!("{}:{}", text(&scene.path("pool")), scene.pool_bytes());
                 let data = text(scene.folder());
-                let arguments =
-                    ["dev", "--data", &data, "--pool", &pool, "--volume", &volume, "--nbd", &nbd, "--http", &http];
+                let arguments = [
+                    "dev",
+                    "--data",
+                    &data,
+                    "--pool",
+                    &pool,
+                    "--volume",
+                    &volume,
+                    "--nbd",
+                    &nbd,
+                    "--http",
+                    &http,
+                    "--control",
+                    "127.0.0.1:0",
+                ];
                 let server = Server::start(&program(), arguments, port, &log);
                 export(server, port, "bench", Some(metrics_port))
             }

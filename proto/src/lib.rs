@@ -1,6 +1,11 @@
 //! What goes over the wire between programs, and what voters keep on disk. Only the .proto files are written by hand;
 //! who uses a message turns it into a checked type at its own edge.
-#![allow(missing_docs, clippy::pedantic, clippy::wildcard_imports, reason = "made of the .proto files, which have the words")]
+#![allow(
+    missing_docs,
+    clippy::pedantic,
+    clippy::wildcard_imports,
+    reason = "made of the .proto files, which have the words"
+)]
 
 /// The API: what people and their tools ask of a cluster.
 pub mod v1 {

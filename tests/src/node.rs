@@ -98,7 +98,8 @@ impl Home {
         let mut arguments = vec!["dev".to_owned(), "--data".to_owned(), text(self.folder.path())];
         arguments.extend(["--pool".to_owned(), format!("{}:{}", text(&self.path("pool")), self.options.pool)]);
         arguments.extend(["--unix".to_owned(), text(&socket)]);
-        arguments.extend(["--nbd", "127.0.0.1:0", "--http", "127.0.0.1:0"].map(str::to_owned));
+        let anywhere = ["--nbd", "127.0.0.1:0", "--http", "127.0.0.1:0", "--control", "127.0.0.1:0"];
+        arguments.extend(anywhere.map(str::to_owned));
         arguments.extend(self.options.volumes.iter().flat_map(|volume| ["--volume".to_owned(), volume.clone()]));
         Node { running: Running::start(&program(), &arguments, &log), socket, log, log_begin }
     }

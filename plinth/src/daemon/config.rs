@@ -38,6 +38,14 @@ mod tests {
     use crate::args::{ControlArgs, StorageArgs};
 
     #[test]
+    fn the_sample_files_are_understood() {
+        let control: ControlArgs = parse(include_str!("../../../deploy/systemd/control.toml")).unwrap();
+        assert!(control.bootstrap && control.http.is_some());
+        let storage: StorageArgs = parse(include_str!("../../../deploy/systemd/storage.toml")).unwrap();
+        assert_eq!(storage.control.len(), 3);
+    }
+
+    #[test]
     fn every_option_is_a_field() {
         let control: ControlArgs = parse(
             "id = 2\ndata = '/var/lib/plinth'\nlisten = '127.0.0.1:10700'\nadvertise = 'c2'\nbootstrap = false\njoin = true\n",

@@ -12,6 +12,9 @@ use crate::report::{NodeReport, PoolReport, ReplicaReport, Replicas};
 use crate::state::{NODES_MAX, State};
 use crate::volume::{Observed, Phase};
 
+/// Higher ids are never given, so nothing has to be left out for them; and whoever reports one cannot use all ids up.
+const FOREIGN_ID_MAX: u64 = 1 << 48;
+
 impl State {
     pub(super) fn register(
         &mut self,
@@ -107,6 +110,7 @@ impl State {
 
     fn take_pool(&mut self, node: &Name, report: PoolReport) {
         let PoolReport { id, capacity_bytes, used_bytes, tags, failed, replicas } = report;
+        self.leave_out_ids(&replicas);
         let known = self.contents.pools.get(&id);
         let moved = known.is_some_and(|known| known.node != *node);
         let orphans = known.map(|known| known.orphans.clone()).unwrap_or_default();
@@ -122,6 +126,14 @@ impl State {
             Replicas::All(all) => self.take_all(id, &all),
             Replicas::Changed { present, gone } => self.take_changed(id, &present, &gone),
         }
+    }
+
+    /// A pool that was another cluster's may hold volumes of ids that were not given here yet: they never will be, or what
+    /// is in it would be taken for a new volume.
+    fn leave_out_ids(&mut self, replicas: &Replicas) {
+        let (Replicas::All(present) | Replicas::Changed { present, .. }) = replicas;
+        let ids = present.iter().map(|replica| replica.volume.0).filter(|id| *id <= FOREIGN_ID_MAX);
+        self.contents.last_volume = ids.fold(self.contents.last_volume, u64::max);
     }
 
     fn take_all(&mut self, pool: PoolId, all: &[ReplicaReport]) {

@@ -225,6 +225,24 @@ fn a_pool_is_one_nodes_at_a_time_and_moves_with_its_disk() {
     assert!(world.state.intent(&name("n0")).replicas.is_empty());
 }
 
+/// A pool that was another cluster's is full of ids.
+#[test]
+fn a_new_volume_is_never_taken_for_one_that_a_pool_brought_along() {
+    let mut world = World::new(1, 10 * GIB);
+    world.create("db", GIB, VolumeSpec::default()).unwrap();
+    world.round();
+    let pool = world.nodes.get_mut(&name("n0")).unwrap().pools.get_mut(&PoolId(1)).unwrap();
+    for stranger in [2, 3, u64::MAX] {
+        pool.insert(block::VolumeId(stranger), (GIB, Generation(0)));
+    }
+    world.report(&name("n0"));
+    let Answer::Volume { id, .. } = world.create("new", GIB, VolumeSpec::default()).unwrap() else {
+        panic!("there is room")
+    };
+    assert_eq!(id, block::VolumeId(4));
+    assert_eq!(world.state.pools().next().unwrap().1.orphans.len(), 3);
+}
+
 #[test]
 fn volumes_nobody_knows_are_told_and_left_alone() {
     let mut world = World::new(1, 10 * GIB);
