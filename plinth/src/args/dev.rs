@@ -28,7 +28,7 @@ pub struct DevArgs {
     /// A volume that is to exist: made when it is missing, grown when it is smaller [default: demo:1GiB in an empty cluster]
     #[arg(long = "volume", value_name = "NAME:SIZE")]
     pub volumes: Vec<VolumeArg>,
-    /// The pool of the first node: a file, made when it is missing, or a block device [default: a file below DIR, 10GiB or what the disk has]
+    /// The pool of the first node: a file, made when it is missing, or a block device; SIZE is that of all nodes' pools [default: files below DIR, 10GiB together or what the disk has]
     #[arg(long, value_name = "PATH[:SIZE]")]
     pub pool: Option<PoolArg>,
     /// Address for NBD clients; further nodes take the ports that follow

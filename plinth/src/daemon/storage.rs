@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 use storage_node::{
-    Address, Addresses, ClusterConfig, ClusterError, Config, ListenError, NodeConfig, PoolConfig, PoolError,
+    Address, Addresses, ClusterConfig, ClusterError, Config, ListenError, NodeConfig, PoolConfig, PoolError, PoolSize,
     StartError, StorageNode,
 };
 
@@ -19,6 +19,8 @@ use crate::serve::{self, Running, Signals};
 
 /// How long to wait for a pool's lock when nothing is said.
 const WAIT: Duration = Duration::from_secs(60);
+/// Size of a new pool when none is given; less on a small disk.
+pub const POOL_BYTES: u64 = 10 << 30;
 
 /// Serves until a signal.
 pub fn run(args: &StorageArgs) -> Result<ExitCode> {
@@ -56,24 +58,22 @@ fn settled(args: StorageArgs, file: StorageArgs) -> Result<Config, Usage> {
     };
     let open_networks = either(args.open_network, file.open_network);
     Ok(Config {
-        pool: pool_config(&pool, wait_max),
+        pool: pool_config(pool, POOL_BYTES, wait_max),
         node: NodeConfig { open_networks, ..NodeConfig::default() },
         addresses: Addresses { nbd, http: args.http.or(file.http) },
         cluster: Some(cluster),
     })
 }
 
-/// A pool of the size that was asked for, or of the size that there is.
-pub fn pool_config(pool: &PoolArg, wait_max: Duration) -> PoolConfig {
+/// A pool of the size that was asked for, or of the size that there is; a new one has `new_bytes_max`, or what the disk
+/// has.
+pub fn pool_config(pool: PoolArg, new_bytes_max: u64, wait_max: Duration) -> PoolConfig {
     let size = match pool.size_bytes {
-        Some(bytes) => storage_node::PoolSize::Exactly(bytes),
-        None => storage_node::PoolSize::Found { new_bytes_max: POOL_BYTES },
+        Some(bytes) => PoolSize::Exactly(bytes),
+        None => PoolSize::Found { new_bytes_max },
     };
-    PoolConfig { path: pool.path.clone(), size, wait_max }
+    PoolConfig { path: pool.path, size, wait_max }
 }
-
-/// Size of a new pool when none is given; less on a small disk.
-const POOL_BYTES: u64 = 10 << 30;
 
 /// Where it is reached.
 fn places(node: &StorageNode) -> String {
@@ -112,9 +112,7 @@ pub fn explain(error: &StartError) -> anyhow::Error {
 
 #[cfg(test)]
 mod tests {
-    use storage_node::PoolSize;
-
-    use super::settled;
+    use super::{PoolSize, settled};
     use crate::args::StorageArgs;
 
     fn complete() -> StorageArgs {

@@ -10,7 +10,7 @@ use anyhow::{Context, Result};
 use storage_node::{Address, Addresses, ClusterConfig, Config, Network, NodeConfig};
 
 use crate::args::{DevArgs, PoolArg, VolumeArg};
-use crate::daemon::storage::pool_config;
+use crate::daemon::storage::{POOL_BYTES, pool_config};
 use crate::exit::Usage;
 
 /// Number of the voter.
@@ -74,6 +74,11 @@ impl Plan {
         self.nodes.iter().map(|node| node.name.clone()).collect()
     }
 
+    /// Size of a new pool when none is given: together they have what one alone would have.
+    fn pool_bytes(&self) -> u64 {
+        POOL_BYTES / self.nodes.len() as u64
+    }
+
     /// The voter.
     pub fn voter(&self) -> control_plane::Config {
         control_plane::Config {
@@ -90,7 +95,7 @@ impl Plan {
     pub fn storage(&self, node: &Member, control: SocketAddr) -> Config {
         let unix = node.unix.clone().map(Address::Unix);
         Config {
-            pool: pool_config(&node.pool, self.wait),
+            pool: pool_config(node.pool.clone(), self.pool_bytes(), self.wait),
             node: NodeConfig {
                 default_export: Some(self.default_export.clone()),
                 open_networks: self.open_networks.clone(),
@@ -115,7 +120,9 @@ impl Plan {
 impl Member {
     fn new(args: &DevArgs, index: u16) -> Result<Self, Usage> {
         let name = format!("node{}", index + 1);
-        let pool = if index == 0 { first_pool(args) } else { pool_at(args.data.join(&name).join("pool")) };
+        let size_bytes = args.pool.as_ref().and_then(|pool| pool.size_bytes);
+        let path = if index == 0 { first_pool(args) } else { args.data.join(&name).join("pool") };
+        let pool = PoolArg { path, size_bytes };
         let unix = (index == 0).then(|| args.unix.clone().unwrap_or_else(|| args.data.join("nbd.sock")));
         let nbd = following(args.nbd, index, "nbd")?;
         Ok(Self { name, pool, nbd, unix, http: following(args.http, index, "http")? })
@@ -133,18 +140,14 @@ fn loopback(listen: IpAddr) -> Option<String> {
 }
 
 /// The first pool is where it is, if it is: a directory goes on with what it has, however many nodes there are now.
-fn first_pool(args: &DevArgs) -> PoolArg {
+fn first_pool(args: &DevArgs) -> PathBuf {
     let (alone, among) = (args.data.join("pool"), args.data.join("node1").join("pool"));
     match &args.pool {
-        Some(pool) => pool.clone(),
-        None if alone.exists() => pool_at(alone),
-        None if among.exists() || args.nodes > 1 => pool_at(among),
-        None => pool_at(alone),
+        Some(pool) => pool.path.clone(),
+        None if alone.exists() => alone,
+        None if among.exists() || args.nodes > 1 => among,
+        None => alone,
     }
-}
-
-fn pool_at(path: PathBuf) -> PoolArg {
-    PoolArg { path, size_bytes: None }
 }
 
 /// The address of a further node; the kernel chooses for all or for none.
@@ -176,6 +179,7 @@ mod tests {
     use std::path::Path;
 
     use clap::Parser;
+    use storage_node::PoolSize;
 
     use super::Plan;
     use crate::args::{Args, Command, DevArgs};
@@ -219,6 +223,18 @@ mod tests {
         assert!(
             ports("--nodes 2 --nbd 127.0.0.1:65535").unwrap_err().contains("--nbd 127.0.0.1:65535 leaves no ports")
         );
+    }
+
+    #[test]
+    fn pools_have_the_size_that_is_given_or_share_one() {
+        let sizes = |line: &str| {
+            let plan = Plan::new(&args("d".as_ref(), line)).unwrap();
+            let control = ([127, 0, 0, 1], 1).into();
+            plan.nodes.iter().map(|node| plan.storage(node, control).pool.size).collect::<Vec<_>>()
+        };
+        assert_eq!(sizes("--nodes 2 --pool p:1GiB"), [PoolSize::Exactly(1 << 30); 2]);
+        assert_eq!(sizes("--nodes 2"), [PoolSize::Found { new_bytes_max: 5 << 30 }; 2]);
+        assert_eq!(sizes(""), [PoolSize::Found { new_bytes_max: 10 << 30 }]);
     }
 
     #[test]

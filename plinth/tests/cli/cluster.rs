@@ -15,7 +15,17 @@ struct Cluster<'a> {
 
 impl<'a> Cluster<'a> {
     fn start(directory: &'a Path, args: &[&str]) -> Self {
-        let common = ["dev", "--nbd", "127.0.0.1:0", "--http", "127.0.0.1:0", "--control", "127.0.0.1:0"];
+        let common = [
+            "dev",
+            "--nbd",
+            "127.0.0.1:0",
+            "--http",
+            "127.0.0.1:0",
+            "--control",
+            "127.0.0.1:0",
+            "--pool",
+            "pool:256MiB",
+        ];
         Self { directory, serving: Serving::start(directory, &[&common, args].concat(), "stay.\n") }
     }
 
