@@ -27,7 +27,7 @@ const ANSWER_MAX: Duration = Duration::from_secs(5);
 const KEEPALIVE: Duration = Duration::from_secs(5);
 /// Pauses after all voters were asked in vain: the first, and the longest.
 const PAUSE_MIN: Duration = Duration::from_millis(100);
-const PAUSE_MAX: Duration = Duration::from_secs(1);
+const PAUSE_MAX: Duration = Duration::from_millis(250);
 
 /// A way to a cluster, for one command of a person.
 #[derive(Debug)]

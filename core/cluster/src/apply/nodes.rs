@@ -32,8 +32,8 @@ impl State {
         }
         let moved = known.is_some_and(|known| known.addresses.peers != addresses.peers);
         let admin = known.map_or(Admin::Schedulable, |node| node.admin);
-        // What it said before it was lost may not be true any more: its first report says what is.
-        self.forget(&name);
+        // A node that merely turns to a new leader is not made to look lost; its first report says what is.
+        self.close_pools(&name);
         if moved {
             self.touch_all_of(&name);
         }
@@ -46,17 +46,26 @@ impl State {
         if node.is_up() {
             node.link = Link::Lost { since: now };
         }
-        self.forget(name);
+        self.close_pools(name);
+        self.forget_closed(name);
         Ok(Answer::Done)
     }
 
-    /// Nothing is known of what the node holds.
-    fn forget(&mut self, node: &Name) {
+    /// Nothing is known of what is in pools that the node has not opened.
+    fn forget_closed(&mut self, node: &Name) {
         for pool in self.ids_of_pools(node) {
-            self.contents.pools.get_mut(&pool).expect("a pool of the node").open = false;
+            if self.contents.pools[&pool].open {
+                continue;
+            }
             for volume in self.replicas_in(pool) {
                 self.observe(volume, Observed::Unknown);
             }
+        }
+    }
+
+    fn close_pools(&mut self, node: &Name) {
+        for pool in self.ids_of_pools(node) {
+            self.contents.pools.get_mut(&pool).expect("a pool of the node").open = false;
         }
     }
 
@@ -91,6 +100,7 @@ impl State {
         for pool in report.pools {
             self.take_pool(name, pool);
         }
+        self.forget_closed(name);
         self.free_tombstones(name, report.heard);
         Ok(Answer::Done)
     }
