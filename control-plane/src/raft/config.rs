@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::io::Cursor;
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,10 +11,12 @@ use openraft::{Config, SnapshotPolicy, TokioRuntime};
 
 /// A leader speaks to each voter at least every one and a half of this, and waits this long for each answer.
 const HEARTBEAT_MS: u64 = 100;
-/// A voter that has not heard a leader for the maximum, and then for a time drawn between the two, asks to be elected:
-/// after 0.9 to 1.2 s, looked at every one and a half heartbeats. So a dead leader is replaced within two seconds unless
-/// a vote is split, and a device that takes some hundred milliseconds for a sync does not cost a leader its place.
-const ELECTION_MS: std::ops::Range<u64> = 300..600;
+/// A voter that has not heard a leader for the maximum of its own part of this, and then for a time drawn from that part,
+/// asks to be elected. Every voter of three has another part, so that two hardly ever ask at once and split the vote: a
+/// dead leader is replaced after 0.7 to 1.2 s. A device that takes some hundred milliseconds for a sync does not cost a
+/// leader its place.
+const ELECTION_MS: Range<u64> = 300..600;
+const PARTS: u64 = 3;
 /// A leader that a majority has not answered for so long does not lead: another one may.
 pub(super) const QUORUM_MAX: Duration = Duration::from_millis(2 * ELECTION_MS.end);
 /// Entries between two snapshots.
@@ -88,13 +91,21 @@ impl fmt::Debug for StoreId {
     }
 }
 
-/// Openraft's configuration.
-pub(super) fn config(snapshot_entries: u64) -> Arc<Config> {
+/// A voter's part of [`ELECTION_MS`].
+fn part_of(voter: u64) -> Range<u64> {
+    let len_ms = (ELECTION_MS.end - ELECTION_MS.start) / PARTS;
+    let start = ELECTION_MS.start + voter % PARTS * len_ms;
+    start..start + len_ms
+}
+
+/// Openraft's configuration for a voter.
+pub(super) fn config(voter: u64, snapshot_entries: u64) -> Arc<Config> {
+    let election_ms = part_of(voter);
     let config = Config {
         cluster_name: "plinth".to_owned(),
         heartbeat_interval: HEARTBEAT_MS,
-        election_timeout_min: ELECTION_MS.start,
-        election_timeout_max: ELECTION_MS.end,
+        election_timeout_min: election_ms.start,
+        election_timeout_max: election_ms.end,
         max_payload_entries: MESSAGE_ENTRIES_MAX,
         snapshot_policy: SnapshotPolicy::LogsSinceLast(snapshot_entries),
         // Who is further behind than what is kept gets a snapshot.
@@ -105,4 +116,17 @@ pub(super) fn config(snapshot_entries: u64) -> Arc<Config> {
         ..Config::default()
     };
     Arc::new(config.validate().expect("the times are in their order, and a message has entries"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{ELECTION_MS, part_of};
+
+    #[test]
+    fn three_voters_ask_to_be_elected_at_different_times() {
+        let mut parts = [1, 2, 3].map(part_of);
+        parts.sort_by_key(|part| part.start);
+        assert!(parts[0].end <= parts[1].start && parts[1].end <= parts[2].start);
+        assert_eq!((parts[0].start, parts[2].end), (ELECTION_MS.start, ELECTION_MS.end));
+    }
 }

@@ -95,7 +95,7 @@ impl Consensus {
         }
         let contacts = Arc::new(Contacts::default());
         let network = Network::new(Arc::clone(&door), Arc::clone(&contacts));
-        let raft = Raft::new(id, config::config(snapshot_entries), network.clone(), log, machine)
+        let raft = Raft::new(id, config::config(id, snapshot_entries), network.clone(), log, machine)
             .await
             .map_err(|fatal| StartError::Consensus(stopped(&fatal)))?;
         let changing = Arc::new(Mutex::new(()));
