@@ -15,7 +15,7 @@ use tonic::{Request, Response, Status};
 
 use super::fault::{invalid, not_found, of_membership};
 use super::{Desk, parse, view};
-use crate::raft::Leadership;
+use crate::raft::{Leadership, VoterStatus};
 
 /// Problems of a status.
 const PROBLEMS_MAX: usize = 100;
@@ -87,6 +87,11 @@ impl ClusterService for Desk {
         let v1::AddVoterRequest { id, address } = request.into_inner();
         if id == 0 {
             return Err(invalid("id", "0; a voter's id is 1 or more"));
+        }
+        // Who asks again after a lost answer hears that it is done.
+        let is_done = |voter: &VoterStatus| voter.id == id && voter.votes && voter.address == address;
+        if self.consensus.voters().iter().any(is_done) {
+            return Ok(Response::new(self.voters()));
         }
         self.consensus.add_voter(id, address).await.map_err(|error| of_membership(&error))?;
         Ok(Response::new(self.voters()))

@@ -12,9 +12,9 @@ use openraft::{Config, SnapshotPolicy, TokioRuntime};
 /// A leader speaks to each voter at least every one and a half of this, and waits this long for each answer.
 const HEARTBEAT_MS: u64 = 100;
 /// A voter that has not heard a leader for the maximum of its own part of this, and then for a time drawn from that part,
-/// asks to be elected. Every voter of three has another part, so that two hardly ever ask at once and split the vote: a
-/// dead leader is replaced after 0.7 to 1.2 s. A device that takes some hundred milliseconds for a sync does not cost a
-/// leader its place.
+/// asks to be elected: 0.7 to 1.2 s after it last heard one. Every voter of three has another part, so that two seldom ask
+/// at once and split the vote; an election that fails is repeated, which has been seen to take up to 3.6 s in all. A
+/// device that takes some hundred milliseconds for a sync does not cost a leader its place.
 const ELECTION_MS: Range<u64> = 300..600;
 const PARTS: u64 = 3;
 /// A leader that a majority has not answered for so long does not lead: another one may.

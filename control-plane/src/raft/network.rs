@@ -173,11 +173,7 @@ impl RaftNetwork<TypeConfig> for Peer {
     async fn vote(&mut self, rpc: VoteRequest<u64>, option: RPCOption) -> Result<VoteResponse<u64>, CallError> {
         let message = convert::encode_vote_request(self.envelope(), &rpc);
         let result = async {
-            // The connection may be one to the voter as it was before it was started again: that costs no election.
-            let answer = match call(option.hard_ttl(), self.client()?.vote(message.clone())).await {
-                Err(Failure::Status(_)) => call(option.hard_ttl(), self.client()?.vote(message)).await?,
-                answer => answer?,
-            };
+            let answer = call(option.hard_ttl(), self.client()?.vote(message)).await?;
             Ok(convert::parse_ballot(answer)?)
         };
         let result = result.await;

@@ -14,8 +14,12 @@ async fn a_voter_that_does_not_lead_passes_requests_on_and_sends_nodes_away() {
     clients.until("a leader", |status| status.leader == 1).await;
     let follower = start(2, folders[1].path(), Start::Join).await;
     let add = v1::AddVoterRequest { id: 2, address: follower.address().to_string() };
+    let again = add.clone();
     let voters = clients.cluster().add_voter(add).await.unwrap().into_inner().voters;
     assert_eq!(voters.iter().map(|voter| (voter.id, voter.votes)).collect::<Vec<_>>(), [(1, true), (2, true)]);
+
+    let repeated = clients.cluster().add_voter(again).await.unwrap().into_inner().voters;
+    assert_eq!(repeated.len(), 2, "who asks again hears that it is done");
 
     let _node = Node::start("n1", 1, leader.address()).await;
     let others = Clients::of(follower.address());
