@@ -9,8 +9,8 @@ use tests::wait;
 
 use crate::history::{User, compare};
 
-/// How long the API may be away when the leader dies: an election takes 0.7 to 1.2 s, and one that fails is repeated.
-const FAILOVER_MAX: Duration = Duration::from_secs(8);
+/// How long the API may be away when the leader dies.
+const FAILOVER_MAX: Duration = Duration::from_secs(2);
 
 #[test]
 fn another_voter_leads_when_the_leader_is_killed() {
@@ -98,6 +98,7 @@ fn clients_go_on_while_all_voters_are_away() {
         "--runtime=12",
         "--rate_iops=2000",
         "--verify=crc32c",
+        "--verify_state_save=0",
         "--verify_fatal=1",
         "--do_verify=0",
     ]);

@@ -2,7 +2,6 @@
 
 use std::fmt;
 use std::io::Cursor;
-use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,14 +10,15 @@ use openraft::{Config, SnapshotPolicy, TokioRuntime};
 
 /// A leader speaks to each voter at least every one and a half of this, and waits this long for each answer.
 const HEARTBEAT_MS: u64 = 100;
-/// A voter that has not heard a leader for the maximum of its own part of this, and then for a time drawn from that part,
-/// asks to be elected: 0.7 to 1.2 s after it last heard one. Every voter of three has another part, so that two seldom ask
-/// at once and split the vote; an election that fails is repeated, which has been seen to take up to 3.6 s in all. A
-/// device that takes some hundred milliseconds for a sync does not cost a leader its place.
-const ELECTION_MS: Range<u64> = 300..600;
-const PARTS: u64 = 3;
+/// For so long after it heard a leader a voter votes for nobody else.
+pub(super) const LEASE: Duration = Duration::from_millis(600);
+/// A voter that has not heard a leader for so long asks around whether it should ask for votes, see `campaign`. A device
+/// that takes some hundred milliseconds for a sync does not cost a leader its place.
+pub(super) const SILENCE_MAX: Duration = Duration::from_millis(700);
+/// How long a vote may take, and a new leader to be heard: before that nobody asks for votes again.
+pub(super) const VOTE_MAX: Duration = Duration::from_millis(500);
 /// A leader that a majority has not answered for so long does not lead: another one may.
-pub(super) const QUORUM_MAX: Duration = Duration::from_millis(2 * ELECTION_MS.end);
+pub(super) const QUORUM_MAX: Duration = Duration::from_millis(1200);
 /// Entries between two snapshots.
 pub(super) const SNAPSHOT_ENTRIES: u64 = 5000;
 /// Entries kept behind a snapshot, for followers that are a little late.
@@ -35,7 +35,9 @@ pub(super) const COMMAND_BYTES_MAX: usize = 8 << 20;
 /// Longest message: several entries up to what is read of the log at a time, or one of any length.
 pub(super) const MESSAGE_BYTES_MAX: usize = 12 << 20;
 
-const _: () = assert!(HEARTBEAT_MS < ELECTION_MS.start, "one lost heartbeat is no reason for an election");
+const _: () = assert!(4 * HEARTBEAT_MS as u128 <= LEASE.as_millis(), "one lost heartbeat is no reason for an election");
+const _: () = assert!(LEASE.as_millis() < SILENCE_MAX.as_millis(), "who asks for votes has a chance");
+const _: () = assert!(VOTE_MAX.as_millis() < LEASE.as_millis(), "openraft wants it so");
 const _: () = assert!(COMMAND_BYTES_MAX + (2 << 20) < MESSAGE_BYTES_MAX, "the longest command can be sent");
 const _: () = assert!(2 * PIECE_BYTES < MESSAGE_BYTES_MAX as u64, "a piece of a snapshot can be sent");
 
@@ -91,21 +93,17 @@ impl fmt::Debug for StoreId {
     }
 }
 
-/// A voter's part of [`ELECTION_MS`].
-fn part_of(voter: u64) -> Range<u64> {
-    let len_ms = (ELECTION_MS.end - ELECTION_MS.start) / PARTS;
-    let start = ELECTION_MS.start + voter % PARTS * len_ms;
-    start..start + len_ms
-}
-
-/// Openraft's configuration for a voter.
-pub(super) fn config(voter: u64, snapshot_entries: u64) -> Arc<Config> {
-    let election_ms = part_of(voter);
+/// Openraft's configuration.
+pub(super) fn config(snapshot_entries: u64) -> Arc<Config> {
+    let in_ms = |time: Duration| u64::try_from(time.as_millis()).expect("less than a second");
     let config = Config {
         cluster_name: "plinth".to_owned(),
         heartbeat_interval: HEARTBEAT_MS,
-        election_timeout_min: election_ms.start,
-        election_timeout_max: election_ms.end,
+        // Whoever should ask for votes is found out in `campaign`. What openraft takes from these is how long it waits
+        // for a vote, and for how long after it heard a leader it gives none.
+        enable_elect: false,
+        election_timeout_min: in_ms(VOTE_MAX),
+        election_timeout_max: in_ms(LEASE),
         max_payload_entries: MESSAGE_ENTRIES_MAX,
         snapshot_policy: SnapshotPolicy::LogsSinceLast(snapshot_entries),
         // Who is further behind than what is kept gets a snapshot.
@@ -116,17 +114,4 @@ pub(super) fn config(voter: u64, snapshot_entries: u64) -> Arc<Config> {
         ..Config::default()
     };
     Arc::new(config.validate().expect("the times are in their order, and a message has entries"))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::{ELECTION_MS, part_of};
-
-    #[test]
-    fn three_voters_ask_to_be_elected_at_different_times() {
-        let mut parts = [1, 2, 3].map(part_of);
-        parts.sort_by_key(|part| part.start);
-        assert!(parts[0].end <= parts[1].start && parts[1].end <= parts[2].start);
-        assert_eq!((parts[0].start, parts[2].end), (ELECTION_MS.start, ELECTION_MS.end));
-    }
 }

@@ -11,6 +11,7 @@ use tokio::sync::{Mutex, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 
+use super::campaign::Standing;
 use super::config::{Applied, COMMAND_BYTES_MAX, MESSAGE_BYTES_MAX, TypeConfig, Voter};
 use super::contacts::Contacts;
 use super::door::Door;
@@ -32,12 +33,14 @@ pub(crate) struct Consensus {
     pub(super) raft: Raft<TypeConfig>,
     pub(super) door: Arc<Door>,
     pub(super) contacts: Arc<Contacts>,
+    pub(super) standing: Arc<Standing>,
     pub(super) network: Network,
     pub(super) state: Arc<Shared>,
     pub(super) leadership: watch::Receiver<Leadership>,
     /// Held while voters come or go.
     pub(super) changing: Arc<Mutex<()>>,
-    pub(super) watcher: JoinHandle<()>,
+    /// They end with this.
+    pub(super) tasks: [JoinHandle<()>; 2],
 }
 
 /// Why a proposal led to nothing, as far as is known.
@@ -78,7 +81,7 @@ impl Consensus {
     /// What answers other voters' messages.
     pub(crate) fn service(&self) -> RaftServer<Service> {
         let (raft, door, contacts) = (self.raft.clone(), Arc::clone(&self.door), Arc::clone(&self.contacts));
-        RaftServer::new(Service { raft, door, contacts })
+        RaftServer::new(Service { raft, door, contacts, standing: Arc::clone(&self.standing) })
             .max_decoding_message_size(MESSAGE_BYTES_MAX)
             .max_encoding_message_size(MESSAGE_BYTES_MAX)
     }
@@ -161,7 +164,7 @@ impl Consensus {
 
     /// Ends in good order. All that was promised to be kept is on disk at any time, so there is nothing to save.
     pub(crate) async fn stop(&self) {
-        self.watcher.abort();
+        self.tasks.iter().for_each(JoinHandle::abort);
         match timeout(STOP_MAX, self.raft.shutdown()).await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => tracing::warn!("the voter did not end in good order: {error}"),
@@ -172,7 +175,7 @@ impl Consensus {
 
 impl Drop for Consensus {
     fn drop(&mut self) {
-        self.watcher.abort();
+        self.tasks.iter().for_each(JoinHandle::abort);
     }
 }
 

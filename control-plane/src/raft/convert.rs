@@ -1,5 +1,7 @@
 //! Voters' messages and openraft's types. Pure.
 
+use std::time::Duration;
+
 use openraft::error::{InstallSnapshotError, SnapshotMismatch};
 use openraft::raft::{
     AppendEntriesRequest, AppendEntriesResponse, InstallSnapshotRequest, InstallSnapshotResponse, VoteRequest,
@@ -12,6 +14,7 @@ use proto::raft::install_snapshot_response::Result as InstallResult;
 use proto::raft::vote_response::Result as VoteResult;
 use proto::record as kept;
 
+use super::campaign::Opinion;
 use super::config::TypeConfig;
 use crate::record::{
     Fault, Invalid, encode_log_id, encode_meta, encode_vote, parse_log_id_if_any, parse_meta, parse_vote, read_entry,
@@ -123,6 +126,15 @@ pub(super) fn parse_ballot(found: wire::VoteResponse) -> Result<VoteResponse<u64
         }
         VoteResult::Failed(reason) => Err(Unusable::Failed(reason)),
     }
+}
+
+pub(super) fn encode_opinion(opinion: &Opinion) -> wire::CanvassResponse {
+    let in_ms = |silence: Duration| u64::try_from(silence.as_millis()).unwrap_or(u64::MAX);
+    wire::CanvassResponse { silence_ms: opinion.silence.map(in_ms), last: opinion.last.as_ref().map(encode_log_id) }
+}
+
+pub(super) fn parse_opinion(found: wire::CanvassResponse) -> Opinion {
+    Opinion { silence: found.silence_ms.map(Duration::from_millis), last: parse_log_id_if_any(found.last) }
 }
 
 pub(super) fn encode_piece(

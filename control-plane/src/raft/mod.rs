@@ -7,12 +7,13 @@
 //!
 //! - [`consensus`]: the handle; [`start`]: from a folder to a running voter
 //! - [`membership`]: voters come and go, one at a time; [`voters`]: how they are
-//! - [`leadership`]: who leads
+//! - [`leadership`]: who leads; [`campaign`]: when a voter asks for votes
 //! - [`network`], [`service`]: the two sides of a message; [`convert`]: messages and openraft's types; [`door`]: who may
 //!   talk to whom
 //!
 //! Not here: what is kept (`store`), what commands mean (`cluster`), who may propose (`api`).
 
+mod campaign;
 mod config;
 mod consensus;
 mod contacts;

@@ -18,6 +18,7 @@ use tokio::time::timeout;
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Response, Status};
 
+use super::campaign::Opinion;
 use super::config::{MESSAGE_BYTES_MAX, StoreId, TypeConfig, Voter};
 use super::contacts::Contacts;
 use super::convert::{self, Unusable};
@@ -79,6 +80,13 @@ impl Network {
         let mut client = self.client(address)?;
         let request = wire::HelloRequest { envelope: Some(self.door.envelope(to, None)) };
         call(patience, client.hello(request)).await
+    }
+
+    /// Asks a voter whether it would vote for somebody.
+    pub async fn canvass(&self, to: u64, voter: &Voter, patience: Duration) -> Result<Opinion, Failure> {
+        let mut client = self.client(&voter.address)?;
+        let request = wire::CanvassRequest { envelope: Some(self.door.envelope(to, Some(voter.store))) };
+        Ok(convert::parse_opinion(call(patience, client.canvass(request)).await?))
     }
 
     fn client(&self, address: &str) -> Result<RaftClient<Channel>, Failure> {

@@ -4,10 +4,12 @@ use std::sync::Arc;
 
 use openraft::Raft;
 use openraft::error::RaftError;
+use openraft::raft::AppendEntriesResponse;
 use proto::raft as wire;
 use proto::raft::raft_server::Raft as Messages;
 use tonic::{Request, Response, Status};
 
+use super::campaign::Standing;
 use super::config::TypeConfig;
 use super::contacts::Contacts;
 use super::convert::{self, Unusable};
@@ -20,6 +22,7 @@ pub(crate) struct Service {
     pub(super) raft: Raft<TypeConfig>,
     pub(super) door: Arc<Door>,
     pub(super) contacts: Arc<Contacts>,
+    pub(super) standing: Arc<Standing>,
 }
 
 impl Service {
@@ -64,7 +67,12 @@ impl Messages for Service {
         self.admit(message.envelope.as_ref()).await?;
         let request = convert::parse_append(&message).map_err(|error| unusable(&error))?;
         let answer = match self.raft.append_entries(request).await {
-            Ok(response) => convert::encode_appended(&response),
+            Ok(response) => {
+                if !matches!(response, AppendEntriesResponse::HigherVote(_)) {
+                    self.contacts.note_leader();
+                }
+                convert::encode_appended(&response)
+            }
             Err(error) => {
                 let result = wire::append_entries_response::Result::Failed(error.to_string());
                 wire::AppendEntriesResponse { result: Some(result) }
@@ -73,12 +81,23 @@ impl Messages for Service {
         Ok(Response::new(answer))
     }
 
+    async fn canvass(&self, request: Request<wire::CanvassRequest>) -> Result<Response<wire::CanvassResponse>, Status> {
+        self.admit(request.into_inner().envelope.as_ref()).await?;
+        let opinion = self.standing.opinion().await;
+        opinion.map(|opinion| Response::new(convert::encode_opinion(&opinion))).map_err(Status::unavailable)
+    }
+
     async fn vote(&self, request: Request<wire::VoteRequest>) -> Result<Response<wire::VoteResponse>, Status> {
         let message = request.into_inner();
         self.admit(message.envelope.as_ref()).await?;
         let request = convert::parse_vote_request(&message).map_err(|error| unusable(&error))?;
         let answer = match self.raft.vote(request).await {
-            Ok(response) => convert::encode_ballot(&response),
+            Ok(response) => {
+                if response.vote_granted {
+                    self.contacts.note_vote();
+                }
+                convert::encode_ballot(&response)
+            }
             Err(error) => wire::VoteResponse { result: Some(wire::vote_response::Result::Failed(error.to_string())) },
         };
         Ok(Response::new(answer))
@@ -96,7 +115,10 @@ impl Messages for Service {
         }
         let request = convert::parse_piece(message).map_err(|error| unusable(&error))?;
         let answer = match self.raft.install_snapshot(request).await {
-            Ok(response) => convert::encode_installed(&response),
+            Ok(response) => {
+                self.contacts.note_leader();
+                convert::encode_installed(&response)
+            }
             Err(RaftError::APIError(mismatch)) => convert::encode_mismatch(mismatch),
             Err(RaftError::Fatal(error)) => {
                 let result = wire::install_snapshot_response::Result::Failed(error.to_string());

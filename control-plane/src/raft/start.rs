@@ -11,6 +11,7 @@ use openraft::error::{InitializeError, RaftError};
 use tokio::sync::{Mutex, watch};
 use tokio::time::timeout;
 
+use super::campaign::{Campaign, Standing};
 use super::config::{self, TypeConfig, Voter};
 use super::consensus::{Consensus, ProposeError, stopped};
 use super::contacts::Contacts;
@@ -95,7 +96,7 @@ impl Consensus {
         }
         let contacts = Arc::new(Contacts::default());
         let network = Network::new(Arc::clone(&door), Arc::clone(&contacts));
-        let raft = Raft::new(id, config::config(id, snapshot_entries), network.clone(), log, machine)
+        let raft = Raft::new(id, config::config(snapshot_entries), network.clone(), log.clone(), machine)
             .await
             .map_err(|fatal| StartError::Consensus(stopped(&fatal)))?;
         let changing = Arc::new(Mutex::new(()));
@@ -103,7 +104,10 @@ impl Consensus {
         let me = Voter { address, store: door.store_id };
         let caretaker = Caretaker { raft: raft.clone(), me: me.clone(), changing: Arc::clone(&changing) };
         let watcher = tokio::spawn(watch_leadership(raft.clone(), caretaker, changes, Arc::clone(&contacts)));
-        let consensus = Self { raft, door, contacts, network, state, leadership, changing, watcher };
+        let standing = Arc::new(Standing { raft: raft.clone(), log, contacts: Arc::clone(&contacts) });
+        let campaign = tokio::spawn(Campaign { standing: Arc::clone(&standing), network: network.clone() }.run());
+        let tasks = [watcher, campaign];
+        let consensus = Self { raft, door, contacts, standing, network, state, leadership, changing, tasks };
         let is_new = start == Start::Bootstrap && consensus.initialize(me).await?;
         consensus.lead_if_alone(is_new).await?;
         Ok(consensus)
