@@ -18,6 +18,10 @@ pub struct PoolId(pub u128);
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
 pub struct Epoch(pub u32);
 
+/// Which life of a replica: raised whenever it forgets what it promised or what was on its way, so at every start.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
+pub struct Incarnation(pub u64);
+
 /// Place of a write in its volume's order: `n` grows by one with every write, across epochs; `epoch` is the one
 /// in which the primary assigned it. Two entries with one `n` differ in their epoch, and the higher epoch wins.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
@@ -73,7 +77,7 @@ macro_rules! displayed_as_number {
         }
     )*};
 }
-displayed_as_number!(VolumeId, SnapshotId, Epoch, Lsn);
+displayed_as_number!(VolumeId, SnapshotId, Epoch, Incarnation, Lsn);
 
 impl fmt::Display for WriteSeq {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -9,11 +9,11 @@ mod pages;
 mod request;
 mod units;
 
-pub use ids::{Epoch, Lsn, PoolId, SnapshotId, VolumeId, WriteSeq};
+pub use ids::{Epoch, Incarnation, Lsn, PoolId, SnapshotId, VolumeId, WriteSeq};
 pub use outbox::{Outbox, OutboxSlices};
 pub use pages::{PAGE_BYTES, Page, Pages};
 pub use request::{Error, Request};
 pub use units::{
-    BLOCK_BYTES, BLOCK_SHIFT, BlockCount, BlockIndex, BlockRange, ByteRange, Checksum, Instant, PoolOffset,
-    VOLUME_BYTES_MAX,
+    BLOCK_BYTES, BLOCK_SHIFT, BlockCount, BlockIndex, BlockRange, ByteRange, Checksum, GROUP_BLOCKS, GroupIndex,
+    Instant, PoolOffset, VOLUME_BYTES_MAX,
 };

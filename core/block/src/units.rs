@@ -15,6 +15,13 @@ pub const VOLUME_BYTES_MAX: u64 = 64 << 40;
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
 pub struct BlockIndex(pub u64);
 
+/// Blocks of a group: what is changed in one is known by its newest change.
+pub const GROUP_BLOCKS: u32 = 64;
+
+/// A group of blocks of a volume, from 0.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
+pub struct GroupIndex(pub u64);
+
 /// A number of blocks.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
 pub struct BlockCount(pub u32);

@@ -1,0 +1,60 @@
+//! What is replicated: a volume's changes in their order.
+
+use std::ops::RangeInclusive;
+
+use block::{BlockRange, GROUP_BLOCKS, WriteSeq};
+
+/// One change with its place in the order. `P` is how the owner holds the bytes of a write; cloning it must be cheap.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Entry<P> {
+    /// Its place. The epoch is the one in which it was admitted and stays, whoever is primary later.
+    pub seq: WriteSeq,
+    /// What changes.
+    pub change: Change<P>,
+    /// It is acknowledged when it is on stable media.
+    pub fua: bool,
+}
+
+/// What changes.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Change<P> {
+    /// Blocks get new content.
+    Write {
+        /// Which.
+        range: BlockRange,
+        /// Their bytes.
+        payload: P,
+    },
+    /// Blocks read as zeroes and take no space.
+    Zero {
+        /// Which.
+        range: BlockRange,
+    },
+    /// Nothing: it ends when everything before it is on stable media.
+    Flush,
+}
+
+impl<P> Entry<P> {
+    /// Whether it ends only on stable media.
+    pub(crate) fn is_durable(&self) -> bool {
+        self.fua || matches!(self.change, Change::Flush)
+    }
+}
+
+impl<P> Change<P> {
+    /// The blocks it changes.
+    #[must_use]
+    pub fn range(&self) -> Option<BlockRange> {
+        match self {
+            Self::Write { range, .. } | Self::Zero { range } => Some(*range),
+            Self::Flush => None,
+        }
+    }
+
+    /// The groups it changes.
+    pub(crate) fn groups(&self) -> Option<RangeInclusive<u64>> {
+        let range = self.range()?;
+        let last = range.end().0.saturating_sub(1).max(range.first.0);
+        Some(range.first.0 / u64::from(GROUP_BLOCKS)..=last / u64::from(GROUP_BLOCKS))
+    }
+}

@@ -1,0 +1,33 @@
+//! Replication of one volume: a primary orders its changes and sends them to every in-sync replica, under configurations
+//! that the control plane decides. PROTOCOL.md says what is promised and why each rule is there.
+//!
+//! A [`Replica`] is one of a volume's copies. Pure: facts arrive as [`Event`]s, orders leave as [`Effect`]s; its owner
+//! has the store, the connections and the clock.
+//!
+//! - [`Configuration`]: who holds the volume; [`Proposal`]: what its members may ask for
+//! - [`Entry`], [`Change`]: what is replicated; [`Message`]: what replicas say to each other
+//!
+//! Not here: what a disk or a client looks like, who decides on configurations.
+
+mod backup;
+mod configuration;
+mod entry;
+mod event;
+mod groups;
+mod join;
+mod lead;
+mod log;
+mod message;
+mod primary;
+mod reconcile;
+mod replica;
+mod teach;
+mod tick;
+
+pub use configuration::{Configuration, Proposal};
+pub use entry::{Change, Entry};
+pub use event::{Content, Effect, Event, OpId, Times};
+pub use groups::GroupSet;
+pub use message::Message;
+pub use primary::NotServing;
+pub use replica::{Replica, Start, Status};

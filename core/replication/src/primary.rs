@@ -1,0 +1,139 @@
+//! An active primary: gives every change its place, and acknowledges what every member has.
+
+use block::{BlockRange, Instant, WriteSeq};
+
+use crate::entry::{Change, Entry};
+use crate::event::{Effect, OpId};
+use crate::lead::{Leading, Stage};
+use crate::message::Message;
+use crate::replica::{Context, Replica, Role};
+
+/// Changes that are not acknowledged by everybody.
+const ENTRIES_MAX: usize = 4096;
+
+/// Why a request is not taken. Nothing was changed; it can be made again.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum NotServing {
+    /// This replica is not primary.
+    #[error("this replica is not primary")]
+    NotPrimary,
+    /// There are fewer members than the volume may be written with.
+    #[error("too few replicas are in sync")]
+    TooFew,
+    /// As much is in flight as may be.
+    #[error("too much is in flight")]
+    Busy,
+}
+
+impl<P: Clone> Leading<P> {
+    fn push(&mut self, entry: Entry<P>, cx: &mut Context<'_, P>) {
+        self.log.push(entry.clone());
+        let message = Message::Prepare {
+            epoch: self.configuration.epoch,
+            entry: entry.clone(),
+            acked: self.acked(),
+            stable: self.stable,
+        };
+        self.send_all(cx, &message);
+        self.teach_change(&entry, cx);
+        cx.out.push(Effect::Apply { entry });
+    }
+
+    /// Changes up to here are applied by everyone who may be a member.
+    pub fn acked(&self) -> u64 {
+        self.members.values().map(|member| member.applied).fold(self.log.applied(), u64::min)
+    }
+
+    /// Changes up to here are on stable media of everyone who may be a member.
+    fn stable_everywhere(&self) -> u64 {
+        self.members.values().map(|member| member.durable).fold(self.log.durable(), u64::min)
+    }
+
+    /// Acknowledges what may be acknowledged.
+    pub fn commit(&mut self, cx: &mut Context<'_, P>) {
+        if self.configuration.members.len() < self.configuration.members_min {
+            return;
+        }
+        let (acked, durable) = (self.acked(), self.stable_everywhere());
+        let flight = &mut self.flight;
+        while flight.ranges.front().is_some_and(|(n, _)| *n <= acked) {
+            flight.ranges.pop_front();
+        }
+        while let Some((_, op)) = flight.plain.pop_front_if(|(n, _)| *n <= acked) {
+            cx.out.push(Effect::Completed { op });
+        }
+        while let Some((seq, op)) = flight.durable.pop_front_if(|(seq, _)| seq.n <= durable) {
+            cx.out.push(Effect::Completed { op });
+            // With the epoch in which it was given its place: one that was decided since says nothing of what came
+            // before it.
+            self.stable = self.stable.max(seq);
+        }
+        self.log.forget(acked);
+    }
+}
+
+impl<P: Clone> Replica<P> {
+    /// Takes a client's change. Its place in the order is decided by this call; [`Effect::Completed`] follows when every
+    /// member has it, or [`Effect::Deposed`] when that will not be known here.
+    ///
+    /// # Errors
+    /// See [`NotServing`].
+    pub fn submit(
+        &mut self,
+        now: Instant,
+        op: OpId,
+        change: Change<P>,
+        fua: bool,
+        out: &mut Vec<Effect<P>>,
+    ) -> Result<WriteSeq, NotServing> {
+        let leading = self.active_mut().ok_or(NotServing::NotPrimary)?;
+        if leading.configuration.members.len() < leading.configuration.members_min {
+            return Err(NotServing::TooFew);
+        }
+        if leading.log.len() >= ENTRIES_MAX {
+            return Err(NotServing::Busy);
+        }
+        let seq = WriteSeq { epoch: leading.configuration.epoch, n: leading.log.received() + 1 };
+        if let Some(range) = change.range() {
+            leading.flight.ranges.push_back((seq.n, range));
+        }
+        let entry = Entry { seq, change, fua };
+        if entry.is_durable() {
+            leading.flight.durable.push_back((seq, op));
+        } else {
+            leading.flight.plain.push_back((seq.n, op));
+        }
+        leading.push(entry, &mut Context { now, out });
+        self.last = self.last.max(seq.n);
+        Ok(seq)
+    }
+
+    /// Whether what was read is what was acknowledged last. Ask when the content is there, not before: at this moment
+    /// nobody else is primary.
+    #[must_use]
+    pub fn may_answer_reads(&self, now: Instant) -> bool {
+        self.active().is_some_and(|leading| leading.is_leased(now, &self.times))
+    }
+
+    /// The last change in flight that overlaps the range: its blocks must not be read before it is acknowledged, for it
+    /// may not be there after a failover.
+    #[must_use]
+    pub fn change_in_flight(&self, range: BlockRange) -> Option<u64> {
+        let ranges = &self.active()?.flight.ranges;
+        ranges.iter().rev().find(|(_, changing)| changing.overlaps(range)).map(|(n, _)| *n)
+    }
+
+    fn active(&self) -> Option<&Leading<P>> {
+        match &self.role {
+            Role::Leading(leading) if leading.stage == Stage::Active => Some(leading),
+            _ => None,
+        }
+    }
+
+    fn active_mut(&mut self) -> Option<&mut Leading<P>> {
+        match &mut self.role {
+            Role::Leading(leading) if leading.stage == Stage::Active => Some(leading),
+            _ => None,
+        }
+    }
+}

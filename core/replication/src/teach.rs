@@ -1,0 +1,217 @@
+//! The primary's side of a learner: copies of what differs, in one order with the changes that come meanwhile.
+//!
+//! A group is read as it is when its turn comes, and whatever is changed in it afterwards is sent behind the copy: read
+//! early and sent late, a copy would take changes back.
+
+use std::collections::VecDeque;
+
+use block::{Epoch, GroupIndex, Incarnation, Instant, PoolId, WriteSeq};
+
+use crate::configuration::Configuration;
+use crate::entry::Entry;
+use crate::event::Effect;
+use crate::groups::GroupSet;
+use crate::lead::{Leading, Member, Pending, Session, Stage, Wish};
+use crate::message::Message;
+use crate::replica::{Context, Replica, Role};
+
+/// Groups that are being read, or were sent and are not stored yet.
+const GROUPS_IN_FLIGHT_MAX: usize = 16;
+/// What may wait behind a group that is being read. A learner that falls further behind begins anew.
+const QUEUE_MAX: usize = 4096;
+
+/// A learner, as its teacher sees it.
+#[derive(Debug)]
+pub(crate) struct Pupil<P> {
+    incarnation: Incarnation,
+    /// Groups that may differ and were not copied.
+    need: GroupSet,
+    /// What is sent, in order, once its first part was read.
+    queue: VecDeque<Lesson<P>>,
+    /// Groups in the queue or sent, and not stored yet.
+    in_flight: usize,
+    stage: PupilStage,
+}
+
+/// How far a learner is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum PupilStage {
+    /// It gets copies.
+    Copying,
+    /// It has everything and takes part.
+    Entered,
+}
+
+#[derive(Debug)]
+enum Lesson<P> {
+    Reading(GroupIndex),
+    Ready(Message<P>),
+}
+
+impl<P: Clone> Pupil<P> {
+    fn say(&mut self, to: PoolId, message: Message<P>, cx: &mut Context<'_, P>) {
+        if self.queue.is_empty() {
+            cx.out.push(Effect::Send { to, message });
+        } else {
+            self.queue.push_back(Lesson::Ready(message));
+        }
+    }
+}
+
+impl<P: Clone> Leading<P> {
+    /// A change that learners need: in what they have already, or what is on its way to them.
+    pub fn teach_change(&mut self, entry: &Entry<P>, cx: &mut Context<'_, P>) {
+        let Some(groups) = entry.change.groups() else { return };
+        let mut behind = None;
+        for (peer, pupil) in &mut self.pupils {
+            // A copy comes after it anyway.
+            if pupil.stage != PupilStage::Copying || pupil.need.contains_all(groups.clone()) {
+                continue;
+            }
+            if pupil.queue.len() >= QUEUE_MAX {
+                behind = Some(*peer);
+                continue;
+            }
+            pupil.say(*peer, Message::Relay { epoch: self.configuration.epoch, entry: entry.clone() }, cx);
+        }
+        if let Some(peer) = behind {
+            cx.out.push(Effect::Disconnect { peer });
+        }
+    }
+
+    /// Copies on, and lets learners in that have everything.
+    pub fn teach(&mut self, cx: &mut Context<'_, P>) {
+        let mut complete = None;
+        for (peer, pupil) in &mut self.pupils {
+            if pupil.stage != PupilStage::Copying {
+                continue;
+            }
+            while pupil.in_flight < GROUPS_IN_FLIGHT_MAX
+                && let Some(group) = pupil.need.first()
+            {
+                pupil.need.remove(group);
+                pupil.in_flight += 1;
+                pupil.queue.push_back(Lesson::Reading(group));
+                cx.out.push(Effect::ReadGroup { peer: *peer, group });
+            }
+            if pupil.need.is_empty() && pupil.queue.is_empty() && pupil.in_flight == 0 {
+                complete = Some(*peer);
+            }
+        }
+        if let Some(peer) = complete
+            && self.entering.is_none()
+            && self.pending.is_none()
+        {
+            self.let_in(peer, cx);
+        }
+    }
+
+    /// From now on the learner counts as a member that may be one: before it is asked for, since nobody can say when it is
+    /// decided.
+    fn let_in(&mut self, peer: PoolId, cx: &mut Context<'_, P>) {
+        let Some(pupil) = self.pupils.get_mut(&peer) else { return };
+        pupil.stage = PupilStage::Entered;
+        let last = self.log.received();
+        // It makes all of this stable before it becomes a member.
+        let mut member = Member::new(pupil.incarnation, Session::Open, cx.now);
+        (member.applied, member.durable) = (last, last);
+        self.members.insert(peer, member);
+        self.entering = Some(peer);
+        // Whoever becomes primary may have to give somebody what only this one had.
+        let tail = self.log.after(0).cloned().collect();
+        let message = Message::Enter { epoch: self.configuration.epoch, last, tail };
+        cx.out.push(Effect::Send { to: peer, message });
+    }
+
+    /// The configuration with the learner as a member, if it is one that has entered.
+    pub fn with(&self, peer: PoolId) -> Option<Configuration> {
+        let pupil = self.pupils.get(&peer).filter(|pupil| pupil.stage == PupilStage::Entered)?;
+        let mut wanted = self.configuration.successor();
+        wanted.members.insert(peer, pupil.incarnation);
+        Some(wanted)
+    }
+}
+
+impl<P: Clone> Replica<P> {
+    /// A replica asks to be taught.
+    pub(crate) fn join_asked(
+        &mut self,
+        from: PoolId,
+        incarnation: Incarnation,
+        nonce: u64,
+        newer: &GroupSet,
+        dirty: GroupSet,
+        cx: &mut Context<'_, P>,
+    ) {
+        let Role::Leading(leading) = &mut self.role else { return };
+        if leading.stage != Stage::Active || leading.configuration.has(from, incarnation) {
+            return;
+        }
+        if leading.configuration.members.contains_key(&from) {
+            // What it was is a member and is no more: nothing that it says now may count for what it was.
+            if let Some(member) = leading.members.get_mut(&from) {
+                member.heard = Instant::default();
+                member.lease_from = None;
+            }
+            return;
+        }
+        if leading.entering.is_some() || leading.pupils.contains_key(&from) {
+            return;
+        }
+        // What it has that was never acknowledged, and what was written here since it was in sync: neither alone is enough.
+        let mut need = dirty;
+        need.extend(newer);
+        let pupil = Pupil { incarnation, need, queue: VecDeque::new(), in_flight: 0, stage: PupilStage::Copying };
+        leading.pupils.insert(from, pupil);
+        let message = Message::Start { epoch: leading.configuration.epoch, nonce };
+        cx.out.push(Effect::Send { to: from, message });
+        leading.teach(cx);
+    }
+
+    /// A group was read for a learner.
+    pub(crate) fn group_read(
+        &mut self,
+        peer: PoolId,
+        group: GroupIndex,
+        content: Option<(WriteSeq, P)>,
+        cx: &mut Context<'_, P>,
+    ) {
+        let Role::Leading(leading) = &mut self.role else { return };
+        let epoch = leading.configuration.epoch;
+        let Some(pupil) = leading.pupils.get_mut(&peer) else { return };
+        let Some((born, content)) = content else {
+            return cx.out.push(Effect::Disconnect { peer });
+        };
+        let place = pupil.queue.iter_mut().find(|lesson| matches!(lesson, Lesson::Reading(found) if *found == group));
+        let Some(place) = place else { return };
+        *place = Lesson::Ready(Message::Copy { epoch, group, born, content });
+        while let Some(Lesson::Ready(message)) = pupil.queue.pop_front_if(|lesson| matches!(lesson, Lesson::Ready(_))) {
+            cx.out.push(Effect::Send { to: peer, message });
+        }
+        leading.teach(cx);
+    }
+
+    /// A learner has stored a group.
+    pub(crate) fn copied(&mut self, from: PoolId, epoch: Epoch, cx: &mut Context<'_, P>) {
+        if let Role::Leading(leading) = &mut self.role
+            && leading.configuration.epoch == epoch
+            && let Some(pupil) = leading.pupils.get_mut(&from)
+        {
+            pupil.in_flight = pupil.in_flight.saturating_sub(1);
+            leading.teach(cx);
+        }
+    }
+
+    /// A learner has made everything stable that it had when it entered.
+    pub(crate) fn flushed(&mut self, from: PoolId, epoch: Epoch, cx: &mut Context<'_, P>) {
+        let Role::Leading(leading) = &mut self.role else { return };
+        if leading.configuration.epoch != epoch || leading.pending.is_some() || leading.entering != Some(from) {
+            return;
+        }
+        if let Some(wanted) = leading.with(from) {
+            let wish = Wish::Add(from);
+            leading.pending = Some(Pending { wish, retry_at: cx.now + self.times.retry });
+            self.propose(wanted, cx);
+        }
+    }
+}

@@ -1,0 +1,132 @@
+//! What happens because time passes: heartbeats, members that do not answer, what was asked for and not answered.
+
+use block::{Instant, PoolId};
+
+use crate::configuration::Configuration;
+use crate::event::{Content, Effect, Times};
+use crate::lead::{Leading, Member, Pending, Session, Stage, Wish};
+use crate::message::Message;
+use crate::replica::{Context, Replica, Role};
+
+impl<P: Clone> Replica<P> {
+    pub(crate) fn tick(&mut self, content: &impl Content, cx: &mut Context<'_, P>) {
+        self.go_by_newest(cx);
+        match &mut self.role {
+            Role::Idle(_) => self.join(content, cx),
+            Role::Learner(_) => {}
+            Role::Backup(_) | Role::Candidate(_) => self.seek(cx),
+            Role::Leading(_) => self.keep_leading(cx),
+        }
+    }
+
+    /// When [`crate::Event::Tick`] must come at the latest.
+    #[must_use]
+    pub fn deadline(&self) -> Option<Instant> {
+        match &self.role {
+            Role::Idle(idle) => self.join_deadline(idle),
+            Role::Learner(_) => None,
+            Role::Backup(backup) => Some(backup.promise),
+            Role::Candidate(candidate) => Some(candidate.propose_at),
+            Role::Leading(leading) => {
+                let lost = leading.members.values().map(|member| member.lost_at(&self.times));
+                let change = match &leading.pending {
+                    Some(pending) => Some(pending.retry_at),
+                    None => lost.min(),
+                };
+                change.into_iter().chain([leading.heartbeat_at]).min()
+            }
+        }
+    }
+
+    fn keep_leading(&mut self, cx: &mut Context<'_, P>) {
+        let (times, links) = (self.times, &self.links);
+        let Role::Leading(leading) = &mut self.role else { return };
+        if cx.now >= leading.heartbeat_at {
+            leading.heartbeat_at = cx.now + times.heartbeat;
+            leading.beat(&times, cx);
+            for peer in leading.unasked(cx.now, &times) {
+                if links.contains(&peer) {
+                    leading.greet(peer, cx);
+                }
+            }
+        }
+        leading.drop_entering();
+        let wanted = leading.reconfigure(cx.now, &times);
+        if leading.stage == Stage::Active {
+            leading.teach(cx);
+        }
+        if let Some(wanted) = wanted {
+            self.propose(wanted, cx);
+        }
+        self.advance(cx);
+    }
+}
+
+impl<P: Clone> Leading<P> {
+    fn beat(&self, times: &Times, cx: &mut Context<'_, P>) {
+        for (peer, member) in &self.members {
+            let message = Message::Heartbeat {
+                epoch: self.configuration.epoch,
+                sent: cx.now,
+                unheard: cx.now >= member.heard + times.promise,
+                acked: self.acked(),
+                stable: self.stable,
+            };
+            cx.out.push(Effect::Send { to: *peer, message });
+        }
+    }
+
+    /// Members that have not said how far they are, and were not asked just now.
+    fn unasked(&self, now: Instant, times: &Times) -> Vec<PoolId> {
+        let reconciling = matches!(self.stage, Stage::Reconciling { .. });
+        let is_unasked = |member: &Member| match member.session {
+            Session::Asked(since) => now >= since + times.retry,
+            Session::Broken(_) => true,
+            Session::Open => reconciling && member.position.is_none(),
+        };
+        self.members.iter().filter(|(_, member)| is_unasked(member)).map(|(peer, _)| *peer).collect()
+    }
+
+    /// One that was entering and is not taught any more takes part no more, as soon as it cannot become a member.
+    fn drop_entering(&mut self) {
+        if let Some(peer) = self.entering
+            && self.pending.is_none()
+            && !self.pupils.contains_key(&peer)
+        {
+            self.entering = None;
+            if !self.configuration.members.contains_key(&peer) {
+                self.members.remove(&peer);
+            }
+        }
+    }
+
+    /// What to ask the control plane for now.
+    fn reconfigure(&mut self, now: Instant, times: &Times) -> Option<Configuration> {
+        if self.pending.is_some_and(|pending| now < pending.retry_at) {
+            return None;
+        }
+        let lost: Vec<PoolId> = self
+            .configuration
+            .others(self.me)
+            .filter(|peer| self.members.get(peer).is_some_and(|member| member.is_lost(now, times)))
+            .collect();
+        let before = self.pending.map(|pending| pending.wish);
+        let (wish, wanted) = match before {
+            Some(Wish::Add(peer)) if lost.is_empty() && self.with(peer).is_some() => {
+                (Wish::Add(peer), self.with(peer)?)
+            }
+            _ if !lost.is_empty() => {
+                let mut wanted = self.configuration.successor();
+                lost.iter().for_each(|peer| {
+                    wanted.members.remove(peer);
+                });
+                (Wish::Remove, wanted)
+            }
+            // What was asked for is not wanted any more and may be decided yet, unless something else is before.
+            Some(_) => (Wish::Nothing, self.configuration.successor()),
+            None => return None,
+        };
+        self.pending = Some(Pending { wish, retry_at: now + times.retry });
+        Some(wanted)
+    }
+}
