@@ -6,6 +6,7 @@
 //!
 //! - [`Configuration`]: who holds the volume; [`Proposal`]: what its members may ask for
 //! - [`Entry`], [`Change`]: what is replicated; [`Message`]: what replicas say to each other
+//! - [`wire`]: messages as bytes; [`Payload`]: the bytes of a write, held by several at once
 //!
 //! Not here: what a disk or a client looks like, who decides on configurations.
 
@@ -18,16 +19,19 @@ mod join;
 mod lead;
 mod log;
 mod message;
+mod payload;
 mod primary;
 mod reconcile;
 mod replica;
 mod teach;
 mod tick;
+pub mod wire;
 
 pub use configuration::{Configuration, Proposal};
 pub use entry::{Change, Entry};
 pub use event::{Content, Effect, Event, OpId, Times};
 pub use groups::GroupSet;
 pub use message::Message;
+pub use payload::{BadBlock, Memory, Payload};
 pub use primary::NotServing;
 pub use replica::{Replica, Start, Status};

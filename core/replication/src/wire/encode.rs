@@ -1,0 +1,262 @@
+//! Messages to bytes. The payload is not copied: it is named, and follows by reference.
+
+use block::{BLOCK_BYTES, Checksum, Epoch, GROUP_BLOCKS, Instant, WriteSeq};
+use zerocopy::IntoBytes;
+use zerocopy::little_endian::{U32, U64};
+
+use crate::configuration::Configuration;
+use crate::entry::Entry;
+use crate::groups::GroupSet;
+use crate::message::Message;
+use crate::payload::Payload;
+use crate::wire::body::{
+    RawAck, RawCopy, RawEpochAck, RawHeartbeat, RawJoin, RawMember, RawNewEpoch, RawOpen, RawTail, RawTold,
+};
+use crate::wire::entries;
+use crate::wire::groups;
+use crate::wire::header::{Envelope, Header, Kind, RECOVERY, UNHEARD};
+use crate::wire::limits::{ENTRIES_BYTES_MAX, ENTRIES_MAX, HEADER_BYTES, MEMBERS_MAX};
+use crate::wire::link::Signal;
+
+/// Why a message is not one that may be sent. Nothing was appended.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum Unsendable {
+    /// Of entries that somebody fetches, send the first ones: the rest will be fetched. A learner must wait.
+    #[error(
+        "{entries} changes with {payload_bytes} bytes; one message has at most {ENTRIES_MAX}, with at most \
+         {ENTRIES_BYTES_MAX} bytes: send fewer"
+    )]
+    TooManyEntries {
+        /// How many.
+        entries: usize,
+        /// Of them all.
+        payload_bytes: usize,
+    },
+    /// A configuration that nobody should have decided.
+    #[error("a configuration of {members} members; there are 1 to {MEMBERS_MAX}: change the volume's replicas")]
+    Members {
+        /// How many.
+        members: usize,
+    },
+}
+
+/// Appends header and body of a message to `out`. What [`payloads`] names belongs right behind them, in that order.
+///
+/// # Errors
+/// See [`Unsendable`].
+pub fn encode(envelope: &Envelope, message: &Message<Payload>, out: &mut Vec<u8>) -> Result<(), Unsendable> {
+    check(message)?;
+    let start = out.len();
+    out.resize(start + HEADER_BYTES, 0);
+    let begun = push_body(message, out);
+    let payload_bytes = payloads(message).map(|payload| payload.bytes().len()).sum();
+    finish(envelope, &begun, payload_bytes, &mut out[start..]);
+    Ok(())
+}
+
+/// Appends what one end of a link says to the other.
+pub fn encode_signal(envelope: &Envelope, signal: Signal, out: &mut Vec<u8>) {
+    let start = out.len();
+    out.resize(start + HEADER_BYTES, 0);
+    let kind = match signal {
+        Signal::Open { to } => {
+            push(out, &RawOpen { to: to.0.into() });
+            Kind::Open
+        }
+        Signal::Opened => Kind::Opened,
+        Signal::Close => Kind::Close,
+    };
+    finish(envelope, &Begun { kind, flags: 0, epoch: Epoch(0) }, 0, &mut out[start..]);
+}
+
+/// Writes the header of a frame in which everything else is there.
+fn finish(envelope: &Envelope, begun: &Begun, payload_bytes: usize, frame: &mut [u8]) {
+    let Begun { kind, flags, epoch } = *begun;
+    let (header, rest) = frame.split_at_mut(HEADER_BYTES);
+    let body_bytes = if kind == Kind::Join { size_of::<RawJoin>() } else { rest.len() };
+    let made = Header {
+        kind,
+        flags,
+        epoch,
+        body_bytes,
+        payload_bytes: rest.len() - body_bytes + payload_bytes,
+        body_checksum: Checksum::of(&rest[..body_bytes]),
+        envelope: *envelope,
+    };
+    header.copy_from_slice(&made.encode());
+}
+
+/// What follows header and body of a message, in order.
+pub fn payloads(message: &Message<Payload>) -> impl Iterator<Item = &Payload> {
+    let (content, some): (Option<&Payload>, &[Entry<Payload>]) = match message {
+        Message::Copy { content, .. } => (Some(content), &[]),
+        Message::Prepare { entry, .. } | Message::Relay { entry, .. } => (None, std::slice::from_ref(entry)),
+        Message::Entries { entries, .. } => (None, entries),
+        Message::Enter { tail, .. } => (None, tail),
+        Message::Heartbeat { .. }
+        | Message::HeartbeatAck { .. }
+        | Message::Ack { .. }
+        | Message::NewEpoch { .. }
+        | Message::EpochAck { .. }
+        | Message::Fetch { .. }
+        | Message::Join { .. }
+        | Message::Start { .. }
+        | Message::Copied { .. }
+        | Message::Flushed { .. } => (None, &[]),
+    };
+    content.into_iter().chain(some.iter().filter_map(entries::payload))
+}
+
+/// What stands in the header because of the message.
+struct Begun {
+    kind: Kind,
+    flags: u8,
+    epoch: Epoch,
+}
+
+fn check(message: &Message<Payload>) -> Result<(), Unsendable> {
+    match message {
+        Message::Entries { entries: some, .. } | Message::Enter { tail: some, .. } => {
+            let payload_bytes = some.iter().map(|entry| entries::blocks(entry) as usize * BLOCK_BYTES).sum();
+            if some.len() > ENTRIES_MAX || payload_bytes > ENTRIES_BYTES_MAX {
+                return Err(Unsendable::TooManyEntries { entries: some.len(), payload_bytes });
+            }
+        }
+        Message::NewEpoch { configuration, .. } => {
+            let members = configuration.members.len();
+            if !(1..=MEMBERS_MAX).contains(&members) {
+                return Err(Unsendable::Members { members });
+            }
+        }
+        Message::Heartbeat { .. }
+        | Message::HeartbeatAck { .. }
+        | Message::Prepare { .. }
+        | Message::Ack { .. }
+        | Message::EpochAck { .. }
+        | Message::Fetch { .. }
+        | Message::Join { .. }
+        | Message::Start { .. }
+        | Message::Copy { .. }
+        | Message::Copied { .. }
+        | Message::Relay { .. }
+        | Message::Flushed { .. } => {}
+    }
+    Ok(())
+}
+
+fn push_body(message: &Message<Payload>, out: &mut Vec<u8>) -> Begun {
+    let (kind, epoch) = match message {
+        Message::Heartbeat { epoch, sent, unheard, acked, stable } => {
+            push(out, &RawHeartbeat { sent: sent.0.into(), told: told(*acked, *stable) });
+            let flags = if *unheard { UNHEARD } else { 0 };
+            return Begun { kind: Kind::Heartbeat, flags, epoch: *epoch };
+        }
+        Message::NewEpoch { configuration, sent } => {
+            push_configuration(configuration, *sent, out);
+            let flags = if configuration.recovery { RECOVERY } else { 0 };
+            return Begun { kind: Kind::NewEpoch, flags, epoch: configuration.epoch };
+        }
+        Message::Join { incarnation, nonce, stable, dirty } => {
+            let join = RawJoin {
+                incarnation: incarnation.0.into(),
+                nonce: (*nonce).into(),
+                stable: (*stable).into(),
+                dirty_checksum: 0.into(),
+            };
+            push_join(join, dirty, out);
+            (Kind::Join, Epoch(0))
+        }
+        Message::HeartbeatAck { epoch, sent } => (push_number(Kind::HeartbeatAck, sent.0, out), *epoch),
+        Message::Fetch { epoch, after } => (push_number(Kind::Fetch, *after, out), *epoch),
+        Message::Start { epoch, nonce } => (push_number(Kind::Start, *nonce, out), *epoch),
+        Message::Prepare { epoch, entry, acked, stable } => {
+            push(out, &told(*acked, *stable));
+            push_entries(std::slice::from_ref(entry), out);
+            (Kind::Prepare, *epoch)
+        }
+        Message::Relay { epoch, entry } => {
+            push_entries(std::slice::from_ref(entry), out);
+            (Kind::Relay, *epoch)
+        }
+        Message::Entries { epoch, entries } => (push_tail(Kind::Entries, 0, entries, out), *epoch),
+        Message::Enter { epoch, last, tail } => (push_tail(Kind::Enter, *last, tail, out), *epoch),
+        Message::Ack { epoch, applied, durable } => {
+            push(out, &RawAck { applied: (*applied).into(), durable: (*durable).into() });
+            (Kind::Ack, *epoch)
+        }
+        Message::EpochAck { epoch, received, applied, durable, sent } => {
+            let (received, applied) = ((*received).into(), (*applied).into());
+            push(out, &RawEpochAck { received, applied, durable: (*durable).into(), sent: sent.0.into() });
+            (Kind::EpochAck, *epoch)
+        }
+        Message::Copy { epoch, group, born, content } => {
+            assert_eq!(content.blocks() + content.holes().count_ones(), GROUP_BLOCKS, "a copy is of a whole group");
+            push(out, &RawCopy { group: group.0.into(), born: (*born).into(), holes: content.holes().into() });
+            push_checksums(content, out);
+            (Kind::Copy, *epoch)
+        }
+        Message::Copied { epoch } => (Kind::Copied, *epoch),
+        Message::Flushed { epoch } => (Kind::Flushed, *epoch),
+    };
+    Begun { kind, flags: 0, epoch }
+}
+
+fn push_number(kind: Kind, number: u64, out: &mut Vec<u8>) -> Kind {
+    push(out, &U64::new(number));
+    kind
+}
+
+fn push_tail(kind: Kind, last: u64, some: &[Entry<Payload>], out: &mut Vec<u8>) -> Kind {
+    let count = u32::try_from(some.len()).expect("it was checked");
+    push(out, &RawTail { last: last.into(), entries: count.into() });
+    push_entries(some, out);
+    kind
+}
+
+fn push_entries(some: &[Entry<Payload>], out: &mut Vec<u8>) {
+    for entry in some {
+        push(out, &entries::record(entry));
+    }
+    for (entry, payload) in some.iter().filter_map(|entry| Some((entry, entries::payload(entry)?))) {
+        let has_all = payload.blocks() == entries::blocks(entry) && payload.holes() == 0;
+        assert!(has_all, "a write has one block of data for each of its range");
+        push_checksums(payload, out);
+    }
+}
+
+fn push_checksums(payload: &Payload, out: &mut Vec<u8>) {
+    payload.checksums().iter().for_each(|checksum| push(out, &U32::new(checksum.0)));
+}
+
+fn push_configuration(configuration: &Configuration, sent: Instant, out: &mut Vec<u8>) {
+    let count = |members: usize| U32::new(u32::try_from(members).unwrap_or(u32::MAX));
+    push(
+        out,
+        &RawNewEpoch {
+            sent: sent.0.into(),
+            primary: configuration.primary.0.into(),
+            cache_generation: configuration.cache_generation.into(),
+            members_min: count(configuration.members_min),
+            members: count(configuration.members.len()),
+        },
+    );
+    for (pool, incarnation) in &configuration.members {
+        push(out, &RawMember { pool: pool.0.into(), incarnation: incarnation.0.into() });
+    }
+}
+
+/// The only body whose payload is not blocks: it is appended, too.
+fn push_join(mut join: RawJoin, dirty: &GroupSet, out: &mut Vec<u8>) {
+    let at = out.len();
+    push(out, &join);
+    join.dirty_checksum = groups::encode(dirty, out).0.into();
+    out[at..at + size_of::<RawJoin>()].copy_from_slice(join.as_bytes());
+}
+
+fn told(acked: u64, stable: WriteSeq) -> RawTold {
+    RawTold { acked: acked.into(), stable: stable.into() }
+}
+
+fn push<T: IntoBytes + zerocopy::Immutable>(out: &mut Vec<u8>, record: &T) {
+    out.extend_from_slice(record.as_bytes());
+}

@@ -1,0 +1,139 @@
+//! One message of every kind and shape.
+
+use std::collections::BTreeMap;
+
+use block::{BlockRange, Epoch, GroupIndex, Incarnation, Instant, PAGE_BYTES, Pages, PoolId, VolumeId, WriteSeq};
+use replication::wire::{Envelope, Fault, Parsed, encode, parse, payloads};
+use replication::{Change, Configuration, Entry, GroupSet, Memory, Message, Payload};
+
+pub const EPOCH: Epoch = Epoch(0x0102_0304);
+
+pub fn envelope() -> Envelope {
+    Envelope {
+        volume: VolumeId(0x1112_1314_1516_1718),
+        from: PoolId(0x2122_2324_2526_2728_292a_2b2c_2d2e_2f30),
+        incarnation: Incarnation(0x3132_3334_3536_3738),
+        link: 0x4142_4344,
+    }
+}
+
+/// Blocks whose bytes all are the block's number.
+pub fn payload(blocks: u8) -> Payload {
+    let mut memory = Memory::new(Pages::zeroed(usize::from(blocks)));
+    memory.bytes_mut().chunks_exact_mut(PAGE_BYTES).zip(1..).for_each(|(page, number)| page.fill(number));
+    memory.seal(usize::from(blocks))
+}
+
+pub fn write(n: u64, first: u64, blocks: u8, fua: bool) -> Entry<Payload> {
+    let change = Change::Write { range: BlockRange::new(first, u32::from(blocks)), payload: payload(blocks) };
+    Entry { seq: seq(0x0a, n), change, fua }
+}
+
+pub fn zero(n: u64) -> Entry<Payload> {
+    let change = Change::Zero { range: BlockRange::new(0x7071, 0x7273_7475) };
+    Entry { seq: seq(EPOCH.0, n), change, fua: false }
+}
+
+pub fn flush(n: u64) -> Entry<Payload> {
+    Entry { seq: seq(EPOCH.0, n), change: Change::Flush, fua: false }
+}
+
+pub fn seq(epoch: u32, n: u64) -> WriteSeq {
+    WriteSeq { epoch: Epoch(epoch), n }
+}
+
+pub fn configuration() -> Configuration {
+    Configuration {
+        epoch: EPOCH,
+        primary: PoolId(6),
+        members: BTreeMap::from([(PoolId(5), Incarnation(0x51)), (PoolId(6), Incarnation(0x61))]),
+        members_min: 2,
+        cache_generation: 0x71,
+        recovery: true,
+    }
+}
+
+fn dirty() -> GroupSet {
+    (64..64 * 4).chain([640, 642]).map(GroupIndex).collect()
+}
+
+/// Every kind; the name is that of its golden bytes.
+pub fn messages() -> Vec<(&'static str, Message<Payload>)> {
+    let epoch = EPOCH;
+    let sent = Instant(0x8182_8384_8586_8788);
+    let stable = seq(0x0b, 0x91);
+    let (acked, applied, durable) = (0x9293, 0xa1, 0xa2);
+    vec![
+        ("heartbeat", Message::Heartbeat { epoch, sent, unheard: true, acked, stable }),
+        ("heartbeat ack", Message::HeartbeatAck { epoch, sent }),
+        ("prepare write", Message::Prepare { epoch, entry: write(7, 0x5051, 2, true), acked, stable }),
+        ("prepare zero", Message::Prepare { epoch, entry: zero(8), acked, stable: WriteSeq::ZERO }),
+        ("prepare flush", Message::Prepare { epoch, entry: flush(9), acked, stable }),
+        ("ack", Message::Ack { epoch, applied, durable }),
+        ("new epoch", Message::NewEpoch { configuration: configuration(), sent }),
+        ("epoch ack", Message::EpochAck { epoch, received: 0xa0, applied, durable, sent }),
+        ("fetch", Message::Fetch { epoch, after: 0xb1 }),
+        ("entries", Message::Entries { epoch, entries: vec![write(4, 1, 1, false), flush(5), write(6, 2, 1, false)] }),
+        ("no entries", Message::Entries { epoch, entries: vec![] }),
+        ("join", Message::Join { incarnation: Incarnation(0xc1), nonce: 0xc2, stable, dirty: dirty() }),
+        ("join, clean", Message::Join { incarnation: Incarnation(1), nonce: 2, stable, dirty: GroupSet::default() }),
+        ("start", Message::Start { epoch, nonce: 0xd1 }),
+        ("copy", Message::Copy { epoch, group: GroupIndex(0xe1), born: stable, content: group(!0b1010) }),
+        ("copy of nothing", Message::Copy { epoch, group: GroupIndex(2), born: stable, content: group(u64::MAX) }),
+        ("copied", Message::Copied { epoch }),
+        ("relay", Message::Relay { epoch, entry: write(10, 3, 1, false) }),
+        ("enter", Message::Enter { epoch, last: 12, tail: vec![zero(11), write(12, 4, 1, false)] }),
+        ("enter, no tail", Message::Enter { epoch, last: 12, tail: vec![] }),
+        ("flushed", Message::Flushed { epoch }),
+    ]
+}
+
+fn group(holes: u64) -> Payload {
+    payload(u8::try_from(holes.count_zeros()).unwrap()).with_holes(holes)
+}
+
+/// As it travels, payload included.
+pub fn bytes_of(message: &Message<Payload>) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    encode(&envelope(), message, &mut bytes).unwrap();
+    payloads(message).for_each(|payload| bytes.extend_from_slice(payload.bytes()));
+    bytes
+}
+
+/// What was read of a stream.
+#[derive(Debug)]
+pub enum Read {
+    Incomplete,
+    Message { consumed: usize, envelope: Envelope, message: Message<Payload> },
+    Signal,
+}
+
+/// Takes one message, with its payload.
+pub fn read(input: &[u8]) -> Result<Read, Fault> {
+    match parse(input)? {
+        Parsed::Incomplete { need_bytes } => {
+            assert!(need_bytes > input.len() && need_bytes <= replication::wire::INPUT_BYTES_MAX);
+            Ok(Read::Incomplete)
+        }
+        Parsed::Message { consumed, envelope, message } => Ok(Read::Message { consumed, envelope, message }),
+        Parsed::Signal { .. } => Ok(Read::Signal),
+        Parsed::Payload { consumed, pending } => {
+            let end = consumed + pending.payload_bytes();
+            let Some(payload) = input.get(consumed..end) else { return Ok(Read::Incomplete) };
+            let mut memory = Memory::new(Pages::zeroed(payload.len().div_ceil(PAGE_BYTES)));
+            memory.bytes_mut()[..payload.len()].copy_from_slice(payload);
+            let (envelope, message) = pending.complete(memory)?;
+            Ok(Read::Message { consumed: end, envelope, message })
+        }
+    }
+}
+
+pub fn read_whole(input: &[u8]) -> Message<Payload> {
+    match read(input) {
+        Ok(Read::Message { consumed, envelope: found, message }) => {
+            assert_eq!((consumed, found), (input.len(), envelope()));
+            message
+        }
+        other => panic!("{other:?}"),
+    }
+}
