@@ -121,6 +121,8 @@ impl<P: Clone> Leading<P> {
         let tail = self.log.after(0).cloned().collect();
         let message = Message::Enter { epoch: self.configuration.epoch, last, tail };
         cx.out.push(Effect::Send { to: peer, message });
+        // Reads wait for its promise from here on.
+        self.beat(peer, false, cx);
     }
 
     /// The configuration with the learner as a member, if it is one that has entered.
