@@ -14,6 +14,7 @@ mod configuration;
 mod entry;
 mod event;
 mod groups;
+mod hand_over;
 mod join;
 mod lead;
 mod log;
@@ -26,7 +27,7 @@ mod tick;
 
 pub use configuration::{Configuration, Proposal};
 pub use entry::{Change, Entry};
-pub use event::{Content, Effect, Event, OpId, Times};
+pub use event::{Content, Effect, Event, OpId, ReadId, Times};
 pub use groups::GroupSet;
 pub use message::Message;
 pub use primary::NotServing;

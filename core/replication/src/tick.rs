@@ -38,7 +38,7 @@ impl<P: Clone> Replica<P> {
         }
     }
 
-    fn keep_leading(&mut self, cx: &mut Context<'_, P>) {
+    pub(crate) fn keep_leading(&mut self, cx: &mut Context<'_, P>) {
         let (times, links) = (self.times, &self.links);
         let Role::Leading(leading) = &mut self.role else { return };
         if cx.now >= leading.heartbeat_at {
@@ -114,6 +114,10 @@ impl<P: Clone> Leading<P> {
         let (wish, wanted) = match before {
             Some(Wish::Add(peer)) if lost.is_empty() && self.with(peer).is_some() => {
                 (Wish::Add(peer), self.with(peer)?)
+            }
+            Some(Wish::HandOver) | None if lost.is_empty() && self.may_hand_over().is_some() => {
+                let primary = self.may_hand_over()?;
+                (Wish::HandOver, Configuration { primary, ..self.configuration.successor() })
             }
             _ if !lost.is_empty() => {
                 let mut wanted = self.configuration.successor();
