@@ -8,6 +8,8 @@ use crate::scene::{Scene, program};
 use crate::server::{Server, free_port};
 
 const VOLUMES: usize = 100;
+/// What making the volumes leaves to be done is not what is measured.
+const SETTLING: Duration = Duration::from_secs(5);
 const WATCHED: Duration = Duration::from_secs(10);
 
 /// Share of one core, from 0 to 1.
@@ -22,6 +24,7 @@ pub fn measure(scene: &Scene) -> f64 {
     arguments.extend(["--http".to_owned(), format!("127.0.0.1:{metrics_port}")]);
     arguments.extend((0..VOLUMES).flat_map(|number| ["--volume".to_owned(), format!("idle{number}:1GiB")]));
     let server = Server::start(&program(), &arguments, port, &scene.path("idle.log"));
+    thread::sleep(SETTLING);
     let (begin, before) = (Instant::now(), thread_seconds(server.id()));
     thread::sleep(WATCHED);
     (thread_seconds(server.id()) - before) / begin.elapsed().as_secs_f64()

@@ -41,6 +41,16 @@ impl Random {
         self.below(times) == 0
     }
 
+    /// True with this probability, in hundredths.
+    pub fn percent(&mut self, parts: u64) -> bool {
+        self.below(100) < parts
+    }
+
+    /// True with this probability, in millionths.
+    pub fn ppm(&mut self, parts: u64) -> bool {
+        self.below(1_000_000) < parts
+    }
+
     /// `len` bytes.
     pub fn bytes(&mut self, len: usize) -> Vec<u8> {
         let mut bytes = Vec::with_capacity(len + 8);

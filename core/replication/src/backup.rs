@@ -47,11 +47,13 @@ impl<P: Clone> Replica<P> {
         let (log, before) = match role {
             Role::Backup(backup) => (backup.log, backup.promise),
             Role::Candidate(candidate) => (candidate.backup.log, candidate.backup.promise),
-            Role::Learner(learner) => {
-                let (log, promise) = learner.into_log();
-                (log, promise)
+            Role::Learner(learner) => learner.into_log(),
+            // It has handed over: what it has in its log everybody has.
+            Role::Leading(leading) => {
+                leading.depose(cx);
+                (leading.log, Instant::default())
             }
-            Role::Idle(_) | Role::Leading(_) => unreachable!("neither follows without joining"),
+            Role::Idle(_) => unreachable!("it cannot follow without joining"),
         };
         let promise = promise.max(before);
         self.role = Role::Backup(Backup { configuration, log, promise, unanswered: None });
@@ -70,7 +72,8 @@ impl<P: Clone> Replica<P> {
             Role::Backup(_) => true,
             Role::Learner(learner) => learner.is_in(),
             Role::Candidate(candidate) => configuration.epoch > candidate.backup.configuration.epoch,
-            Role::Idle(_) | Role::Leading(_) => false,
+            Role::Leading(leading) => configuration.epoch > leading.configuration.epoch && leading.is_everywhere(),
+            Role::Idle(_) => false,
         };
         if !counts || !follows || configuration.epoch < self.epoch_seen {
             return;

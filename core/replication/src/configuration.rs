@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use block::{Epoch, Incarnation, PoolId};
+use block::{Epoch, Incarnation, PoolId, WriteSeq};
 
 /// A volume's replicas that count, and the one among them that orders its writes.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -19,6 +19,9 @@ pub struct Configuration {
     /// Raised when the volume came back from a loss of power with less than it had acknowledged (never less than it had
     /// flushed): clients must not go on with what they have in mind.
     pub cache_generation: u64,
+    /// The first epoch of this history. Before it an operator made a replica primary that may have lacked what others
+    /// had: the common stable points of older epochs say nothing about this one.
+    pub history: Epoch,
     /// All members had been lost, and this one's next incarnation was chosen to go on from. Every replica that comes
     /// back copies from it.
     pub recovery: bool,
@@ -29,6 +32,11 @@ impl Configuration {
     #[must_use]
     pub fn has(&self, replica: PoolId, incarnation: Incarnation) -> bool {
         self.members.get(&replica) == Some(&incarnation)
+    }
+
+    /// From which point on a replica with this common stable point may differ.
+    pub(crate) fn comparable(&self, stable: WriteSeq) -> WriteSeq {
+        if stable.epoch < self.history { WriteSeq::ZERO } else { stable }
     }
 
     /// Every member but this one.

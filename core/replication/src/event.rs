@@ -13,6 +13,10 @@ use crate::message::Message;
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub struct OpId(pub u64);
 
+/// A group on its way from the store to a learner.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default)]
+pub struct ReadId(pub u64);
+
 /// Something that happened.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Event<P> {
@@ -48,10 +52,10 @@ pub enum Event<P> {
     },
     /// An [`Effect::ReadGroup`] ended.
     GroupRead {
+        /// Of the order.
+        id: ReadId,
         /// For whom.
         peer: PoolId,
-        /// Which.
-        group: GroupIndex,
         /// The newest change in it and its content; `None` when it could not be read.
         content: Option<(WriteSeq, P)>,
     },
@@ -68,6 +72,11 @@ pub enum Event<P> {
     EpochKept {
         /// Which.
         epoch: Epoch,
+    },
+    /// A primary should let another member be primary, as soon as nothing is in flight; `None`: not any more.
+    HandOver {
+        /// Which.
+        to: Option<PoolId>,
     },
     /// [`crate::Replica::deadline`] has come.
     Tick,
@@ -109,6 +118,9 @@ pub enum Effect<P> {
     },
     /// Read a group as it is with all that was given to the store before. [`Event::GroupRead`] follows.
     ReadGroup {
+        /// Comes back. Not used twice: what was read for an earlier session of a learner may come late, and has lost what
+        /// was changed since.
+        id: ReadId,
         /// For whom.
         peer: PoolId,
         /// Which.

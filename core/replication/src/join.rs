@@ -81,11 +81,12 @@ impl<P: Clone> Replica<P> {
         }
         idle.join_at = cx.now + self.times.join_retry;
         self.nonce += 1;
+        let stable = newest.comparable(self.stable);
         let message = Message::Join {
             incarnation: self.incarnation,
             nonce: self.nonce,
-            stable: self.stable,
-            dirty: content.changed_since(self.stable),
+            stable,
+            dirty: content.changed_since(stable),
         };
         cx.out.push(Effect::Send { to: newest.primary, message });
     }

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, VecDeque};
 use block::{BlockRange, Epoch, Incarnation, Instant, PoolId, WriteSeq};
 
 use crate::configuration::Configuration;
-use crate::event::{Effect, OpId, Times};
+use crate::event::{Effect, OpId, ReadId, Times};
 use crate::log::Log;
 use crate::message::Message;
 use crate::replica::{Context, Replica, Role};
@@ -25,7 +25,13 @@ pub(crate) struct Leading<P> {
     /// A learner that takes part: it may be a member without this replica knowing it.
     pub entering: Option<PoolId>,
     pub pupils: BTreeMap<PoolId, Pupil<P>>,
+    pub last_read: ReadId,
     pub flight: Flight,
+    /// Who is to be primary instead: nothing is admitted until that is decided.
+    pub successor: Option<PoolId>,
+    /// It does not serve earlier, unless the primary before it goes by its epoch: until then that one may answer reads.
+    pub not_before: Instant,
+    pub predecessor: Option<PoolId>,
     /// What was announced as stable last.
     pub stable: WriteSeq,
     pub heartbeat_at: Instant,
@@ -82,6 +88,8 @@ pub(crate) enum Wish {
     Remove,
     /// The learner that has entered becomes a member.
     Add(PoolId),
+    /// Another member becomes primary.
+    HandOver,
     /// That the changes asked for before cannot be decided any more.
     Nothing,
 }
@@ -95,6 +103,12 @@ pub(crate) struct Flight {
     pub durable: VecDeque<(WriteSeq, OpId)>,
     /// What is being changed.
     pub ranges: VecDeque<(u64, BlockRange)>,
+}
+
+impl Flight {
+    pub fn is_empty(&self) -> bool {
+        self.plain.is_empty() && self.durable.is_empty()
+    }
 }
 
 impl Stage {
@@ -142,23 +156,30 @@ impl<P: Clone> Leading<P> {
     pub fn new(me: PoolId, configuration: Configuration, log: Log<P>, stage: Stage, stable: WriteSeq) -> Self {
         Self {
             me,
-            configuration,
             log,
             stage,
             members: BTreeMap::new(),
             pending: None,
             entering: None,
             pupils: BTreeMap::new(),
+            // One that leads again later begins behind every number it used before.
+            last_read: ReadId(u64::from(configuration.epoch.0) << 32),
             flight: Flight::default(),
+            successor: None,
+            not_before: Instant::default(),
+            predecessor: None,
             stable,
             heartbeat_at: Instant::default(),
+            configuration,
         }
     }
 
-    /// Every request that has not ended.
-    pub fn ops(&self) -> Vec<OpId> {
+    /// It leads no more: what has not ended here may end anywhere, or not at all.
+    pub fn depose(&self, cx: &mut Context<'_, P>) {
+        self.pupils.keys().for_each(|peer| cx.out.push(Effect::Disconnect { peer: *peer }));
         let plain = self.flight.plain.iter().map(|(_, op)| *op);
-        plain.chain(self.flight.durable.iter().map(|(_, op)| *op)).collect()
+        let ops = plain.chain(self.flight.durable.iter().map(|(_, op)| *op)).collect();
+        cx.out.push(Effect::Deposed { ops });
     }
 
     /// Whether every replica that may be a member under whatever configuration is in force has promised not to seek
@@ -284,6 +305,8 @@ impl<P: Clone> Replica<P> {
         let Some(member) = leading.members.get_mut(&from) else { return };
         member.answered(sent);
         member.position = Some(received);
+        // It answers no reads any more.
+        leading.predecessor.take_if(|predecessor| *predecessor == from);
         member.applied = member.applied.max(applied);
         member.durable = member.durable.max(durable);
         if leading.stage == Stage::Active {

@@ -15,6 +15,7 @@ mod configuration;
 mod entry;
 mod event;
 mod groups;
+mod hand_over;
 mod join;
 mod lead;
 mod log;
@@ -29,7 +30,7 @@ pub mod wire;
 
 pub use configuration::{Configuration, Proposal};
 pub use entry::{Change, Entry};
-pub use event::{Content, Effect, Event, OpId, Times};
+pub use event::{Content, Effect, Event, OpId, ReadId, Times};
 pub use groups::GroupSet;
 pub use message::Message;
 pub use payload::{BadBlock, Memory, Payload};

@@ -20,8 +20,8 @@ pub enum NotServing {
     /// There are fewer members than the volume may be written with.
     #[error("too few replicas are in sync")]
     TooFew,
-    /// As much is in flight as may be.
-    #[error("too much is in flight")]
+    /// As much is in flight as may be, or another member is about to be primary.
+    #[error("too much is in flight, or another replica is about to be primary")]
     Busy,
 }
 
@@ -59,10 +59,14 @@ impl<P: Clone> Leading<P> {
         while flight.ranges.front().is_some_and(|(n, _)| *n <= acked) {
             flight.ranges.pop_front();
         }
-        while let Some((_, op)) = flight.plain.pop_front_if(|(n, _)| *n <= acked) {
+        while flight.plain.front().is_some_and(|(n, _)| *n <= acked)
+            && let Some((_, op)) = flight.plain.pop_front()
+        {
             cx.out.push(Effect::Completed { op });
         }
-        while let Some((seq, op)) = flight.durable.pop_front_if(|(seq, _)| seq.n <= durable) {
+        while flight.durable.front().is_some_and(|(seq, _)| seq.n <= durable)
+            && let Some((seq, op)) = flight.durable.pop_front()
+        {
             cx.out.push(Effect::Completed { op });
             // With the epoch in which it was given its place: one that was decided since says nothing of what came
             // before it.
@@ -90,7 +94,7 @@ impl<P: Clone> Replica<P> {
         if leading.configuration.members.len() < leading.configuration.members_min {
             return Err(NotServing::TooFew);
         }
-        if leading.log.len() >= ENTRIES_MAX {
+        if leading.log.len() >= ENTRIES_MAX || leading.successor.is_some() {
             return Err(NotServing::Busy);
         }
         let seq = WriteSeq { epoch: leading.configuration.epoch, n: leading.log.received() + 1 };

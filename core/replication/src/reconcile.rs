@@ -1,6 +1,6 @@
 //! A new primary brings the members' logs together before it serves: roll forward only, for a block has no way back.
 
-use block::{Instant, PoolId, WriteSeq};
+use block::{PoolId, WriteSeq};
 
 use crate::configuration::Configuration;
 use crate::entry::Entry;
@@ -35,7 +35,8 @@ impl<P: Clone> Leading<P> {
             positions.into_iter().for_each(|(peer, position)| self.open(peer, position, cx));
         }
         let last = self.log.received();
-        if self.log.applied() >= last && self.members.values().all(|member| member.applied >= last) {
+        let complete = self.log.applied() >= last && self.members.values().all(|member| member.applied >= last);
+        if complete && (self.predecessor.is_none() || cx.now >= self.not_before) {
             self.stage = Stage::Active;
         }
     }
@@ -61,27 +62,30 @@ impl<P: Clone> Replica<P> {
     pub(crate) fn take_over(&mut self, configuration: Configuration, cx: &mut Context<'_, P>) {
         self.see(configuration.epoch, cx);
         let role = std::mem::replace(&mut self.role, Role::Idle(crate::join::Idle::default()));
-        let log = match role {
-            Role::Backup(backup) => backup.log,
-            Role::Candidate(candidate) => candidate.backup.log,
+        let backup = match role {
+            Role::Backup(backup) => backup,
+            Role::Candidate(candidate) => candidate.backup,
             Role::Idle(_) | Role::Learner(_) | Role::Leading(_) => unreachable!("only backups take over"),
         };
         let stage = Stage::Reconciling { fetching: false, pushed: false };
-        self.lead(configuration, log, stage, cx);
+        let mut leading = Leading::new(self.me, configuration.clone(), backup.log, stage, self.stable);
+        leading.predecessor = Some(backup.configuration.primary);
+        leading.not_before = backup.promise;
+        self.lead(leading, configuration, cx);
     }
 
     /// All members were lost, and this replica was chosen to go on from.
     pub(crate) fn recover(&mut self, configuration: Configuration, cx: &mut Context<'_, P>) {
         self.see(configuration.epoch, cx);
         let seq = WriteSeq { epoch: configuration.epoch, n: self.last };
-        self.lead(configuration, Log::starting_after(self.last, []), Stage::Restamping, cx);
+        let log = Log::starting_after(self.last, []);
+        let leading = Leading::new(self.me, configuration.clone(), log, Stage::Restamping, self.stable);
+        self.lead(leading, configuration, cx);
         // What was not flushed may be something else on every replica: whoever comes back must copy it from here.
         cx.out.push(Effect::Restamp { seq });
     }
 
-    fn lead(&mut self, configuration: Configuration, log: Log<P>, stage: Stage, cx: &mut Context<'_, P>) {
-        let mut leading = Leading::new(self.me, configuration.clone(), log, stage, self.stable);
-        leading.heartbeat_at = Instant::default();
+    fn lead(&mut self, mut leading: Leading<P>, configuration: Configuration, cx: &mut Context<'_, P>) {
         leading.go_by(configuration, cx.now);
         leading.greet_all(&self.links, cx);
         self.role = Role::Leading(Box::new(leading));

@@ -123,7 +123,7 @@ impl<P: Clone> Replica<P> {
                     self.applied(applied, durable, cx);
                 }
             }
-            Event::GroupRead { peer, group, content } => self.group_read(peer, group, content, cx),
+            Event::GroupRead { id, peer, content } => self.group_read(id, peer, content, cx),
             Event::GroupStored => self.group_stored(cx),
             Event::Settled { incarnation } => {
                 if incarnation == self.incarnation {
@@ -136,6 +136,7 @@ impl<P: Clone> Replica<P> {
                 self.answer_new_epoch(cx);
                 self.say_flushed(cx);
             }
+            Event::HandOver { to } => self.hand_over(to, cx),
             Event::Tick => self.tick(content, cx),
         }
     }
@@ -172,7 +173,8 @@ impl<P: Clone> Replica<P> {
                 }
             }
             Message::Join { incarnation, nonce, stable, dirty } => {
-                self.join_asked(from, incarnation, nonce, &content.changed_since(stable), dirty, cx);
+                let newer = |configuration: &Configuration| content.changed_since(configuration.comparable(stable));
+                self.join_asked(from, incarnation, nonce, newer, dirty, cx);
             }
             Message::Start { epoch, nonce } => self.start(from, epoch, nonce, cx),
             Message::Copy { epoch, group, born, content } => {
@@ -228,6 +230,7 @@ impl<P: Clone> Replica<P> {
             (Role::Learner(learner), false, _) if learner.teacher == found.primary => {}
             (Role::Learner(learner), true, false) if learner.is_in() => self.follow(found, cx),
             (Role::Backup(_) | Role::Candidate(_), true, false) => self.follow(found, cx),
+            (Role::Leading(leading), true, false) if leading.is_everywhere() => self.follow(found, cx),
             // Out of sync, or a primary no more: what it holds beyond the others is nothing that counts.
             (_, _, _) => self.step_down(cx),
         }
@@ -253,10 +256,7 @@ impl<P: Clone> Replica<P> {
                 }
             }
             Role::Backup(_) | Role::Candidate(_) => {}
-            Role::Leading(leading) => {
-                leading.pupils.keys().for_each(|peer| cx.out.push(Effect::Disconnect { peer: *peer }));
-                cx.out.push(Effect::Deposed { ops: leading.ops() });
-            }
+            Role::Leading(leading) => leading.depose(cx),
         }
         self.incarnation.0 += 1;
         cx.out.push(Effect::Reincarnated { incarnation: self.incarnation });

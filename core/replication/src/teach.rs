@@ -9,7 +9,7 @@ use block::{Epoch, GroupIndex, Incarnation, Instant, PoolId, WriteSeq};
 
 use crate::configuration::Configuration;
 use crate::entry::Entry;
-use crate::event::Effect;
+use crate::event::{Effect, ReadId};
 use crate::groups::GroupSet;
 use crate::lead::{Leading, Member, Pending, Session, Stage, Wish};
 use crate::message::Message;
@@ -44,7 +44,7 @@ enum PupilStage {
 
 #[derive(Debug)]
 enum Lesson<P> {
-    Reading(GroupIndex),
+    Reading(ReadId, GroupIndex),
     Ready(Message<P>),
 }
 
@@ -91,8 +91,10 @@ impl<P: Clone> Leading<P> {
             {
                 pupil.need.remove(group);
                 pupil.in_flight += 1;
-                pupil.queue.push_back(Lesson::Reading(group));
-                cx.out.push(Effect::ReadGroup { peer: *peer, group });
+                self.last_read.0 += 1;
+                let id = self.last_read;
+                pupil.queue.push_back(Lesson::Reading(id, group));
+                cx.out.push(Effect::ReadGroup { id, peer: *peer, group });
             }
             if pupil.need.is_empty() && pupil.queue.is_empty() && pupil.in_flight == 0 {
                 complete = Some(*peer);
@@ -121,6 +123,8 @@ impl<P: Clone> Leading<P> {
         let tail = self.log.after(0).cloned().collect();
         let message = Message::Enter { epoch: self.configuration.epoch, last, tail };
         cx.out.push(Effect::Send { to: peer, message });
+        // Reads wait for its promise from here on.
+        self.beat(peer, false, cx);
     }
 
     /// The configuration with the learner as a member, if it is one that has entered.
@@ -139,7 +143,7 @@ impl<P: Clone> Replica<P> {
         from: PoolId,
         incarnation: Incarnation,
         nonce: u64,
-        newer: &GroupSet,
+        newer: impl FnOnce(&Configuration) -> GroupSet,
         dirty: GroupSet,
         cx: &mut Context<'_, P>,
     ) {
@@ -160,7 +164,7 @@ impl<P: Clone> Replica<P> {
         }
         // What it has that was never acknowledged, and what was written here since it was in sync: neither alone is enough.
         let mut need = dirty;
-        need.extend(newer);
+        need.extend(&newer(&leading.configuration));
         let pupil = Pupil { incarnation, need, queue: VecDeque::new(), in_flight: 0, stage: PupilStage::Copying };
         leading.pupils.insert(from, pupil);
         let message = Message::Start { epoch: leading.configuration.epoch, nonce };
@@ -171,21 +175,26 @@ impl<P: Clone> Replica<P> {
     /// A group was read for a learner.
     pub(crate) fn group_read(
         &mut self,
+        id: ReadId,
         peer: PoolId,
-        group: GroupIndex,
         content: Option<(WriteSeq, P)>,
         cx: &mut Context<'_, P>,
     ) {
         let Role::Leading(leading) = &mut self.role else { return };
         let epoch = leading.configuration.epoch;
         let Some(pupil) = leading.pupils.get_mut(&peer) else { return };
+        let read = pupil.queue.iter_mut().find_map(|lesson| match lesson {
+            Lesson::Reading(found, group) if *found == id => Some((*group, lesson)),
+            Lesson::Reading(_, _) | Lesson::Ready(_) => None,
+        });
+        let Some((group, place)) = read else { return };
         let Some((born, content)) = content else {
             return cx.out.push(Effect::Disconnect { peer });
         };
-        let place = pupil.queue.iter_mut().find(|lesson| matches!(lesson, Lesson::Reading(found) if *found == group));
-        let Some(place) = place else { return };
         *place = Lesson::Ready(Message::Copy { epoch, group, born, content });
-        while let Some(Lesson::Ready(message)) = pupil.queue.pop_front_if(|lesson| matches!(lesson, Lesson::Ready(_))) {
+        while matches!(pupil.queue.front(), Some(Lesson::Ready(_)))
+            && let Some(Lesson::Ready(message)) = pupil.queue.pop_front()
+        {
             cx.out.push(Effect::Send { to: peer, message });
         }
         leading.teach(cx);

@@ -38,12 +38,12 @@ impl<P: Clone> Replica<P> {
         }
     }
 
-    fn keep_leading(&mut self, cx: &mut Context<'_, P>) {
+    pub(crate) fn keep_leading(&mut self, cx: &mut Context<'_, P>) {
         let (times, links) = (self.times, &self.links);
         let Role::Leading(leading) = &mut self.role else { return };
         if cx.now >= leading.heartbeat_at {
             leading.heartbeat_at = cx.now + times.heartbeat;
-            leading.beat(&times, cx);
+            leading.beat_all(&times, cx);
             for peer in leading.unasked(cx.now, &times) {
                 if links.contains(&peer) {
                     leading.greet(peer, cx);
@@ -63,17 +63,17 @@ impl<P: Clone> Replica<P> {
 }
 
 impl<P: Clone> Leading<P> {
-    fn beat(&self, times: &Times, cx: &mut Context<'_, P>) {
+    fn beat_all(&self, times: &Times, cx: &mut Context<'_, P>) {
         for (peer, member) in &self.members {
-            let message = Message::Heartbeat {
-                epoch: self.configuration.epoch,
-                sent: cx.now,
-                unheard: cx.now >= member.heard + times.promise,
-                acked: self.acked(),
-                stable: self.stable,
-            };
-            cx.out.push(Effect::Send { to: *peer, message });
+            self.beat(*peer, cx.now >= member.heard + times.promise, cx);
         }
+    }
+
+    /// Asks for a promise.
+    pub fn beat(&self, peer: PoolId, unheard: bool, cx: &mut Context<'_, P>) {
+        let epoch = self.configuration.epoch;
+        let message = Message::Heartbeat { epoch, sent: cx.now, unheard, acked: self.acked(), stable: self.stable };
+        cx.out.push(Effect::Send { to: peer, message });
     }
 
     /// Members that have not said how far they are, and were not asked just now.
@@ -114,6 +114,10 @@ impl<P: Clone> Leading<P> {
         let (wish, wanted) = match before {
             Some(Wish::Add(peer)) if lost.is_empty() && self.with(peer).is_some() => {
                 (Wish::Add(peer), self.with(peer)?)
+            }
+            Some(Wish::HandOver) | None if lost.is_empty() && self.may_hand_over().is_some() => {
+                let primary = self.may_hand_over()?;
+                (Wish::HandOver, Configuration { primary, ..self.configuration.successor() })
             }
             _ if !lost.is_empty() => {
                 let mut wanted = self.configuration.successor();

@@ -5,7 +5,7 @@ use std::collections::{BTreeSet, VecDeque};
 use block::{Epoch, GroupIndex, Incarnation, WriteSeq};
 use replication::{Change, Content, Entry, GroupSet};
 
-use crate::random::Random;
+use tests::random::Random;
 
 /// Groups of the volume.
 pub const GROUPS: usize = 3;

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, VecDeque};
 use block::{Epoch, Incarnation, PoolId};
 use replication::{Configuration, Proposal};
 
-use crate::random::Random;
+use tests::random::Random;
 
 /// What a replica has said of itself.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -76,6 +76,12 @@ impl Control {
             (now.incarnation != *before).then_some(Source { replica: *replica, incarnation: now.incarnation, warm })
         });
         back.collect()
+    }
+
+    /// Goes on from a replica that was no member.
+    pub fn force(&mut self, replica: PoolId, incarnation: Incarnation) {
+        self.recover(Source { replica, incarnation, warm: false });
+        self.decided.history = self.decided.epoch;
     }
 
     /// Goes on from one replica.

@@ -1,0 +1,56 @@
+//! Connections: in order, until they break; their ends are noticed one after the other.
+
+use std::collections::VecDeque;
+
+use replication::Event;
+
+use super::{Packet, REPLICAS, World, name, pair};
+
+impl World {
+    pub(super) fn break_link(&mut self, a: usize, b: usize) {
+        if self.linked.remove(&pair(a, b)) {
+            self.wires.remove(&(a, b));
+            self.wires.remove(&(b, a));
+            self.hosts[a].noticed.insert(b, false);
+            self.hosts[b].noticed.insert(a, false);
+        }
+    }
+
+    pub(super) fn notice(&mut self, host: usize) -> Result<(), String> {
+        for other in (0..REPLICAS).filter(|other| *other != host) {
+            if !self.hosts[host].noticed[&other] {
+                self.hosts[host].noticed.insert(other, true);
+                self.handle(host, Event::Disconnected { peer: name(other) })?;
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn connect(&mut self) {
+        for a in 0..REPLICAS {
+            for b in a + 1..REPLICAS {
+                let ready = |host: usize, other: usize| self.is_awake(host) && self.hosts[host].noticed[&other];
+                let free = !self.blocked.contains(&(a, b)) && !self.blocked.contains(&(b, a));
+                if !self.linked.contains(&(a, b)) && free && ready(a, b) && ready(b, a) && self.random.percent(20) {
+                    self.linked.insert((a, b));
+                    self.wires.insert((a, b), VecDeque::from([Packet::Connected]));
+                    self.wires.insert((b, a), VecDeque::from([Packet::Connected]));
+                }
+            }
+        }
+    }
+
+    pub(super) fn deliver(&mut self, from: usize, to: usize) -> Result<(), String> {
+        if self.blocked.contains(&(from, to)) || !self.is_awake(to) {
+            return Ok(());
+        }
+        self.notice(to)?;
+        match self.wires.get_mut(&(from, to)).and_then(VecDeque::pop_front) {
+            None => Ok(()),
+            Some(Packet::Connected) => self.handle(to, Event::Connected { peer: name(from) }),
+            Some(Packet::Message(incarnation, message)) => {
+                self.handle(to, Event::Received { from: name(from), incarnation, message })
+            }
+        }
+    }
+}
