@@ -11,7 +11,7 @@ const _: () = assert!(size_of::<RawSeq>() == 12);
 const _: () = assert!(size_of::<RawTold>() == 20);
 const _: () = assert!(size_of::<RawHeartbeat>() == 28);
 const _: () = assert!(size_of::<RawAck>() == 16);
-const _: () = assert!(size_of::<RawNewEpoch>() == 40);
+const _: () = assert!(size_of::<RawNewEpoch>() == 44);
 const _: () = assert!(size_of::<RawMember>() == 24);
 const _: () = assert!(size_of::<RawEpochAck>() == 32);
 const _: () = assert!(size_of::<RawTail>() == 12);
@@ -66,6 +66,7 @@ pub(crate) struct RawNewEpoch {
     pub cache_generation: U64,
     pub members_min: U32,
     pub members: U32,
+    pub history: U32,
 }
 
 #[derive(FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]

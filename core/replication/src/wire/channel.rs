@@ -30,30 +30,58 @@ impl Channel {
 /// the order in which they are to be sent.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Lane {
-    /// The peer is a learner. Changes that it gets when it has entered must not overtake what it learnt before.
-    teaches: bool,
+    peer: Peer,
+}
+
+/// What the other one is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+enum Peer {
+    /// No learner of ours.
+    #[default]
+    Other,
+    /// A learner.
+    Learner,
+    /// One that was just told to take part.
+    LetIn,
+    /// One that takes part, and is no member yet.
+    Entered,
 }
 
 impl Lane {
     /// The connection for the next message.
     pub fn next<P>(&mut self, message: &Message<P>) -> Channel {
         match message {
-            Message::Heartbeat { .. } | Message::HeartbeatAck { .. } | Message::Ack { .. } => Channel::Control,
-            Message::Start { .. } => {
-                self.teaches = true;
-                Channel::Copy
-            }
-            Message::Copy { .. } | Message::Relay { .. } | Message::Enter { .. } => Channel::Copy,
+            Message::Heartbeat { .. } => self.heartbeat(),
+            Message::HeartbeatAck { .. } | Message::Ack { .. } => Channel::Control,
+            Message::Start { .. } => self.turn(Peer::Learner, Channel::Copy),
+            Message::Enter { .. } => self.turn(Peer::LetIn, Channel::Copy),
+            Message::Copy { .. } | Message::Relay { .. } => Channel::Copy,
             Message::Join { .. } | Message::Copied { .. } | Message::Flushed { .. } => Channel::Copy,
-            Message::Prepare { .. } if self.teaches => Channel::Copy,
-            // What was sent to the learner may come later: it is of an older epoch, is dropped, and sent again.
-            Message::NewEpoch { .. } => {
-                self.teaches = false;
-                Channel::Live
-            }
-            Message::Prepare { .. } | Message::EpochAck { .. } | Message::Fetch { .. } | Message::Entries { .. } => {
-                Channel::Live
-            }
+            Message::Prepare { .. } => self.prepare(),
+            // What went the other way before may come later: it is of an older epoch, is dropped, and sent again.
+            Message::NewEpoch { .. } => self.turn(Peer::Other, Channel::Live),
+            Message::EpochAck { .. } | Message::Fetch { .. } | Message::Entries { .. } => Channel::Live,
+        }
+    }
+
+    fn turn(&mut self, peer: Peer, channel: Channel) -> Channel {
+        self.peer = peer;
+        channel
+    }
+
+    /// Reads wait for the first answer of a learner that was let in, and who does not know that it was does not answer.
+    fn heartbeat(&mut self) -> Channel {
+        match self.peer {
+            Peer::LetIn => self.turn(Peer::Entered, Channel::Copy),
+            Peer::Other | Peer::Learner | Peer::Entered => Channel::Control,
+        }
+    }
+
+    /// A change must not overtake what lets the learner take it.
+    fn prepare(&self) -> Channel {
+        match self.peer {
+            Peer::Other => Channel::Live,
+            Peer::Learner | Peer::LetIn | Peer::Entered => Channel::Copy,
         }
     }
 }

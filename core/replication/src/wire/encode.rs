@@ -238,6 +238,7 @@ fn push_configuration(configuration: &Configuration, sent: Instant, out: &mut Ve
             cache_generation: configuration.cache_generation.into(),
             members_min: count(configuration.members_min),
             members: count(configuration.members.len()),
+            history: configuration.history.0.into(),
         },
     );
     for (pool, incarnation) in &configuration.members {

@@ -228,6 +228,7 @@ fn take_configuration(header: &Header, body: &mut Body<'_>) -> Result<Message<Pa
         members_min: members_min as usize,
         cache_generation: raw.cache_generation.get(),
         recovery: header.flags & RECOVERY != 0,
+        history: Epoch(raw.history.get()),
     };
     Ok(Message::NewEpoch { configuration, sent: Instant(raw.sent.get()) })
 }

@@ -128,7 +128,7 @@ fn what_makes_no_sense_is_refused_with_what_is_wrong_even_when_its_checksums_are
         ("enter", body, &[13], "change 12 comes where change 13"),
         ("copy", body + 3, &[0x10], "group 268435681"),
         ("new epoch", body + 8, &[7], "the primary is one"),
-        ("new epoch", body + 40, &[6], "in order"),
+        ("new epoch", body + 44, &[6], "in order"),
         ("new epoch", body + 36, &[0], "of 0 members"),
     ];
     for (name, at, with, wrong) in cases {

@@ -50,6 +50,7 @@ pub fn configuration() -> Configuration {
         members_min: 2,
         cache_generation: 0x71,
         recovery: true,
+        history: Epoch(0x0d),
     }
 }
 
