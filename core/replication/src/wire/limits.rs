@@ -25,7 +25,7 @@ pub const SENTENCE_BYTES_MAX: usize = 512;
 pub const HEADER_BYTES: usize = 64;
 /// A message, header and payload included.
 pub const FRAME_BYTES_MAX: usize = 40 << 20;
-/// [`crate::wire::parse`] never needs more bytes in one piece.
+/// [`crate::wire::parse()`] never needs more bytes in one piece.
 pub const INPUT_BYTES_MAX: usize = HEADER_BYTES + BODY_BYTES_MAX;
 /// A hello never has more bytes.
 pub const HELLO_BYTES_MAX: usize = size_of::<RawHello>() + 2 * NAME_BYTES_MAX;
@@ -58,7 +58,7 @@ const _: () =
     assert!(HEADER_BYTES + BODY_BYTES_MAX + PAYLOAD_BYTES_MAX <= FRAME_BYTES_MAX, "every message is sendable");
 const _: () = assert!(WRITE_BYTES_MAX <= ENTRIES_BYTES_MAX, "any entry fits a message, so a fetch always gets on");
 const _: () = assert!(WRITE_BYTES_MAX == 1 << 20 && GROUP_BYTES == 256 << 10, "as the store has it");
-const _: () = assert!(INPUT_BYTES_MAX <= 192 << 10, "receive buffers are sized by it");
+const _: () = assert!(INPUT_BYTES_MAX <= 161 << 10, "receive buffers are sized by it");
 const _: () = assert!(
     size_of::<RawNewEpoch>() + MEMBERS_MAX * size_of::<RawMember>() <= BODY_BYTES_MAX,
     "it is the largest body"
