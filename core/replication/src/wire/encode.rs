@@ -15,7 +15,7 @@ use crate::wire::body::{
 use crate::wire::entries;
 use crate::wire::groups;
 use crate::wire::header::{Envelope, Header, Kind, RECOVERY, UNHEARD};
-use crate::wire::limits::{ENTRIES_BYTES_MAX, ENTRIES_MAX, HEADER_BYTES, MEMBERS_MAX};
+use crate::wire::limits::{ENTRIES_BYTES_MAX, ENTRIES_MAX, HEADER_BYTES, MEMBERS_MAX, WRITE_BLOCKS_MAX};
 use crate::wire::link::Signal;
 
 /// Why a message is not one that may be sent. Nothing was appended.
@@ -220,6 +220,7 @@ fn push_entries(some: &[Entry<Payload>], out: &mut Vec<u8>) {
     for (entry, payload) in some.iter().filter_map(|entry| Some((entry, entries::payload(entry)?))) {
         let has_all = payload.blocks() == entries::blocks(entry) && payload.holes() == 0;
         assert!(has_all, "a write has one block of data for each of its range");
+        assert!((1..=WRITE_BLOCKS_MAX).contains(&payload.blocks()), "larger writes are cut when they are admitted");
         push_checksums(payload, out);
     }
 }

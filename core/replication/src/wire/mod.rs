@@ -2,7 +2,7 @@
 //!
 //! Between two nodes are three connections ([`Channel`]), each begun with a [`Hello`] and its [`Answer`], and shared by
 //! all volumes: a [`Link`] is what two replicas have of them. Then frames follow: a header of 64 bytes, the body, the
-//! payload. [`encode`] makes the first two of a message, and
+//! payload. [`encode()`] makes the first two of a message, and
 //! [`payloads`] says what follows; [`parse()`] takes them, and a [`Pending`] the payload, wherever it was received into.
 //!
 //! Promise: whatever the bytes are, nothing here panics, needs more than [`INPUT_BYTES_MAX`] bytes in one piece, or
