@@ -68,7 +68,7 @@ deny: ## licences, sources and bans of all dependencies
 sim: ## the simulators over many seeds (SEEDS=20000 FIRST=1)
 	@.ci/sim
 
-mutants: ## plants bugs in the store one by one; its tests must catch each (MUTANT_SEEDS=150)
+mutants: ## plants bugs in store and replication one by one; tests must catch each (MUTANT_SEEDS=150)
 	@tests/mutants/run.py
 
 bench: ## the benchmark table: ours, its null backend, raw file, qemu-nbd, nbdkit (ROUNDS=3 JOB_SECONDS=5)

@@ -1,9 +1,9 @@
-"""Planted bugs: (name, file, exact old text, new text). Each must make the store's tests fail."""
+"""Planted bugs: (name, file, exact old text, new text). Each must make the tests of its kind fail."""
 
 STORE = "core/store/src/"
 LAYOUT = "core/layout/src/"
 
-MUTANTS = [
+STORE_MUTANTS = [
     ("reuse-before-durable", STORE + "segments.rs", "entry.pins == 0 && entry.emptied <= durable && ", "entry.pins == 0 && entry.emptied.0 <= durable.0 + (1 << 40) && "),
     ("reuse-before-checkpoint", STORE + "segments.rs", " && entry.last_lsn < replay_from;", " && entry.last_lsn.0 < replay_from.0 + (1 << 40);"),
     ("reuse-live-map", STORE + "segments.rs", "entry.state == State::Closed && entry.live == 0 && entry.live_map == 0", "entry.state == State::Closed && entry.live == 0"),
@@ -33,4 +33,38 @@ MUTANTS = [
     ("relocate-not-replayed", STORE + "contents.rs", "EntryKind::Reclaim => self.replay_reclaim(entry, location, lsn),", "EntryKind::Reclaim if lsn.0 == 0 => self.replay_reclaim(entry, location, lsn),\n            EntryKind::Reclaim => {}"),
     ("torn-superblock-accepted", LAYOUT + "superblock.rs", "if computed != stored {", "if computed != stored && raw.extents.get() > 9999 {"),
     ("older-superblock-wins", STORE + "open.rs", "first.number >= second.number", "first.number <= second.number"),
+]
+
+REPLICATION = "core/replication/src/"
+MODEL = "tests/replication_sim/"
+
+REPLICATION_MUTANTS = [
+    ("m1-incarnations-ignored", REPLICATION + "configuration.rs", "self.members.get(&replica) == Some(&incarnation)", "self.members.contains_key(&replica) && incarnation.0 > 0"),
+    ("m2-stable-at-the-local-flush", REPLICATION + "backup.rs", "            cx.out.push(Effect::Apply { entry });\n        } else if", "            if entry.is_durable() {\n                let seq = entry.seq;\n                self.stable = self.stable.max(seq);\n                cx.out.push(Effect::KeepStable { seq });\n            }\n            cx.out.push(Effect::Apply { entry });\n        } else if"),
+    ("m3-joined-without-a-flush", REPLICATION + "join.rs", "            cx.out.push(Effect::Settle);\n        }", "            cx.out.push(Effect::Settle);\n        }\n        self.settled(cx);"),
+    ("m4-joiner-not-waited-for", REPLICATION + "primary.rs", "self.members.values().map(|member| member.applied).fold(self.log.applied(), u64::min)", "self.members.iter().filter(|(peer, _)| self.configuration.members.contains_key(peer)).map(|(_, member)| member.applied).fold(self.log.applied(), u64::min)"),
+    ("m5-removed-before-it-is-known", REPLICATION + "primary.rs", "self.members.values().map(|member| member.applied).fold(self.log.applied(), u64::min)", "self.members.values().filter(|member| !(self.pending.is_some() && matches!(member.session, crate::lead::Session::Broken(_)))).map(|member| member.applied).fold(self.log.applied(), u64::min)"),
+    ("m6-reads-what-is-in-flight", REPLICATION + "primary.rs", "find(|(_, changing)| changing.overlaps(range)).map(|(n, _)| *n)", "find(|(n, changing)| *n == 0 && changing.overlaps(range)).map(|(n, _)| *n)"),
+    ("m7-no-lease", REPLICATION + "lead.rs", "self.members.values().all(|member| member.is_leased(now, times))", "self.members.values().all(|member| member.is_leased(now, times) || true)"),
+    ("m8-clients-go-on-after-a-loss-of-power", MODEL + "control.rs", "self.decided.cache_generation + u64::from(!source.warm)", "self.decided.cache_generation"),
+    ("m9-longest-log-not-fetched", REPLICATION + "reconcile.rs", "&& position > self.log.received()\n", "&& position > self.log.received() + (1 << 40)\n"),
+    ("m10-ghosts-kept", REPLICATION + "teach.rs", "let mut need = dirty;", "let mut need = dirty;\n        need = GroupSet::default();"),
+    ("m11-newer-groups-not-copied", REPLICATION + "teach.rs", "need.extend(&newer(&leading.configuration));", "let _ = newer;"),
+    ("m12-changes-overtake-copies", REPLICATION + "teach.rs", "        if self.queue.is_empty() {\n            cx.out", "        if self.queue.len() < usize::MAX {\n            cx.out"),
+    ("m13-older-epochs-taken", REPLICATION + "backup.rs", "            Role::Backup(backup) if backup.configuration.primary == from && backup.configuration.epoch == epoch => {\n                &mut backup.log", "            Role::Backup(backup) if backup.configuration.epoch >= epoch => {\n                &mut backup.log"),
+    ("m15-recovered-from-anybody", MODEL + "control.rs", "let members = self.decided.members.iter();", "let members = self.registered.iter().map(|(replica, now)| (replica, self.decided.members.get(replica).copied().unwrap_or(block::Incarnation(now.incarnation.0 - 1))));\n        let members: Vec<_> = members.collect();\n        let members = members.iter().map(|(replica, before)| (*replica, before));"),
+    ("m16-joiner-not-leased", REPLICATION + "lead.rs", "self.members.values().all(|member| member.is_leased(now, times))", "self.members.iter().all(|(peer, member)| !self.configuration.members.contains_key(peer) || member.is_leased(now, times))"),
+    ("m17-stable-of-the-wrong-epoch", REPLICATION + "primary.rs", "self.stable = self.stable.max(seq);", "self.stable = self.stable.max(WriteSeq { epoch: self.configuration.epoch, n: seq.n });"),
+    ("m18-place-of-an-earlier-life-taken", REPLICATION + "teach.rs", "        if leading.configuration.members.contains_key(&from) {", "        if leading.configuration.members.contains_key(&from) && nonce == 0 {"),
+    ("m19-candidate-goes-back", REPLICATION + "backup.rs", "Role::Backup(backup) if cx.now >= backup.promise => {\n                self.role = Role::Candidate(Candidate { backup, propose_at: cx.now });\n            }", "Role::Backup(backup) if cx.now >= backup.promise => {\n                let mut wanted = backup.configuration.successor();\n                wanted.members.remove(&wanted.primary);\n                wanted.primary = self.me;\n                self.role = Role::Backup(backup);\n                self.propose(wanted, cx);\n            }"),
+    ("m20-join-without-a-nonce", REPLICATION + "join.rs", "if nonce != self.nonce || epoch", "if nonce == 0 || epoch"),
+    ("m21-joiner-without-the-tail", REPLICATION + "teach.rs", "let tail = self.log.after(0).cloned().collect();", "let tail = self.log.after(u64::MAX).cloned().collect();"),
+    ("late-reads-taken", REPLICATION + "teach.rs", "Lesson::Reading(found, group) if *found == id => Some((*group, lesson)),", "Lesson::Reading(found, group) if *found == id || found.0 > id.0 => Some((*group, lesson)),"),
+    ("histories-mixed", REPLICATION + "configuration.rs", "if stable.epoch < self.history { WriteSeq::ZERO } else { stable }", "stable"),
+    ("handed-over-too-early", REPLICATION + "reconcile.rs", "if complete && (self.predecessor.is_none() || cx.now >= self.not_before) {", "if complete {"),
+    ("follows-with-more-than-the-others", REPLICATION + "hand_over.rs", "self.stage == Stage::Active && self.acked() == self.log.received()", "self.stage == Stage::Active"),
+    ("late-reports-of-the-store-counted", REPLICATION + "replica.rs", "                if incarnation == self.incarnation {\n                    self.applied", "                if incarnation <= self.incarnation {\n                    self.applied"),
+    ("no-restamp", REPLICATION + "reconcile.rs", "cx.out.push(Effect::Restamp { seq });", "cx.out.push(Effect::Restamp { seq: WriteSeq::ZERO.max(WriteSeq { n: 0, ..WriteSeq::ZERO }) });\n        let _ = seq;"),
+    ("step-down-keeps-the-incarnation", REPLICATION + "replica.rs", "        self.incarnation.0 += 1;\n", "        self.incarnation.0 += 0;\n"),
+    ("acknowledged-below-the-minimum", REPLICATION + "primary.rs", "        if self.configuration.members.len() < self.configuration.members_min {\n            return;\n        }\n        let (acked", "        let (acked"),
 ]

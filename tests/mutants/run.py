@@ -1,7 +1,9 @@
 #!/usr/bin/env python3
-"""Applies one planted bug after the other to a copy of the workspace and requires that the store's tests fail.
+"""Applies one planted bug after the other to a copy of the workspace and requires that tests fail: those of the store, or
+the simulator of the replication protocol.
 
-MUTANT_SEEDS: seeds of the simulator for each (150). Arguments: names of some mutants. Prints what caught each.
+MUTANT_SEEDS: seeds of the store's simulator for each (150), and of the protocol's two hundred times as many.
+Arguments: names of some mutants. Prints what caught each.
 """
 
 import os
@@ -12,7 +14,7 @@ import subprocess
 import sys
 import tempfile
 
-from list import MUTANTS
+from list import REPLICATION_MUTANTS, STORE_MUTANTS
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 SEEDS = int(os.environ.get("MUTANT_SEEDS", "150"))
@@ -29,8 +31,24 @@ def run(command, copy, target, **extra):
     return done.returncode, done.stdout + done.stderr
 
 
-def caught_by(copy, target):
-    """What notices the mutant, or None."""
+def caught_by_protocol(copy, target):
+    """What notices a mutant of the replication protocol, or None."""
+    test = ["cargo", "test", "--release", "-q", "-p", "tests", "--test", "replication_sim"]
+    code, output = run(test + ["--no-run"], copy, target)
+    if code:
+        print(output)
+        return None
+    code, output = run(test + ["--", "traps::"], copy, target)
+    directed = sorted(set(re.findall(r"---- world::traps::(\w+) stdout", output))) if code else []
+    code, output = run(test + ["--", "--nocapture", "whatever"], copy, target, SEEDS=str(SEEDS * 200))
+    seeds = re.search(r"^(\d+) of (\d+) seeds failed", output, re.M) if code else None
+    found = re.search(r"^seed (\d+): (.{0,70})", output, re.M)
+    random = f"{seeds[0]}, {found[0]}" if seeds and found else None
+    return (directed, random) if directed or random else None
+
+
+def caught_by_store(copy, target):
+    """What notices a mutant of the store, or None."""
     test = ["cargo", "test", "--release", "-q", "-p", "tests", "--test", "store_sim"]
     code, output = run(test + ["--no-run"], copy, target)
     if code:
@@ -58,7 +76,8 @@ def main():
         copy, target = pathlib.Path(folder, "copy"), pathlib.Path(os.environ.get("MUTANT_TARGET", f"{folder}/target"))
         ignore = shutil.ignore_patterns("target", ".git")
         shutil.copytree(ROOT, copy, ignore=ignore, symlinks=True)
-        for name, path, old, new in MUTANTS:
+        kinds = [(caught_by_store, STORE_MUTANTS), (caught_by_protocol, REPLICATION_MUTANTS)]
+        for caught_by, (name, path, old, new) in [(kind, mutant) for kind, mutants in kinds for mutant in mutants]:
             if wanted and name not in wanted:
                 continue
             file = copy / path

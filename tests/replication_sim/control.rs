@@ -46,12 +46,18 @@ impl Control {
             return;
         }
         let proposal = self.proposals.remove(index).unwrap();
-        if random.percent(10) || !self.accepts(&proposal) {
-            return;
+        if !random.percent(10) {
+            self.decide_on(proposal);
         }
-        self.decided = proposal.configuration;
-        self.decided.epoch = Epoch(proposal.expected.0 + 1);
-        self.changes += 1;
+    }
+
+    /// Accepts a proposal, or not.
+    pub fn decide_on(&mut self, proposal: Proposal) {
+        if self.accepts(&proposal) {
+            self.decided = proposal.configuration;
+            self.decided.epoch = Epoch(proposal.expected.0 + 1);
+            self.changes += 1;
+        }
     }
 
     fn accepts(&self, proposal: &Proposal) -> bool {

@@ -4,6 +4,7 @@
 mod checks;
 mod clients;
 mod faults;
+mod traps;
 mod wires;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -82,6 +83,7 @@ struct Reading {
 }
 
 /// How much of each fault this seed has, in parts of a million per step.
+#[derive(Default)]
 struct Rates {
     partition: u64,
     heal: u64,
@@ -106,6 +108,8 @@ pub struct World {
     linked: BTreeSet<(usize, usize)>,
     blocked: BTreeSet<(usize, usize)>,
     cut_off: BTreeSet<usize>,
+    /// Their stores persist nothing.
+    held: BTreeSet<usize>,
     control: Control,
     rates: Rates,
     history: Vec<Op>,
@@ -162,6 +166,7 @@ impl World {
             linked: BTreeSet::new(),
             blocked: BTreeSet::new(),
             cut_off: BTreeSet::new(),
+            held: BTreeSet::new(),
             control: Control::new(first),
             rates,
             history: Vec::new(),

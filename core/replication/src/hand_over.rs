@@ -10,7 +10,7 @@ impl<P: Clone> Leading<P> {
     /// Who may be primary instead now.
     pub fn may_hand_over(&self) -> Option<PoolId> {
         let to = self.successor?;
-        let idle = self.flight.is_empty() && self.stage == Stage::Active && self.acked() == self.log.received();
+        let idle = self.flight.is_empty() && self.is_everywhere();
         let reached = self.members.get(&to).is_some_and(|member| member.session == Session::Open);
         (idle && reached && self.configuration.members.contains_key(&to)).then_some(to)
     }

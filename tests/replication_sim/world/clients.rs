@@ -33,10 +33,17 @@ impl World {
     pub(super) fn write(&mut self, host: usize) -> Result<(), String> {
         let first = self.random.below(GROUPS as u64);
         let blocks = if self.random.percent(15) && first + 1 < GROUPS as u64 { GROUP_BLOCKS + 1 } else { 1 };
-        let range = BlockRange::new(first * u64::from(GROUP_BLOCKS), blocks);
+        let fua = self.random.percent(5);
+        self.write_range(host, BlockRange::new(first * u64::from(GROUP_BLOCKS), blocks), fua)
+    }
+
+    pub(super) fn write_group(&mut self, host: usize, group: u64) -> Result<(), String> {
+        self.write_range(host, BlockRange::new(group * u64::from(GROUP_BLOCKS), 1), false)
+    }
+
+    fn write_range(&mut self, host: usize, range: BlockRange, fua: bool) -> Result<(), String> {
         let value = self.next_value;
         let change = Change::Write { range, payload: value };
-        let fua = self.random.percent(5);
         let groups = changes(&change);
         let (op, seq) = self.submit(host, change, fua)?;
         let Some(seq) = seq else { return Ok(()) };
