@@ -10,6 +10,7 @@ mod wires;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use block::{Epoch, Incarnation, Instant, PoolId, WriteSeq};
+use replication::wire::Lane;
 use replication::{Configuration, Effect, Event, Message, OpId, Replica, Start, Times};
 
 use crate::control::{Control, Registration};
@@ -58,9 +59,12 @@ struct Host {
     noticed: BTreeMap<usize, bool>,
 }
 
-enum Packet {
-    Connected,
-    Message(Incarnation, Message<Value>),
+/// One direction of the connections between two nodes: one for each kind of messages, which do not wait for each other.
+#[derive(Default)]
+struct Wire {
+    connected: bool,
+    lane: Lane,
+    queues: [VecDeque<(Incarnation, Message<Value>)>; 3],
 }
 
 /// A client's request in flight.
@@ -94,6 +98,7 @@ struct Rates {
     pause_steps: u64,
     recover: u64,
     hand_over: u64,
+    stick: u64,
     force: u64,
 }
 
@@ -104,7 +109,11 @@ pub struct World {
     random: Random,
     now: u64,
     hosts: Vec<Host>,
-    wires: BTreeMap<(usize, usize), VecDeque<Packet>>,
+    wires: BTreeMap<(usize, usize), Wire>,
+    /// Everything goes over one connection.
+    one_connection: bool,
+    /// Connections that deliver nothing for a while: from, to, which.
+    stuck: BTreeSet<(usize, usize, usize)>,
     linked: BTreeSet<(usize, usize)>,
     blocked: BTreeSet<(usize, usize)>,
     cut_off: BTreeSet<usize>,
@@ -147,6 +156,7 @@ impl World {
             pause_steps: random.pick(&[40, 150]),
             recover: random.pick(&[3_000, 15_000]),
             hand_over: random.pick(&[0, 10_000]),
+            stick: random.pick(&[0, 30_000, 100_000]),
             force: random.pick(&[0, 0, 0, 2_000]),
         };
         let first = Configuration {
@@ -163,6 +173,8 @@ impl World {
             now: 1,
             hosts: Vec::new(),
             wires: BTreeMap::new(),
+            one_connection: seed.is_multiple_of(3),
+            stuck: BTreeSet::new(),
             linked: BTreeSet::new(),
             blocked: BTreeSet::new(),
             cut_off: BTreeSet::new(),
@@ -244,8 +256,10 @@ impl World {
                     }
                     let me = &self.hosts[host];
                     if self.linked.contains(&pair(host, index(to))) && me.noticed[&index(to)] {
-                        let packet = Packet::Message(me.replica.incarnation(), message);
-                        self.wires.entry((host, index(to))).or_default().push_back(packet);
+                        let packet = (me.replica.incarnation(), message);
+                        let wire = self.wires.get_mut(&(host, index(to))).expect("linked");
+                        let channel = if self.one_connection { 0 } else { wire.lane.next(&packet.1) as usize - 1 };
+                        wire.queues[channel].push_back(packet);
                     }
                 }
                 Effect::Disconnect { peer } => self.break_link(host, index(peer)),

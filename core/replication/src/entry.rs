@@ -51,6 +51,14 @@ impl<P> Change<P> {
         }
     }
 
+    /// The blocks whose bytes it carries.
+    pub(crate) fn payload_blocks(&self) -> u32 {
+        match self {
+            Self::Write { range, .. } => range.count.0,
+            Self::Zero { .. } | Self::Flush => 0,
+        }
+    }
+
     /// The groups it changes.
     pub(crate) fn groups(&self) -> Option<RangeInclusive<u64>> {
         let range = self.range()?;

@@ -15,12 +15,21 @@ pub(crate) struct Log<P> {
     durable: u64,
     /// Without gaps, up to the last one; the owner's copies of their bytes live as long as these.
     tail: VecDeque<Entry<P>>,
+    /// Blocks that the changes in the tail write.
+    blocks: u64,
 }
+
+/// Changes, and blocks they write, that a primary keeps: what is not acknowledged by everybody. A message that holds all of
+/// them is not too long.
+const ENTRIES_MAX: usize = 4096;
+const BLOCKS_MAX: u64 = 8192;
 
 impl<P: Clone> Log<P> {
     /// One that begins behind `last`, which is on stable media with everything before it.
     pub fn starting_after(last: u64, tail: impl IntoIterator<Item = Entry<P>>) -> Self {
-        Self { received: last, applied: last, durable: last, tail: tail.into_iter().collect() }
+        let tail: VecDeque<Entry<P>> = tail.into_iter().collect();
+        let blocks = tail.iter().map(|entry| u64::from(entry.change.payload_blocks())).sum();
+        Self { received: last, applied: last, durable: last, tail, blocks }
     }
 
     pub fn received(&self) -> u64 {
@@ -39,6 +48,7 @@ impl<P: Clone> Log<P> {
     pub fn push(&mut self, entry: Entry<P>) {
         debug_assert_eq!(entry.seq.n, self.received + 1, "changes come in order");
         self.received = entry.seq.n;
+        self.blocks += u64::from(entry.change.payload_blocks());
         self.tail.push_back(entry);
     }
 
@@ -50,8 +60,10 @@ impl<P: Clone> Log<P> {
 
     /// Everybody has the changes up to here.
     pub fn forget(&mut self, upto: u64) {
-        while self.tail.front().is_some_and(|entry| entry.seq.n <= upto) {
-            self.tail.pop_front();
+        while self.tail.front().is_some_and(|entry| entry.seq.n <= upto)
+            && let Some(entry) = self.tail.pop_front()
+        {
+            self.blocks -= u64::from(entry.change.payload_blocks());
         }
     }
 
@@ -60,8 +72,8 @@ impl<P: Clone> Log<P> {
         self.tail.iter().filter(move |entry| entry.seq.n > last)
     }
 
-    /// How many changes are kept.
-    pub fn len(&self) -> usize {
-        self.tail.len()
+    /// Whether a change of this many blocks more would be too much to keep.
+    pub fn is_full(&self, blocks: u32) -> bool {
+        self.tail.len() >= ENTRIES_MAX || self.blocks + u64::from(blocks) > BLOCKS_MAX
     }
 }

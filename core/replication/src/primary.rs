@@ -8,9 +8,6 @@ use crate::lead::{Leading, Stage};
 use crate::message::Message;
 use crate::replica::{Context, Replica, Role};
 
-/// Changes that are not acknowledged by everybody.
-const ENTRIES_MAX: usize = 4096;
-
 /// Why a request is not taken. Nothing was changed; it can be made again.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum NotServing {
@@ -94,7 +91,7 @@ impl<P: Clone> Replica<P> {
         if leading.configuration.members.len() < leading.configuration.members_min {
             return Err(NotServing::TooFew);
         }
-        if leading.log.len() >= ENTRIES_MAX || leading.successor.is_some() {
+        if leading.log.is_full(change.payload_blocks()) || leading.successor.is_some() {
             return Err(NotServing::Busy);
         }
         let seq = WriteSeq { epoch: leading.configuration.epoch, n: leading.log.received() + 1 };

@@ -30,6 +30,7 @@ impl World {
 
     pub(super) fn heal(&mut self) -> Result<(), String> {
         self.blocked.clear();
+        self.stuck.clear();
         self.cut_off.clear();
         for host in 0..REPLICAS {
             self.hosts[host].up = true;

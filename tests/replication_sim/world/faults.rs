@@ -14,6 +14,12 @@ impl World {
     }
 
     pub(super) fn fail(&mut self) -> Result<(), String> {
+        if self.random.ppm(self.rates.stick) {
+            self.stick();
+        }
+        if self.random.ppm(60_000) {
+            self.stuck.clear();
+        }
         let host = self.victim();
         if self.random.ppm(self.rates.partition) {
             self.partition();
@@ -49,6 +55,15 @@ impl World {
             self.force();
         }
         if self.random.ppm(self.rates.recover) { self.recover() } else { Ok(()) }
+    }
+
+    /// One connection of one direction delivers nothing for a while.
+    fn stick(&mut self) {
+        let one = self.victim();
+        let other = (one + 1 + self.random.index(REPLICAS - 1)) % REPLICAS;
+        let (from, to) = if self.random.percent(50) { (one, other) } else { (other, one) };
+        let channel = self.random.index(3);
+        self.stuck.insert((from, to, channel));
     }
 
     pub(super) fn partition(&mut self) {
@@ -118,7 +133,8 @@ impl World {
             .iter()
             .all(|(replica, incarnation)| self.hosts[index(*replica)].incarnation != *incarnation);
         let is_member = self.control.decided.members.contains_key(&name(host));
-        if !members_gone || is_member || !self.is_there(host) || self.now - since <= PROMISE {
+        let settled = !self.hosts[host].media.has_work();
+        if !members_gone || is_member || !self.is_there(host) || !settled || self.now - since <= PROMISE {
             return;
         }
         self.count("forced");

@@ -1,10 +1,8 @@
 //! Connections: in order, until they break; their ends are noticed one after the other.
 
-use std::collections::VecDeque;
-
 use replication::Event;
 
-use super::{Packet, REPLICAS, World, name, pair};
+use super::{REPLICAS, Wire, World, name, pair};
 
 impl World {
     pub(super) fn break_link(&mut self, a: usize, b: usize) {
@@ -33,8 +31,8 @@ impl World {
                 let free = !self.blocked.contains(&(a, b)) && !self.blocked.contains(&(b, a));
                 if !self.linked.contains(&(a, b)) && free && ready(a, b) && ready(b, a) && self.random.percent(20) {
                     self.linked.insert((a, b));
-                    self.wires.insert((a, b), VecDeque::from([Packet::Connected]));
-                    self.wires.insert((b, a), VecDeque::from([Packet::Connected]));
+                    self.wires.insert((a, b), Wire::default());
+                    self.wires.insert((b, a), Wire::default());
                 }
             }
         }
@@ -45,12 +43,21 @@ impl World {
             return Ok(());
         }
         self.notice(to)?;
-        match self.wires.get_mut(&(from, to)).and_then(VecDeque::pop_front) {
-            None => Ok(()),
-            Some(Packet::Connected) => self.handle(to, Event::Connected { peer: name(from) }),
-            Some(Packet::Message(incarnation, message)) => {
-                self.handle(to, Event::Received { from: name(from), incarnation, message })
+        let first = self.random.index(3);
+        let Some(wire) = self.wires.get_mut(&(from, to)) else { return Ok(()) };
+        if !wire.connected {
+            wire.connected = true;
+            return self.handle(to, Event::Connected { peer: name(from) });
+        }
+        for turn in 0..3 {
+            let channel = (first + turn) % 3;
+            if self.stuck.contains(&(from, to, channel)) {
+                continue;
+            }
+            if let Some((incarnation, message)) = wire.queues[channel].pop_front() {
+                return self.handle(to, Event::Received { from: name(from), incarnation, message });
             }
         }
+        Ok(())
     }
 }

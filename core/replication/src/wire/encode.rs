@@ -117,7 +117,7 @@ struct Begun {
 fn check(message: &Message<Payload>) -> Result<(), Unsendable> {
     match message {
         Message::Entries { entries: some, .. } | Message::Enter { tail: some, .. } => {
-            let payload_bytes = some.iter().map(|entry| entries::blocks(entry) as usize * BLOCK_BYTES).sum();
+            let payload_bytes = some.iter().map(|entry| entry.change.payload_blocks() as usize * BLOCK_BYTES).sum();
             if some.len() > ENTRIES_MAX || payload_bytes > ENTRIES_BYTES_MAX {
                 return Err(Unsendable::TooManyEntries { entries: some.len(), payload_bytes });
             }
@@ -218,7 +218,7 @@ fn push_entries(some: &[Entry<Payload>], out: &mut Vec<u8>) {
         push(out, &entries::record(entry));
     }
     for (entry, payload) in some.iter().filter_map(|entry| Some((entry, entries::payload(entry)?))) {
-        let has_all = payload.blocks() == entries::blocks(entry) && payload.holes() == 0;
+        let has_all = payload.blocks() == entry.change.payload_blocks() && payload.holes() == 0;
         assert!(has_all, "a write has one block of data for each of its range");
         assert!((1..=WRITE_BLOCKS_MAX).contains(&payload.blocks()), "larger writes are cut when they are admitted");
         push_checksums(payload, out);

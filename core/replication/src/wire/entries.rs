@@ -41,14 +41,6 @@ pub(crate) fn payload(entry: &Entry<Payload>) -> Option<&Payload> {
     }
 }
 
-/// Blocks of payload that belong to an entry.
-pub(crate) fn blocks<P>(entry: &Entry<P>) -> u32 {
-    match &entry.change {
-        Change::Write { range, .. } => range.count.0,
-        Change::Zero { .. } | Change::Flush => 0,
-    }
-}
-
 /// One entry of a message of this epoch.
 pub(crate) fn parse_one(body: &mut Body<'_>, in_force: Epoch) -> Result<Entry<()>, Fault> {
     let kind = body.kind;
@@ -73,7 +65,7 @@ pub(crate) fn parse_tail(body: &mut Body<'_>, in_force: Epoch) -> Result<(u64, V
         }
         entries.push(entry);
     }
-    let payload_bytes = entries.iter().map(|entry| blocks(entry) as usize * BLOCK_BYTES).sum::<usize>();
+    let payload_bytes = entries.iter().map(|entry| entry.change.payload_blocks() as usize * BLOCK_BYTES).sum::<usize>();
     if payload_bytes > ENTRIES_BYTES_MAX {
         return Err(too_many);
     }

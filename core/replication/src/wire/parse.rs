@@ -150,18 +150,18 @@ fn take_lacking(header: &Header, body: &mut Body<'_>) -> Result<Taken, Fault> {
         Kind::Prepare => {
             let told: &RawTold = body.take()?;
             let entry = entries::parse_one(body, epoch)?;
-            let blocks = entries::blocks(&entry);
+            let blocks = entry.change.payload_blocks();
             (Lacking::Prepare { epoch, entry, acked: told.acked.get(), stable: told.stable.get() }, blocks)
         }
         Kind::Relay => {
             let entry = entries::parse_one(body, epoch)?;
-            let blocks = entries::blocks(&entry);
+            let blocks = entry.change.payload_blocks();
             (Lacking::Relay { epoch, entry }, blocks)
         }
         Kind::Entries => {
             let (last, entries) = entries::parse_tail(body, epoch)?;
             entries::check_order(kind, last, 0)?;
-            let blocks = entries.iter().map(entries::blocks).sum();
+            let blocks = entries.iter().map(|entry| entry.change.payload_blocks()).sum();
             (Lacking::Entries { epoch, entries }, blocks)
         }
         Kind::Enter => {
@@ -169,7 +169,7 @@ fn take_lacking(header: &Header, body: &mut Body<'_>) -> Result<Taken, Fault> {
             if let Some(entry) = tail.last() {
                 entries::check_order(kind, entry.seq.n, last)?;
             }
-            let blocks = tail.iter().map(entries::blocks).sum();
+            let blocks = tail.iter().map(|entry| entry.change.payload_blocks()).sum();
             (Lacking::Enter { epoch, last, tail }, blocks)
         }
         Kind::Copy => take_copy(epoch, body)?,

@@ -5,7 +5,6 @@ use block::{Checksum, Epoch, GroupIndex, Incarnation, WriteSeq};
 use crate::entry::{Change, Entry};
 use crate::message::Message;
 use crate::payload::{BadBlock, Memory, Payload};
-use crate::wire::entries;
 use crate::wire::fault::Fault;
 use crate::wire::groups;
 use crate::wire::header::{Envelope, Kind};
@@ -100,7 +99,7 @@ impl Lacking {
 impl Blocks {
     fn fill(&mut self, entry: &Entry<()>) -> Entry<Payload> {
         let first = self.next;
-        self.next += entries::blocks(entry);
+        self.next += entry.change.payload_blocks();
         let change = match entry.change {
             Change::Write { range, payload: () } => Change::Write { range, payload: self.all.part(first..self.next) },
             Change::Zero { range } => Change::Zero { range },
