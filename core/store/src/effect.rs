@@ -1,6 +1,6 @@
 //! What goes in and out of a store: events about its device, orders to its device, completions for its owner.
 
-use block::{BLOCK_BYTES, Error, Lsn, Pages, PoolOffset, SnapshotId, VolumeId};
+use block::{BLOCK_BYTES, BlockIndex, Error, Lsn, Pages, PoolOffset, SnapshotId, VolumeId};
 
 use crate::job::{Job, JobOutput};
 use crate::map::Space;
@@ -181,8 +181,9 @@ pub enum Report {
     BadBlock {
         /// Where it lies.
         at: PoolOffset,
-        /// The volume whose read found it, if a read did.
-        volume: Option<VolumeId>,
+        /// Which block of which volume it is, where that is known: what a read asked for, or what the volume wrote there
+        /// once, before it may have written something else.
+        block: Option<(VolumeId, BlockIndex)>,
         /// Whether the checksum differed (else the device failed the read).
         mismatch: bool,
     },
