@@ -165,9 +165,9 @@ fn settling_a_quiet_pool_ends_at_once_and_makes_stable_what_ended() {
     let mut pool = pool();
     for value in 1..4 {
         pool.write(1, value);
-        ask(&mut pool, |store, token| store.settle(token)).unwrap();
+        ask(&mut pool, Store::settle).unwrap();
         let syncs = pool.store.stats().syncs;
-        ask(&mut pool, |store, token| store.settle(token)).unwrap();
+        ask(&mut pool, Store::settle).unwrap();
         assert_eq!(pool.store.stats().syncs, syncs);
         pool.lose_power().unwrap();
         assert_eq!(pool.read(1), Ok(value));
@@ -191,7 +191,7 @@ fn stamps_are_the_same_after_a_crash_as_before() {
         let expected: Vec<_> = (4..10).map(|group| (group, at(2, 0))).chain([(12, at(2, 30))]).collect();
         assert_eq!(stamps(&pool, at(1, 4)), expected);
         assert_eq!(pool.store.volume(ONE).unwrap().last_seq, at(2, 30));
-        ask(&mut pool, |store, token| store.settle(token)).unwrap();
+        ask(&mut pool, Store::settle).unwrap();
         match crash {
             0 => drop(pool.kill().unwrap()),
             1 => drop(pool.lose_power().unwrap()),
@@ -306,4 +306,29 @@ fn a_full_pool_takes_empty_groups_and_stamps_and_no_more_data() {
     assert_eq!((pool.read(3 * 64 + 5), pool.read(4 * 64 + 5), pool.read(written * 64 + 3)), (Ok(105), Ok(0), Ok(203)));
     pool.kill().unwrap();
     assert_eq!(stamps(&pool, at(2, 0)), [(3, at(2, 1)), (4, at(2, 2)), (written, at(2, 3))]);
+}
+
+/// Each leaf that a snapshot holds as well is copied when it is stamped anew.
+#[test]
+fn stamps_that_would_overfill_the_pool_with_copies_of_the_map_are_refused() {
+    let mut pool = Pool::new(40, 32, 100 << 10);
+    (0..90).for_each(|leaf| pool.write(leaf << 10, leaf + 1));
+    let mut next = 3000;
+    while let Ok(token) = pool.begin_write(next, next, false) {
+        pool.end(token).unwrap();
+        next += 1;
+    }
+    ask(&mut pool, |store, token| store.snapshot(ONE, at(0, 1 << 20), SnapshotId(1), token)).unwrap();
+    pool.make_room();
+    let before = stamps(&pool, WriteSeq::ZERO);
+    assert!(matches!(pool.store.restamp(ONE, at(1, 0), Token(1000)), Err(Refusal::NoSpace { .. })));
+    assert_eq!(stamps(&pool, WriteSeq::ZERO), before);
+    ask(&mut pool, |store, token| store.delete_snapshot(SnapshotId(1), token)).unwrap();
+    pool.settle();
+    ask(&mut pool, |store, token| store.restamp(ONE, at(1, 0), token)).unwrap();
+    assert!(stamps(&pool, WriteSeq::ZERO).iter().all(|(_, born)| *born == at(1, 0)));
+    pool.wait(61);
+    pool.kill().unwrap();
+    pool.write(5, 5);
+    assert_eq!((pool.read(5), pool.read(89 << 10)), (Ok(5), Ok(90)));
 }
