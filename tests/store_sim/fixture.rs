@@ -54,8 +54,8 @@ fn replicate(pool: &mut Pool) {
     let stable = pool.store.volume(VolumeId(1)).expect("volume 1").last_seq;
     change(pool, |store, token| store.stable(VolumeId(1), stable, token));
     let data: Vec<u8> = [500_u64, 501].into_iter().flat_map(|value| value.to_le_bytes().repeat(512)).collect();
-    for (group, content) in [(1, (0b101, &data[..])), (20, (0, &[]))] {
-        change(pool, |store, token| store.replace_group(VolumeId(1), GroupIndex(group), COPIED, content, token));
+    for (group, mapped, data) in [(1, 0b101, &data[..]), (20, 0, &[])] {
+        change(pool, |store, token| store.replace_group(VolumeId(1), GroupIndex(group), COPIED, mapped, data, token));
     }
     change(pool, |store, token| store.restamp(VolumeId(1), STAMPED, token));
 }

@@ -32,7 +32,7 @@ fn begin_copy(pool: &mut Pool, group: u64, born: WriteSeq, mapped: u64, first: u
     pool.make_room();
     let data: Vec<u8> = (0..u64::from(mapped.count_ones())).flat_map(|index| block_of(first + index)).collect();
     let token = pool.token();
-    pool.store.replace_group(ONE, GroupIndex(group), born, (mapped, &data), token).map(|()| token)
+    pool.store.replace_group(ONE, GroupIndex(group), born, mapped, &data, token).map(|()| token)
 }
 
 fn copy(pool: &mut Pool, group: u64, born: WriteSeq, mapped: u64, first: u64) {
@@ -130,7 +130,7 @@ fn groups_that_cannot_be_are_refused() {
     assert_eq!(refused(u64::MAX, 0), Refusal::OutOfRange);
     let nobody = VolumeId(9);
     let none = Err(Refusal::NoSuchVolume(nobody));
-    assert_eq!(pool.store.replace_group(nobody, GroupIndex(0), at(1, 1), (0, &[]), Token(1)), none);
+    assert_eq!(pool.store.replace_group(nobody, GroupIndex(0), at(1, 1), 0, &[], Token(1)), none);
     assert_eq!(pool.store.restamp(nobody, at(1, 1), Token(1)), none);
     assert!(stamps(&pool, WriteSeq::ZERO).is_empty(), "nothing was changed");
     let mut small = Pool::new(64, 32, 4096);

@@ -35,7 +35,8 @@ impl Store {
         volume: VolumeId,
         group: GroupIndex,
         born: WriteSeq,
-        (mapped, data): (u64, &[u8]),
+        mapped: u64,
+        data: &[u8],
         token: Token,
     ) -> Result<(), Refusal> {
         let count = mapped.count_ones();

@@ -525,7 +525,7 @@ impl World {
                 } else if values != expected {
                     return Err(format!("{key:?} from block {first}: read {values:?}, expected {expected:?}"));
                 }
-                check_extents(&values, &data.extents)?;
+                check_holes(&values, &data)?;
                 self.store.recycle(data.buffer);
             }
             (_, store::Outcome::Failed(Error::Media)) if self.poisoned => {}
@@ -723,14 +723,18 @@ fn source(key: Key) -> Source {
 }
 
 /// Whatever is written here is not zero: so holes are what reads as zeroes.
-fn check_extents(values: &[u64], extents: &[store::BlockExtent]) -> Result<(), String> {
-    let told: Vec<bool> = extents
+fn check_holes(values: &[u64], data: &store::ReadData) -> Result<(), String> {
+    let told: Vec<bool> = data
+        .extents
         .iter()
         .flat_map(|extent| std::iter::repeat_n(extent.hole, usize::try_from(extent.count).expect("small")))
         .collect();
     let holes: Vec<bool> = values.iter().map(|value| *value == 0).collect();
-    let whole = extents.is_empty() && !holes.contains(&true);
-    if whole || told == holes { Ok(()) } else { Err(format!("holes {told:?}, but {values:?} was read")) }
+    let whole = data.extents.is_empty() && !holes.contains(&true);
+    let mapped = values.iter().rev().fold(0, |bits, value| bits << 1 | u64::from(*value != 0));
+    let count = u32::try_from(values.len()).expect("small");
+    let in_bits = count > u64::BITS || data.mapped(count) == mapped;
+    if in_bits && (whole || told == holes) { Ok(()) } else { Err(format!("holes {told:?}, but {values:?} was read")) }
 }
 
 fn fill_all(data: &mut [u8], first: u64, values: &[u64]) {

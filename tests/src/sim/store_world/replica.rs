@@ -65,7 +65,7 @@ impl World {
             fill(page, value, group * GROUP + bit);
         }
         let taken = self.submit(Change::Copy { volume, group, mapped, value, born }, |store, token| {
-            store.replace_group(VolumeId(volume), GroupIndex(group), born, (mapped, &data), token)
+            store.replace_group(VolumeId(volume), GroupIndex(group), born, mapped, &data, token)
         })?;
         if taken {
             self.next_value += u64::from(mapped.count_ones());
