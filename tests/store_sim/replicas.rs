@@ -335,3 +335,30 @@ fn stamps_that_would_overfill_the_pool_with_copies_of_the_map_are_refused() {
     pool.write(5, 5);
     assert_eq!((pool.read(5), pool.read(19 << 10)), (Ok(5), Ok(20)));
 }
+
+#[test]
+fn scrub_and_reclaim_know_which_blocks_a_copy_brought() {
+    let mut pool = Pool::new(40, 64, 8000);
+    let mapped = 0xf0f0;
+    (0..120).for_each(|group| copy(&mut pool, group, at(1, group + 1), mapped, 1000 * group + 1));
+    pool.flush();
+    let place = pool.places(3006)[0];
+    pool.rot(place, 9);
+    pool.store.scrub(block::Instant(0));
+    pool.wait(30);
+    let sixth = BlockIndex(3 * 64 + 13);
+    let found = Report::BadBlock { at: offset(place), block: Some((ONE, sixth)), mismatch: true };
+    assert!(pool.reports.contains(&found), "{:?}", pool.reports);
+    for round in 1..20 {
+        let others = (0..120).filter(|group| group % 4 != 3);
+        others.for_each(|group| copy(&mut pool, group, at(1, 100 * round + group), mapped, 1000 * group + round));
+    }
+    assert!(pool.store.stats().reclaimed_blocks > 0);
+    pool.kill().unwrap();
+    for group in (0..120).filter(|group| group % 4 == 3) {
+        let blocks = (0..64).filter(|bit| mapped >> bit & 1 == 1).zip(1000 * group + 1..);
+        for (bit, value) in blocks.filter(|(bit, _)| group * 64 + bit != sixth.0) {
+            assert_eq!(pool.read(group * 64 + bit), Ok(value));
+        }
+    }
+}
