@@ -62,10 +62,11 @@ fn log_store(report: &store::Report) {
                 "the device failed: the pool takes no more writes. Reads go on; look at the device, then start again"
             );
         }
-        store::Report::BadBlock { at, volume, mismatch } => {
-            let volume = volume.map(|volume| volume.to_string());
+        store::Report::BadBlock { at, block, mismatch } => {
+            let volume = block.map(|(volume, _)| volume.to_string());
+            let block = block.map(|(_, block)| block.0);
             let what = if *mismatch { "does not match its checksum" } else { "cannot be read" };
-            tracing::error!(%at, volume, "a block {what}");
+            tracing::error!(%at, volume, block, "a block {what}");
         }
         store::Report::Checkpointed { replay_from, map_pages } => {
             tracing::debug!(%replay_from, map_pages, "checkpoint completed");

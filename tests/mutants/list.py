@@ -33,6 +33,22 @@ STORE_MUTANTS = [
     ("relocate-not-replayed", STORE + "contents.rs", "EntryKind::Reclaim => self.replay_reclaim(entry, location, lsn),", "EntryKind::Reclaim if lsn.0 == 0 => self.replay_reclaim(entry, location, lsn),\n            EntryKind::Reclaim => {}"),
     ("torn-superblock-accepted", LAYOUT + "superblock.rs", "if computed != stored {", "if computed != stored && raw.extents.get() > 9999 {"),
     ("older-superblock-wins", STORE + "open.rs", "first.number >= second.number", "first.number <= second.number"),
+    ("copies-not-counted", STORE + "contents.rs", "self.segments.add_live(placed.location, placed.mapped.count_ones());", "self.segments.add_live(placed.location, placed.mapped.count_ones() + 1);"),
+    ("copies-keep-old-blocks", STORE + "map/write.rs", "replace(leaf, piece.offset + bit, entry, inherited, dead);", "if !entry.is_hole() {\n                    replace(leaf, piece.offset + bit, entry, inherited, dead);\n                }"),
+    ("copies-take-from-snapshots", STORE + "map/write.rs", "replace(leaf, piece.offset + bit, entry, inherited, dead);", "replace(leaf, piece.offset + bit, entry, inherited.filter(|_| bit > 99), dead);"),
+    ("empty-copies-not-stamped", STORE + "map/write.rs", "leaf.stamp(piece.offset, piece.count, born);", "leaf.stamp(piece.offset, piece.count, if placed.mapped == 0 { WriteSeq::ZERO } else { born });"),
+    ("copies-in-two-steps", STORE + "replica.rs", "        self.append_copy(Entry", "        self.append_zero(volume, born, range);\n        self.seal();\n        self.append_copy(Entry"),
+    ("copies-overfill-the-pool", STORE + "space.rs", "_ => new + 2 * WRITE_GROWTH <= free,", "_ => new + 2 * WRITE_GROWTH <= free + (1 << 40),"),
+    ("copies-lie-elsewhere-for-reclaim", LAYOUT + "entry.rs", "u64::from(later.trailing_zeros()))", "u64::from(index.min(later.trailing_zeros())))"),
+    ("restamps-forget-their-epoch", LAYOUT + "entry.rs", "aux: after.epoch.0 }", "aux: 0 }"),
+    ("restamps-mark-nothing-at-replay", STORE + "contents.rs", "Restamp { after: entry.after(), seq: entry.seq }", "Restamp { after: entry.seq, seq: entry.seq }"),
+    ("restamps-overfill-the-pool", STORE + "space.rs", "let fits = 2 * copies <= self.map_room() &&", "let fits ="),
+    ("numbers-begin-anew", STORE + "contents.rs", "n: n.max(seq.n) };", "n: if seq.epoch > epoch { seq.n } else { n.max(seq.n) } };"),
+    ("settle-is-a-flush", STORE + "replica.rs", "&& !self.log.is_settled() {", "&& !self.log.is_settled() && token.0 == u64::MAX {"),
+    ("settle-without-sync", STORE + "replica.rs", "self.wait_for_batch(token, true);", "self.wait_for_batch(token, false);"),
+    ("repair-unverified", STORE + "repair.rs", "if held.crc != offered {", "if held.crc != offered && block.0 == u64::MAX {"),
+    ("repaired-segments-stuck", STORE + "segments.rs", "].stuck = false;", "].stuck |= false;"),
+    ("old-version-written", LAYOUT + "superblock.rs", "raw.version = FORMAT_VERSION.into();", "raw.version = (FORMAT_VERSION - 1).into();"),
 ]
 
 REPLICATION = "core/replication/src/"

@@ -54,8 +54,8 @@ def caught_by_store(copy, target):
     if code:
         print(output)
         return None
-    code, output = run(test + ["--", "failures::", "a_pool_always"], copy, target)
-    directed = sorted(set(re.findall(r"---- (?:failures::)?(\w+) stdout", output))) if code else []
+    code, output = run(test + ["--", "failures::", "replicas::", "fixture::", "a_pool_always"], copy, target)
+    directed = sorted(set(re.findall(r"---- (?:\w+::)?(\w+) stdout", output))) if code else []
     if directed:
         return directed, None
     if code and not directed:

@@ -5,7 +5,7 @@
 
 use std::path::PathBuf;
 
-use block::{BLOCK_BYTES, BlockRange, PAGE_BYTES, SnapshotId, VolumeId};
+use block::{BLOCK_BYTES, BlockRange, Epoch, GroupIndex, PAGE_BYTES, SnapshotId, VolumeId, WriteSeq};
 use store::{BootId, Source};
 use tests::sim::{Lie, Pool, SimDisk, offset};
 
@@ -13,12 +13,16 @@ const SEGMENTS: u32 = 40;
 const SEGMENT_PAGES: u32 = 32;
 const CLONE: VolumeId = VolumeId(3);
 const SNAPSHOT: SnapshotId = SnapshotId(9);
+/// Since version 2: the newest change of what was copied, and the stamp that it has in the end.
+const COPIED: WriteSeq = WriteSeq { epoch: Epoch(3), n: 9 };
+const STAMPED: WriteSeq = WriteSeq { epoch: Epoch(4), n: 0 };
 
 fn path(version: u16) -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(format!("fixtures/pool-v{version}.bin"))
 }
 
-/// Writes, overwrites, zeroes, a snapshot, a clone, a deleted volume and a larger one; half of it before a checkpoint.
+/// Writes, overwrites, zeroes, a snapshot, a clone, a deleted volume and a larger one; half of it before a checkpoint. Since
+/// version 2, what replicas do.
 fn build() -> Pool {
     let mut pool = Pool::new(SEGMENTS, SEGMENT_PAGES, 3000);
     (0..40).for_each(|block| pool.write(block, block + 100));
@@ -40,8 +44,30 @@ fn build() -> Pool {
     let larger = 5000 * BLOCK_BYTES as u64;
     change(&mut pool, |store, token| store.resize_volume(VolumeId(1), seq, larger, token));
     pool.write(4999, 400);
+    replicate(&mut pool);
     pool.flush();
     pool
+}
+
+/// A stable point, a group with two blocks, one without any, and a new stamp for both.
+fn replicate(pool: &mut Pool) {
+    let stable = pool.store.volume(VolumeId(1)).expect("volume 1").last_seq;
+    change(pool, |store, token| store.stable(VolumeId(1), stable, token));
+    let data: Vec<u8> = [500_u64, 501].into_iter().flat_map(|value| value.to_le_bytes().repeat(512)).collect();
+    for (group, mapped, data) in [(1, 0b101, &data[..]), (20, 0, &[])] {
+        change(pool, |store, token| store.replace_group(VolumeId(1), GroupIndex(group), COPIED, mapped, data, token));
+    }
+    change(pool, |store, token| store.restamp(VolumeId(1), STAMPED, token));
+}
+
+fn expect_replicated(pool: &mut Pool) {
+    assert_eq!((pool.read(64), pool.read(65), pool.read(66)), (Ok(500), Ok(0), Ok(501)));
+    let state = pool.store.volume(VolumeId(1)).expect("volume 1");
+    assert_eq!((state.stable.epoch, state.last_seq.epoch), (Epoch(0), STAMPED.epoch));
+    assert_eq!(state.stable.n, state.last_seq.n, "numbers go on across epochs");
+    let changed = pool.store.changed(Source::Volume(VolumeId(1)), state.stable, GroupIndex(0)).expect("volume 1");
+    let changed: Vec<_> = changed.map(|changed| (changed.group.0, changed.born)).collect();
+    assert_eq!(changed, [(1, STAMPED), (20, STAMPED)]);
 }
 
 fn next_seq(pool: &Pool) -> block::WriteSeq {
@@ -108,15 +134,41 @@ fn decode(mut bytes: &[u8]) -> SimDisk {
     disk
 }
 
+fn fixture(version: u16) -> SimDisk {
+    let bytes = std::fs::read(path(version)).unwrap_or_else(|error| panic!("{}: {error}", path(version).display()));
+    decode(&bytes)
+}
+
+/// Before anything of the new version is written, so that a program of that time never opens what it cannot read.
+#[test]
+fn a_pool_of_an_older_version_is_one_of_the_present_once_it_was_opened() {
+    for version in layout::FORMAT_VERSION_MIN..layout::FORMAT_VERSION {
+        let disk = fixture(version);
+        let inspected = |disk: &SimDisk| store::inspect(disk, disk.bytes(), BootId(1)).expect("a pool").format_version;
+        assert_eq!(inspected(&disk), version, "looking at it changes nothing");
+        let mut pool = Pool::on(disk);
+        for page in [0, 256] {
+            assert_eq!(pool.disk.page(page)[8..10], layout::FORMAT_VERSION.to_le_bytes());
+        }
+        assert_eq!(inspected(&pool.disk), layout::FORMAT_VERSION);
+        replicate(&mut pool);
+        pool.kill().expect("it opens again");
+        expect(&mut pool);
+        expect_replicated(&mut pool);
+    }
+}
+
 #[test]
 fn pools_of_every_format_version_open_and_hold_what_was_written() {
-    for version in 1..=layout::FORMAT_VERSION {
-        let bytes = std::fs::read(path(version)).unwrap_or_else(|error| panic!("{}: {error}", path(version).display()));
-        let disk = decode(&bytes);
+    for version in layout::FORMAT_VERSION_MIN..=layout::FORMAT_VERSION {
+        let disk = fixture(version);
         let report = store::check(&disk, disk.bytes(), BootId(1), &mut |_, _| {}).expect("it can be read");
         assert!(report.is_sound() && report.blocks > 40, "{report:?}");
         let mut pool = Pool::on(disk);
         expect(&mut pool);
+        if version >= 2 {
+            expect_replicated(&mut pool);
+        }
         pool.write(1, 7);
         pool.wait(61);
         pool.kill().expect("it goes on as a pool of today");
@@ -130,5 +182,6 @@ fn write_the_fixture() {
     let mut pool = build();
     let bytes = encode(&pool);
     expect(&mut pool);
+    expect_replicated(&mut pool);
     std::fs::write(path(layout::FORMAT_VERSION), bytes).expect("written");
 }

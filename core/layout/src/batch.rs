@@ -1,10 +1,11 @@
 //! A batch: one header page, then the data blocks of its entries in order.
 
-use block::{BlockIndex, Checksum, Epoch, Lsn, PAGE_BYTES, PoolId, VolumeId, WriteSeq};
+use block::{Checksum, Lsn, PAGE_BYTES, PoolId};
 use zerocopy::little_endian::{U16, U32, U64, U128};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
-use crate::{Damage, FORMAT_VERSION, PageBytes, checksum_without, expect_field};
+use crate::entry::{ENTRY_BYTES, Entry};
+use crate::{Damage, FORMAT_VERSION, PageBytes, check_version, checksum_without, expect_field};
 
 /// Most data blocks in one batch: 1 MiB.
 pub const BATCH_BLOCKS_MAX: usize = 256;
@@ -14,12 +15,10 @@ pub const HEADER_BYTES: usize = size_of::<RawHeader>();
 pub const VOLUME_NAME_BYTES_MAX: usize = 128;
 
 const MAGIC: u64 = u64::from_le_bytes(*b"PLbatch1");
-const ENTRY_BYTES: usize = size_of::<RawEntry>();
 const CHECKSUM_BYTES: usize = size_of::<U32>();
 const CHECKSUM_AT: usize = 12;
 
 const _: () = assert!(size_of::<RawHeader>() == 80, "FORMAT.md says 80");
-const _: () = assert!(size_of::<RawEntry>() == 40, "FORMAT.md says 40");
 const _: () = assert!(
     HEADER_BYTES + ENTRY_BYTES + BATCH_BLOCKS_MAX * CHECKSUM_BYTES <= PAGE_BYTES,
     "one entry of a full batch fits a header page"
@@ -49,142 +48,6 @@ struct RawHeader {
     durable: U64,
     blocks: U16,
     reserved: [U16; 3],
-}
-
-#[derive(FromBytes, IntoBytes, Immutable, KnownLayout, Clone, Copy)]
-#[repr(C)]
-struct RawEntry {
-    volume: U64,
-    seq: U64,
-    epoch: U32,
-    kind: u8,
-    reserved: [u8; 3],
-    first: U64,
-    count: U32,
-    aux: U32,
-}
-
-/// What an entry does.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-#[repr(u8)]
-pub enum EntryKind {
-    /// `count` blocks from block `first` are the entry's data blocks.
-    Data = 1,
-    /// `count` blocks from block `first` read as zeroes. No data.
-    Zero = 2,
-    /// As [`EntryKind::Data`], copied from another replica with the seq it has there.
-    Copy = 3,
-    /// The entry's blocks moved here from the `count` consecutive locations at `aux`; content and seq are unchanged.
-    Reclaim = 4,
-    /// Nodes of the block map, for a checkpoint. Nothing to replay.
-    Map = 5,
-    /// Part of a checkpoint's root table. Nothing to replay.
-    Root = 6,
-    /// A new volume; one data block holds its [`VolumeParameters`].
-    Create = 7,
-    /// A new volume that starts as its source; one data block holds its [`VolumeParameters`].
-    Clone = 8,
-    /// The volume is gone.
-    Delete = 9,
-    /// The volume as it is now becomes snapshot `first`.
-    Snapshot = 10,
-    /// Snapshot `first` is gone.
-    DeleteSnapshot = 11,
-    /// The volume is `first` bytes long.
-    Resize = 12,
-    /// The volume's common stable point is the entry's seq.
-    Stable = 13,
-    /// The entry's epoch was seen for the volume.
-    Epoch = 14,
-}
-
-impl EntryKind {
-    fn parse(found: u8) -> Result<Self, Damage> {
-        const KINDS: [EntryKind; 14] = [
-            EntryKind::Data,
-            EntryKind::Zero,
-            EntryKind::Copy,
-            EntryKind::Reclaim,
-            EntryKind::Map,
-            EntryKind::Root,
-            EntryKind::Create,
-            EntryKind::Clone,
-            EntryKind::Delete,
-            EntryKind::Snapshot,
-            EntryKind::DeleteSnapshot,
-            EntryKind::Resize,
-            EntryKind::Stable,
-            EntryKind::Epoch,
-        ];
-        let kind = KINDS.into_iter().find(|kind| *kind as u8 == found);
-        kind.ok_or(Damage::Field { field: "entry kind", found: found.into() })
-    }
-}
-
-/// One change, as it stands in a batch header.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Entry {
-    /// The volume it belongs to.
-    pub volume: VolumeId,
-    /// Its place in the volume's write order.
-    pub seq: WriteSeq,
-    /// What it does.
-    pub kind: EntryKind,
-    /// First block, or the kind's argument.
-    pub first: u64,
-    /// Blocks it is about.
-    pub count: u32,
-    /// The kind's second argument.
-    pub aux: u32,
-}
-
-impl Entry {
-    /// How many of the batch's data blocks are this entry's.
-    #[must_use]
-    pub fn data_blocks(&self) -> u32 {
-        match self.kind {
-            EntryKind::Data | EntryKind::Copy | EntryKind::Reclaim | EntryKind::Map | EntryKind::Root => self.count,
-            EntryKind::Create | EntryKind::Clone => 1,
-            EntryKind::Zero
-            | EntryKind::Delete
-            | EntryKind::Snapshot
-            | EntryKind::DeleteSnapshot
-            | EntryKind::Resize
-            | EntryKind::Stable
-            | EntryKind::Epoch => 0,
-        }
-    }
-
-    /// The first block, for kinds where that is what `first` means.
-    #[must_use]
-    pub fn first_block(&self) -> BlockIndex {
-        BlockIndex(self.first)
-    }
-
-    fn parse(raw: &RawEntry) -> Result<Self, Damage> {
-        expect_field("reserved bytes of an entry", raw.reserved == [0; 3], 1u64)?;
-        Ok(Self {
-            volume: VolumeId(raw.volume.get()),
-            seq: WriteSeq { epoch: Epoch(raw.epoch.get()), n: raw.seq.get() },
-            kind: EntryKind::parse(raw.kind)?,
-            first: raw.first.get(),
-            count: raw.count.get(),
-            aux: raw.aux.get(),
-        })
-    }
-
-    fn encode(&self) -> RawEntry {
-        RawEntry {
-            volume: self.volume.0.into(),
-            seq: self.seq.n.into(),
-            epoch: self.seq.epoch.0.into(),
-            kind: self.kind as u8,
-            reserved: [0; 3],
-            first: self.first.into(),
-            count: self.count.into(),
-            aux: self.aux.into(),
-        }
-    }
 }
 
 /// The fixed part of a batch header.
@@ -281,7 +144,7 @@ impl HeaderWriter {
         page[..HEADER_BYTES].copy_from_slice(raw.as_bytes());
         let mut at = HEADER_BYTES;
         for entry in &self.entries {
-            page[at..at + ENTRY_BYTES].copy_from_slice(entry.encode().as_bytes());
+            page[at..at + ENTRY_BYTES].copy_from_slice(&entry.encode());
             at += ENTRY_BYTES;
         }
         for checksum in &self.checksums {
@@ -325,7 +188,7 @@ impl BatchRecord {
             return Err(Damage::Checksum { computed, stored });
         }
         let (raw_entries, raw_checksums) = rest[..used_bytes - HEADER_BYTES].split_at(entries * ENTRY_BYTES);
-        let entries = raw_entries.chunks_exact(ENTRY_BYTES).map(parse_entry).collect::<Result<Vec<_>, _>>()?;
+        let entries = raw_entries.chunks_exact(ENTRY_BYTES).map(Entry::parse).collect::<Result<Vec<_>, _>>()?;
         let owned: u64 = entries.iter().map(|entry| u64::from(entry.data_blocks())).sum();
         expect_field("data blocks of the entries", owned == blocks as u64, owned)?;
         let checksums = raw_checksums.chunks_exact(CHECKSUM_BYTES).map(parse_checksum).collect();
@@ -343,9 +206,7 @@ fn check_prefix(raw: &RawHeader) -> Result<(usize, usize), Damage> {
     if raw.magic.get() != MAGIC {
         return Err(Damage::Magic { found: raw.magic.get(), expected: MAGIC });
     }
-    if raw.version.get() != FORMAT_VERSION {
-        return Err(Damage::Version { found: raw.version.get() });
-    }
+    check_version(raw.version.get())?;
     let (entries, blocks) = (usize::from(raw.entries.get()), usize::from(raw.blocks.get()));
     expect_field("data blocks of a batch", blocks <= BATCH_BLOCKS_MAX, blocks as u64)?;
     expect_field("entries of a batch", entries <= PAGE_BYTES / ENTRY_BYTES, entries as u64)?;
@@ -364,15 +225,11 @@ fn header_of(raw: &RawHeader) -> BatchHeader {
     }
 }
 
-fn parse_entry(bytes: &[u8]) -> Result<Entry, Damage> {
-    Entry::parse(RawEntry::ref_from_bytes(bytes).expect("chunks have an entry's size"))
-}
-
 fn parse_checksum(bytes: &[u8]) -> Checksum {
     Checksum(U32::read_from_bytes(bytes).expect("chunks have a checksum's size").get())
 }
 
-/// The data block of a [`EntryKind::Create`] or [`EntryKind::Clone`] entry.
+/// The data block of a [`crate::EntryKind::Create`] or [`crate::EntryKind::Clone`] entry.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct VolumeParameters {
     /// Name the volume is exported under.
@@ -443,7 +300,8 @@ pub(crate) fn parse_name(field: &[u8; VOLUME_NAME_BYTES_MAX], len_bytes: u16) ->
 
 #[cfg(test)]
 mod tests {
-    use super::{BatchHeader, BatchRecord, Entry, EntryKind, HeaderWriter, VolumeParameters, entry_room};
+    use super::{BatchHeader, BatchRecord, HeaderWriter, VolumeParameters, entry_room};
+    use crate::{Entry, EntryKind};
     use block::{Checksum, Epoch, Lsn, PAGE_BYTES, PoolId, VolumeId, WriteSeq};
 
     fn header() -> BatchHeader {

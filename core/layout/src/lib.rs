@@ -5,6 +5,7 @@
 //! what remains after every check. Nothing here does I/O, allocates large buffers or decides anything.
 
 mod batch;
+mod entry;
 mod node;
 mod roots;
 mod segment;
@@ -12,9 +13,10 @@ mod summary;
 mod superblock;
 
 pub use batch::{
-    BATCH_BLOCKS_MAX, BatchHeader, BatchRecord, Entry, EntryKind, HEADER_BYTES, HeaderWriter, VOLUME_NAME_BYTES_MAX,
-    VolumeParameters, entry_room,
+    BATCH_BLOCKS_MAX, BatchHeader, BatchRecord, HEADER_BYTES, HeaderWriter, VOLUME_NAME_BYTES_MAX, VolumeParameters,
+    entry_room,
 };
+pub use entry::{Entry, EntryKind};
 pub use node::{
     GROUP_BLOCKS, GroupEntries, GroupRecord, InnerChild, LEAF_BLOCKS, NodeHeader, NodeKind, NodeReader, NodeWriter,
     inner_bytes, leaf_bytes,
@@ -26,8 +28,10 @@ pub use superblock::{Cut, Extent, LogPosition, SUPERBLOCK_OFFSETS, Superblock};
 
 use block::{Checksum, PAGE_BYTES};
 
-/// Version of everything in this crate. Raised whenever bytes change their meaning; see FORMAT.md.
-pub const FORMAT_VERSION: u16 = 1;
+/// Version of everything that this crate writes. Raised whenever bytes change their meaning; see FORMAT.md.
+pub const FORMAT_VERSION: u16 = 2;
+/// The oldest version that it reads.
+pub const FORMAT_VERSION_MIN: u16 = 1;
 
 /// Why bytes are not the record they should be. What to do about it is the caller's business.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
@@ -41,7 +45,7 @@ pub enum Damage {
         expected: u64,
     },
     /// Written by a version of Plinth this one does not know.
-    #[error("format version {found}; this program reads version {FORMAT_VERSION}")]
+    #[error("format version {found}; this program reads versions {FORMAT_VERSION_MIN} to {FORMAT_VERSION}")]
     Version {
         /// What is there.
         found: u16,
@@ -70,6 +74,11 @@ pub type PageBytes = [u8; PAGE_BYTES];
 /// Checksum of a record whose own checksum field, 4 bytes at `at`, counts as zero.
 fn checksum_without(bytes: &[u8], at: usize) -> Checksum {
     Checksum::of(&bytes[..at]).then(&[0; 4]).then(&bytes[at + 4..])
+}
+
+/// Whether this program knows what such bytes mean.
+fn check_version(found: u16) -> Result<(), Damage> {
+    if (FORMAT_VERSION_MIN..=FORMAT_VERSION).contains(&found) { Ok(()) } else { Err(Damage::Version { found }) }
 }
 
 fn expect_field(field: &'static str, ok: bool, found: impl Into<u64>) -> Result<(), Damage> {

@@ -4,7 +4,7 @@ use block::{Checksum, Lsn, PoolId};
 use zerocopy::little_endian::{U16, U32, U64, U128};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
-use crate::{Damage, FORMAT_VERSION, PageBytes, checksum_without};
+use crate::{Damage, FORMAT_VERSION, PageBytes, check_version, checksum_without};
 
 const MAGIC: u64 = u64::from_le_bytes(*b"PLsegmnt");
 const CHECKSUM_AT: usize = 12;
@@ -72,9 +72,7 @@ impl SegmentHeader {
         if raw.magic.get() != MAGIC {
             return Err(Damage::Magic { found: raw.magic.get(), expected: MAGIC });
         }
-        if raw.version.get() != FORMAT_VERSION {
-            return Err(Damage::Version { found: raw.version.get() });
-        }
+        check_version(raw.version.get())?;
         let computed = checksum_without(raw.as_bytes(), CHECKSUM_AT);
         let stored = Checksum(raw.checksum.get());
         if computed != stored {

@@ -5,7 +5,7 @@ use block::{Checksum, PAGE_BYTES, Pages, PoolId};
 use zerocopy::little_endian::{U16, U32, U64, U128};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
-use crate::{BatchRecord, Damage, FORMAT_VERSION, checksum_without, expect_field};
+use crate::{BatchRecord, Damage, FORMAT_VERSION, check_version, checksum_without, expect_field};
 
 const MAGIC: u64 = u64::from_le_bytes(*b"PLsummry");
 const CHECKSUM_AT: usize = 12;
@@ -112,9 +112,7 @@ impl Summary {
         if raw.magic.get() != MAGIC {
             return Err(Damage::Magic { found: raw.magic.get(), expected: MAGIC });
         }
-        if raw.version.get() != FORMAT_VERSION {
-            return Err(Damage::Version { found: raw.version.get() });
-        }
+        check_version(raw.version.get())?;
         let (computed, stored) = (checksum_without(raw.as_bytes(), CHECKSUM_AT), Checksum(raw.checksum.get()));
         if computed != stored {
             return Err(Damage::Checksum { computed, stored });

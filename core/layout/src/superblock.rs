@@ -5,7 +5,7 @@ use block::{Checksum, Lsn, PAGE_BYTES, PoolId};
 use zerocopy::little_endian::{U16, U32, U64, U128};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
-use crate::{Damage, FORMAT_VERSION, PageBytes, checksum_without, expect_field};
+use crate::{Damage, FORMAT_VERSION, PageBytes, check_version, checksum_without, expect_field};
 
 /// Byte offsets of the two copies in the pool. Segments begin after the second one's MiB.
 pub const SUPERBLOCK_OFFSETS: [u64; 2] = [0, 1 << 20];
@@ -178,6 +178,12 @@ impl Superblock {
         page.copy_from_slice(raw.as_bytes());
     }
 
+    /// The format version that a page names, which is all that is believed of it.
+    #[must_use]
+    pub fn format_version(page: &PageBytes) -> u16 {
+        RawSuperblock::ref_from_bytes(page.as_slice()).expect("one page").version.get()
+    }
+
     /// Reads the page.
     ///
     /// # Errors
@@ -187,9 +193,7 @@ impl Superblock {
         if raw.magic.get() != MAGIC {
             return Err(Damage::Magic { found: raw.magic.get(), expected: MAGIC });
         }
-        if raw.version.get() != FORMAT_VERSION {
-            return Err(Damage::Version { found: raw.version.get() });
-        }
+        check_version(raw.version.get())?;
         let computed = checksum_without(page, CHECKSUM_AT);
         let stored = Checksum(raw.checksum.get());
         if computed != stored {
@@ -246,8 +250,8 @@ fn from_raw(raw: &RawSuperblock) -> Superblock {
 
 #[cfg(test)]
 mod tests {
-    use super::{Cut, Extent, LogPosition, Superblock};
-    use crate::Damage;
+    use super::{CHECKSUM_AT, Cut, Extent, LogPosition, Superblock};
+    use crate::{Damage, FORMAT_VERSION, FORMAT_VERSION_MIN, checksum_without};
     use block::{Checksum, Lsn, PAGE_BYTES, PoolId};
 
     fn superblock() -> Superblock {
@@ -285,8 +289,23 @@ mod tests {
     fn a_newer_version_is_told_apart_from_damage() {
         let mut page = [0; PAGE_BYTES];
         superblock().encode(&mut page);
-        page[8] = 2;
-        assert_eq!(Superblock::parse(&page), Err(Damage::Version { found: 2 }));
+        assert_eq!(Superblock::format_version(&page), FORMAT_VERSION);
+        for other in [0, FORMAT_VERSION + 1] {
+            page[8..10].copy_from_slice(&other.to_le_bytes());
+            assert_eq!(Superblock::parse(&page), Err(Damage::Version { found: other }));
+        }
+    }
+
+    #[test]
+    fn every_version_that_was_ever_released_is_read() {
+        for version in FORMAT_VERSION_MIN..=FORMAT_VERSION {
+            let mut page = [0; PAGE_BYTES];
+            superblock().encode(&mut page);
+            page[8..10].copy_from_slice(&version.to_le_bytes());
+            let checksum = checksum_without(&page, CHECKSUM_AT);
+            page[CHECKSUM_AT..CHECKSUM_AT + 4].copy_from_slice(&checksum.0.to_le_bytes());
+            assert_eq!(Superblock::parse(&page), Ok(superblock()));
+        }
     }
 
     #[test]

@@ -10,7 +10,7 @@ use crate::geometry::offset_of;
 use crate::io::Purpose;
 use crate::job::{Job, Work};
 use crate::log::Waiter;
-use crate::map::Location;
+use crate::map::{Location, PlacedGroup};
 
 /// Batch buffers that clients leave to reclaim and checkpoints.
 const INTERNAL_BATCHES: usize = 4;
@@ -65,16 +65,21 @@ impl Store {
 
     /// Appends an entry whose data must lie in one piece, up to three blocks. The caller made sure of room.
     pub(crate) fn append_internal(&mut self, entry: Entry, data: &[u8]) -> Location {
-        let pages = data.len() / PAGE_BYTES;
+        self.open_whole(data.len() / PAGE_BYTES);
+        self.log.append(entry, data).0
+    }
+
+    /// Makes sure that the open batch has room for an entry with all of its data blocks, no more than a batch of a new
+    /// segment holds.
+    fn open_whole(&mut self, pages: usize) {
         if self.open_batch(pages) < pages {
             self.seal();
             if !self.log.segment_has_room(pages) {
                 self.next_segment();
             }
             let room = self.open_batch(pages);
-            assert_eq!(room, pages, "a new batch holds a map node");
+            assert_eq!(room, pages, "a batch of a new segment holds it");
         }
-        self.log.append(entry, data).0
     }
 
     pub(crate) fn seal(&mut self) {
@@ -107,6 +112,20 @@ impl Store {
         superblock.encode(pages.page_mut(0));
         let page = u32::try_from(at / PAGE_BYTES as u64).expect("superblocks lie at the start of the pool");
         self.start_write(Location(page), Purpose::Superblock { pages });
+    }
+
+    /// Appends a group as it is on another replica: one entry, so that a crash leaves all of it or nothing. The caller made
+    /// sure of everything.
+    pub(crate) fn append_copy(&mut self, entry: Entry, data: &[u8]) {
+        let pages = data.len() / PAGE_BYTES;
+        self.open_whole(pages);
+        let lsn = self.log.current_lsn();
+        let (location, crcs) = self.log.append(entry, data);
+        let placed = PlacedGroup { group: entry.group(), mapped: entry.mapped(), location, crcs };
+        self.contents.replace_group(entry.volume, placed, entry.seq, lsn);
+        self.stats.entries += 1;
+        self.stats.copied_blocks += u64::from(entry.count);
+        self.checkpoint.note_change();
     }
 
     /// Sends the batches that may leave.

@@ -4,10 +4,13 @@
 
 use std::collections::BTreeMap;
 
-use block::{BLOCK_BYTES, BlockCount, BlockIndex, BlockRange, Checksum, Epoch, Lsn, SnapshotId, VolumeId, WriteSeq};
+use block::{
+    BLOCK_BYTES, BlockCount, BlockIndex, BlockRange, Checksum, Epoch, GROUP_BLOCKS, GroupIndex, Lsn, SnapshotId,
+    VolumeId, WriteSeq,
+};
 use layout::{Entry, EntryKind, VolumeParameters};
 
-use crate::map::{Location, Map, Progress, Source, VersionError, VersionId};
+use crate::map::{Location, Map, PlacedGroup, Progress, Restamp, Source, VersionError, VersionId};
 use crate::segments::Segments;
 
 /// A volume as its pool knows it.
@@ -19,7 +22,8 @@ pub struct VolumeState {
     pub name: String,
     /// Its size, a multiple of 4 KiB.
     pub size_bytes: u64,
-    /// The last entry of its write order.
+    /// The highest epoch and the highest number of all changes it was given. Mostly they are one change's; but what comes
+    /// from another replica may have a later epoch and a lower number, and numbers go on across epochs.
     pub last_seq: WriteSeq,
     /// Highest epoch seen.
     pub epoch: Epoch,
@@ -31,6 +35,23 @@ pub struct VolumeState {
 impl VolumeState {
     pub(crate) fn end(&self) -> BlockIndex {
         BlockIndex(self.size_bytes / BLOCK_BYTES as u64)
+    }
+
+    /// The blocks of a group, if it has any: the last group may be shorter than the others.
+    pub(crate) fn group_range(&self, group: GroupIndex) -> Option<BlockRange> {
+        let first = group.0.checked_mul(GROUP_BLOCKS.into())?;
+        let count = self.end().0.checked_sub(first).filter(|left| *left > 0)?.min(GROUP_BLOCKS.into());
+        Some(BlockRange::new(first, u32::try_from(count).expect("at most a group")))
+    }
+
+    /// The blocks of a group, if it has any and those of `mapped` are among them.
+    pub(crate) fn copied_range(&self, group: GroupIndex, mapped: u64) -> Option<BlockRange> {
+        self.group_range(group).filter(|range| mapped.checked_shr(range.count.0).unwrap_or(0) == 0)
+    }
+
+    fn note(&mut self, seq: WriteSeq) {
+        let WriteSeq { epoch, n } = self.last_seq;
+        self.last_seq = WriteSeq { epoch: epoch.max(seq.epoch), n: n.max(seq.n) };
     }
 }
 
@@ -101,17 +122,35 @@ impl Contents {
     ) {
         let (seq, lsn) = stamp;
         let state = self.volumes.get_mut(&volume).expect("the caller looked the volume up");
-        state.last_seq = state.last_seq.max(seq);
+        state.note(seq);
         let count = u32::try_from(checksums.len()).expect("at most a batch");
         self.segments.add_live(location, count);
         self.map.set(state.version, first, location, checksums, seq, &mut self.dead);
         self.bury(lsn);
     }
 
+    /// A group, which the volume has, now holds what lies at `placed`, and nothing else.
+    pub fn replace_group(&mut self, volume: VolumeId, placed: PlacedGroup<'_>, born: WriteSeq, lsn: Lsn) {
+        let state = self.volumes.get_mut(&volume).expect("the caller looked the volume up");
+        state.note(born);
+        if !placed.crcs.is_empty() {
+            self.segments.add_live(placed.location, placed.mapped.count_ones());
+        }
+        self.map.replace_group(state.version, placed, born, &mut self.dead);
+        self.bury(lsn);
+    }
+
+    /// Groups that were changed after `restamp.after` count as changed by `restamp.seq`.
+    pub fn restamp(&mut self, volume: VolumeId, restamp: Restamp) {
+        let state = self.volumes.get_mut(&volume).expect("the caller looked the volume up");
+        state.note(restamp.seq);
+        self.map.restamp(state.version, restamp);
+    }
+
     /// The range, which lies in the volume, reads as zeroes.
     pub fn zero(&mut self, volume: VolumeId, range: BlockRange, seq: WriteSeq, lsn: Lsn) {
         let state = self.volumes.get_mut(&volume).expect("the caller looked the volume up");
-        state.last_seq = state.last_seq.max(seq);
+        state.note(seq);
         self.map.zero(state.version, range, seq, &mut self.dead);
         self.bury(lsn);
     }
@@ -168,7 +207,7 @@ impl Contents {
     pub fn snapshot(&mut self, volume: VolumeId, id: SnapshotId, seq: WriteSeq) -> Result<(), VersionError> {
         let version = self.map.snapshot(volume, id)?;
         let state = self.volumes.get_mut(&volume).expect("the map knows the volume");
-        state.last_seq = state.last_seq.max(seq);
+        state.note(seq);
         let size_bytes = state.size_bytes;
         self.snapshots.insert(id, SnapshotState { id, size_bytes, seq, version });
         Ok(())
@@ -184,7 +223,7 @@ impl Contents {
         self.map.resize(volume, BlockIndex(size_bytes / BLOCK_BYTES as u64))?;
         let state = self.volumes.get_mut(&volume).expect("the map knows the volume");
         state.size_bytes = size_bytes;
-        state.last_seq = state.last_seq.max(seq);
+        state.note(seq);
         Ok(())
     }
 
@@ -218,13 +257,23 @@ impl Contents {
         lsn: Lsn,
     ) -> Result<(), ReplayError> {
         match entry.kind {
-            EntryKind::Data | EntryKind::Copy => {
+            EntryKind::Data => {
                 self.check_range(entry)?;
                 self.set(entry.volume, entry.first_block(), location, checksums, (entry.seq, lsn));
             }
             EntryKind::Zero => {
                 let range = self.check_range(entry)?;
                 self.zero(entry.volume, range, entry.seq, lsn);
+            }
+            EntryKind::Copy => {
+                self.check_copy(entry)?;
+                let (group, mapped) = (entry.group(), entry.mapped());
+                let placed = PlacedGroup { group, mapped, location, crcs: checksums };
+                self.replace_group(entry.volume, placed, entry.seq, lsn);
+            }
+            EntryKind::Restamp => {
+                self.find(entry.volume)?;
+                self.restamp(entry.volume, Restamp { after: entry.after(), seq: entry.seq });
             }
             EntryKind::Reclaim => self.replay_reclaim(entry, location, lsn),
             EntryKind::Map | EntryKind::Root => {}
@@ -266,9 +315,20 @@ impl Contents {
         }
     }
 
+    fn find(&self, volume: VolumeId) -> Result<&VolumeState, ReplayError> {
+        self.volumes.get(&volume).ok_or(ReplayError::NoSuchVolume(volume))
+    }
+
+    fn check_copy(&self, entry: &Entry) -> Result<(), ReplayError> {
+        let first = entry.group().0 * u64::from(GROUP_BLOCKS);
+        let end = first + u64::from(u64::BITS - entry.mapped().leading_zeros()).max(1);
+        let inside = self.find(entry.volume)?.copied_range(entry.group(), entry.mapped());
+        inside.map(|_| ()).ok_or(ReplayError::OutOfRange { volume: entry.volume, first, end })
+    }
+
     fn check_range(&self, entry: &Entry) -> Result<BlockRange, ReplayError> {
         let volume = entry.volume;
-        let state = self.volumes.get(&volume).ok_or(ReplayError::NoSuchVolume(volume))?;
+        let state = self.find(volume)?;
         let end = entry.first.saturating_add(u64::from(entry.count));
         if end > state.end().0 {
             return Err(ReplayError::OutOfRange { volume, first: entry.first, end });

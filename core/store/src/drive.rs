@@ -1,6 +1,6 @@
 //! The store's turn: events come in, what they make possible goes out.
 
-use block::{Instant, Lsn, PAGE_BYTES};
+use block::{BlockIndex, Instant, Lsn, PAGE_BYTES};
 
 use crate::Store;
 use crate::effect::{DiskError, Effect, Event, IoId, JobId, Outcome, Report, VersionSpace};
@@ -170,10 +170,10 @@ impl Store {
         };
         if let Some((page, mismatch)) = bad {
             state.failed = true;
-            let volume = state.volume;
+            let block = state.of.map(|(volume, first)| (volume, BlockIndex(first.0 + u64::from(page))));
             self.stats.bad_blocks += 1;
             let at = offset_of(at.plus(page - first_page));
-            self.report(Report::BadBlock { at, volume, mismatch });
+            self.report(Report::BadBlock { at, block, mismatch });
         }
         self.finish_read(read);
     }

@@ -1,6 +1,6 @@
 //! What goes in and out of a store: events about its device, orders to its device, completions for its owner.
 
-use block::{BLOCK_BYTES, Error, Lsn, Pages, PoolOffset, SnapshotId, VolumeId};
+use block::{BLOCK_BYTES, BlockIndex, Error, Lsn, Pages, PoolOffset, SnapshotId, VolumeId};
 
 use crate::job::{Job, JobOutput};
 use crate::map::Space;
@@ -158,6 +158,22 @@ pub struct ReadData {
     pub extents: Vec<BlockExtent>,
 }
 
+impl ReadData {
+    /// Which of the blocks hold data, bit i for block i, when `count` blocks were asked for: at most 64, as of a group.
+    #[must_use]
+    pub fn mapped(&self, count: u32) -> u64 {
+        let ones = |count: u32| u64::MAX.checked_shr(u64::BITS - count).unwrap_or(0);
+        if self.extents.is_empty() {
+            return ones(count);
+        }
+        let add = |(bits, first): (u64, u32), extent: &BlockExtent| {
+            let data = if extent.hole { 0 } else { ones(extent.count) << first };
+            (bits | data, first + extent.count)
+        };
+        self.extents.iter().fold((0, 0), add).0
+    }
+}
+
 /// Consecutive blocks that are all allocated, or all not.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct BlockExtent {
@@ -181,8 +197,9 @@ pub enum Report {
     BadBlock {
         /// Where it lies.
         at: PoolOffset,
-        /// The volume whose read found it, if a read did.
-        volume: Option<VolumeId>,
+        /// Which block of which volume it is, where that is known: what a read asked for, or what the volume wrote there
+        /// once, before it may have written something else.
+        block: Option<(VolumeId, BlockIndex)>,
         /// Whether the checksum differed (else the device failed the read).
         mismatch: bool,
     },

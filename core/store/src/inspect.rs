@@ -102,7 +102,7 @@ pub fn inspect(media: &dyn Media, device_bytes: u64, boot: BootId) -> Result<Ins
     Ok(Inspection {
         pool: superblock.pool,
         superblocks,
-        format_version: layout::FORMAT_VERSION,
+        format_version: format_version(media, superblock)?,
         pool_bytes: superblock.pool_bytes,
         segment_bytes: geometry.segment_bytes(),
         segments: geometry.segments,
@@ -119,6 +119,19 @@ pub fn inspect(media: &dyn Media, device_bytes: u64, boot: BootId) -> Result<Ins
         map_bytes: segments.live_map_pages() * page,
         versions: contents.map.versions().map(|(id, version)| facts(&recovered, id, version)).collect(),
     })
+}
+
+/// The version that the superblock in force was written in.
+fn format_version(media: &dyn Media, superblock: &Superblock) -> Result<u16, OpenError> {
+    let mut version = layout::FORMAT_VERSION;
+    for at in layout::SUPERBLOCK_OFFSETS {
+        let mut page = [Page::ZERO];
+        media.read(PoolOffset(at), &mut page)?;
+        if Superblock::parse(&page[0].0).as_ref() == Ok(superblock) {
+            version = Superblock::format_version(&page[0].0);
+        }
+    }
+    Ok(version)
 }
 
 fn superblock_copies(media: &dyn Media) -> Result<[SuperblockCopy; 2], OpenError> {

@@ -27,7 +27,9 @@ mod log;
 mod open;
 mod read;
 mod reclaim;
+mod repair;
 mod replay;
+mod replica;
 mod requests;
 mod segments;
 mod space;
@@ -44,6 +46,7 @@ pub use geometry::{Geometry, SEGMENT_PAGES, SEGMENTS_MIN};
 pub use inspect::{BadBlock, CheckReport, Inspection, SuperblockCopy, VersionFacts, VersionName, check, inspect};
 pub use job::{Job, JobOutput, Media};
 pub use open::{OpenError, Opened, RecoveryReport, open};
+pub use repair::RepairError;
 pub use requests::{READ_BLOCKS_MAX, Source, VOLUMES_MAX};
 pub use stats::{PoolSpace, Stats};
 
@@ -158,7 +161,7 @@ impl Store {
         self.buffers.all_mut()
     }
 
-    /// The blocks of a volume that were written after `since`, as groups of 64 blocks, from block `from` on.
+    /// The groups of a volume or snapshot, from `from` on, that were changed after `since`.
     ///
     /// # Errors
     /// [`Refusal::NoSuchVolume`], [`Refusal::NoSuchSnapshot`].
@@ -166,7 +169,7 @@ impl Store {
         &self,
         source: Source,
         since: block::WriteSeq,
-        from: block::BlockIndex,
+        from: block::GroupIndex,
     ) -> Result<map::Changed<'_>, Refusal> {
         let version = self.version_of(source)?;
         Ok(self.contents.map.changed(version, since, from))

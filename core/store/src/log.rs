@@ -170,6 +170,11 @@ impl Log {
         if self.open.is_some() { Lsn(self.next_lsn.0) } else { Lsn(self.next_lsn.0 - 1) }
     }
 
+    /// Whether every change was persisted.
+    pub fn is_settled(&self) -> bool {
+        self.open.is_none() && self.pending.is_empty()
+    }
+
     pub fn cursor(&self) -> &Cursor {
         &self.cursor
     }
@@ -190,6 +195,12 @@ impl Log {
     /// Whether a batch with one entry and `blocks` data blocks fits the open segment.
     pub fn segment_has_room(&self, blocks: usize) -> bool {
         self.room_after(HEADER_BYTES + ENTRY_BYTES + blocks * size_of::<Checksum>(), blocks)
+    }
+
+    /// Whether a batch with one entry and `blocks` data blocks fits an empty segment.
+    pub fn new_segment_has_room(&self, blocks: usize) -> bool {
+        let summary = summary_pages(HEADER_BYTES + ENTRY_BYTES + blocks * size_of::<Checksum>());
+        2 + blocks + summary <= self.geometry.segment_pages as usize
     }
 
     fn first_page(&self) -> u32 {

@@ -2,7 +2,7 @@
 //! are zeroed. Every block that came from the device is verified against the map's checksum before it is given out.
 //! A read that saw a block not persisted yet waits until it is: what was read once cannot vanish.
 
-use block::{Checksum, Error, Lsn, Pages, VolumeId};
+use block::{BlockIndex, Checksum, Error, Lsn, Pages, VolumeId};
 
 use crate::effect::{BlockExtent, Outcome, ReadData, Token};
 
@@ -13,7 +13,8 @@ pub(crate) struct ReadId(u32);
 #[derive(Debug, Default)]
 pub(crate) struct ReadState {
     pub token: Option<Token>,
-    pub volume: Option<VolumeId>,
+    /// The volume that is read, if it is not a snapshot, and the first block.
+    pub of: Option<(VolumeId, BlockIndex)>,
     pub buffer: Pages,
     /// One for each block read from the device, at the block's place; others are unused.
     pub checksums: Vec<Checksum>,
@@ -34,13 +35,13 @@ pub(crate) struct Reads {
 }
 
 impl Reads {
-    pub fn start(&mut self, token: Token, volume: Option<VolumeId>, buffer: Pages) -> ReadId {
+    pub fn start(&mut self, token: Token, of: Option<(VolumeId, BlockIndex)>, buffer: Pages) -> ReadId {
         let slot = self.vacant.pop().unwrap_or_else(|| {
             self.slots.push(ReadState::default());
             u32::try_from(self.slots.len() - 1).expect("reads in flight are bounded")
         });
         let state = &mut self.slots[slot as usize];
-        (state.token, state.volume, state.buffer) = (Some(token), volume, buffer);
+        (state.token, state.of, state.buffer) = (Some(token), of, buffer);
         (state.outstanding, state.depends_on, state.failed) = (0, Lsn(0), false);
         state.checksums.clear();
         ReadId(slot)

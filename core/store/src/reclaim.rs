@@ -290,9 +290,9 @@ impl Store {
             let checksum = batch.checksums[(before + index) as usize];
             match entry.kind {
                 EntryKind::Data | EntryKind::Copy | EntryKind::Reclaim => {
-                    let block = entry.first + u64::from(index);
-                    if self.contents.map.find_holder(entry.volume, BlockIndex(block), at).is_some() {
-                        note_live(&mut survey.runs, &entry, block, at, checksum);
+                    let block = entry.block(index);
+                    if self.contents.map.find_holder(entry.volume, block, at).is_some() {
+                        note_live(&mut survey.runs, &entry, block.0, at, checksum);
                     }
                 }
                 EntryKind::Map | EntryKind::Root if index == 0 => {
@@ -321,7 +321,8 @@ impl Store {
                 | EntryKind::DeleteSnapshot
                 | EntryKind::Resize
                 | EntryKind::Stable
-                | EntryKind::Epoch => {}
+                | EntryKind::Epoch
+                | EntryKind::Restamp => {}
             }
         }
     }
@@ -420,8 +421,8 @@ impl Store {
             self.stats.bad_blocks += 1;
             self.reclaim.scrub.bad += u64::from(aim == Aim::Scrub);
             let at = offset_of(run.at);
-            let volume = (run.content == Content::Blocks).then_some(run.volume);
-            self.report(Report::BadBlock { at, volume, mismatch: bad.mismatch });
+            let block = (run.content == Content::Blocks).then_some((run.volume, BlockIndex(run.first)));
+            self.report(Report::BadBlock { at, block, mismatch: bad.mismatch });
             match run.content {
                 Content::Blocks => self.contents.segments.set_stuck(segment),
                 // What memory holds is right.

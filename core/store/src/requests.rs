@@ -299,7 +299,7 @@ impl Store {
         }
         let count = range.count.0 as usize;
         let buffer = self.buffers.take_read(count);
-        let read = self.reads.start(token, volume, buffer);
+        let read = self.reads.start(token, volume.map(|volume| (volume, range.first)), buffer);
         let state = self.reads.get(read);
         state.checksums.resize(count, block::Checksum(0));
         let mut runs = std::mem::take(&mut self.read_runs);
@@ -389,11 +389,11 @@ impl Store {
         self.buffers.give_read(buffer);
     }
 
-    fn find(&self, volume: VolumeId) -> Result<&VolumeState, Refusal> {
+    pub(crate) fn find(&self, volume: VolumeId) -> Result<&VolumeState, Refusal> {
         self.contents.volumes.get(&volume).ok_or(Refusal::NoSuchVolume(volume))
     }
 
-    fn find_range(&self, volume: VolumeId, range: BlockRange) -> Result<&VolumeState, Refusal> {
+    pub(crate) fn find_range(&self, volume: VolumeId, range: BlockRange) -> Result<&VolumeState, Refusal> {
         let state = self.find(volume)?;
         if range.end() > state.end() || range.count.0 == 0 {
             return Err(Refusal::OutOfRange);

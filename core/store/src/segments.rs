@@ -212,6 +212,11 @@ impl Segments {
         self.all[segment as usize].stuck = true;
     }
 
+    /// A block of it was written anew elsewhere: reclaim may try the others.
+    pub fn clear_stuck(&mut self, segment: u32) {
+        self.all[segment as usize].stuck = false;
+    }
+
     /// Frees every empty segment whose time has come; answers how many.
     pub fn free_empty(&mut self, durable: Lsn, replay_from: Lsn) -> u32 {
         let mut freed = 0;

@@ -11,7 +11,7 @@ use block::{BLOCK_BYTES, BlockRange};
 use crate::Store;
 use crate::effect::Refusal;
 use crate::geometry::Geometry;
-use crate::map::VersionId;
+use crate::map::{RestampCost, VersionId};
 
 /// Free segments that clients leave to reclaim.
 const CLIENT_SEGMENTS: u32 = 3;
@@ -69,7 +69,12 @@ impl Limits {
 impl Store {
     /// Free segments that reclaim leaves: a checkpoint must find room, also one that begins anew after a crash.
     pub(crate) fn reclaim_floor(&self) -> u32 {
-        let pages = self.contents.map.unwritten_pages() + self.checkpoint.uncounted_pages() + self.root_pages();
+        self.checkpoint_segments(0)
+    }
+
+    /// Segments that a checkpoint needs if so many pages more must be written anew.
+    fn checkpoint_segments(&self, more: u64) -> u32 {
+        let pages = self.contents.map.unwritten_pages() + self.checkpoint.uncounted_pages() + self.root_pages() + more;
         let segments = (pages + WRITE_GROWTH).div_ceil(u64::from(self.geometry.data_pages()));
         u32::try_from(segments).unwrap_or(u32::MAX / 2)
     }
@@ -119,13 +124,44 @@ impl Store {
     /// Refuses a discard that would free nothing and only make the map larger than the pool can bear: one of blocks
     /// that a snapshot holds as well.
     pub(crate) fn check_zero_space(&self, version: VersionId, range: BlockRange) -> Result<(), Refusal> {
-        let most = (self.limits.capacity_blocks + self.limits.slack_blocks).saturating_sub(self.taken_blocks());
-        let fits = |leaves: u64| 2 * LEAF_GROWTH * leaves <= most;
+        let fits = |leaves: u64| 2 * LEAF_GROWTH * leaves <= self.map_room();
         let all = self.contents.map.counts().leaves;
         if fits(all) || fits(self.contents.map.leaves_shared_with_parent(version, range)) {
             return Ok(());
         }
         Err(self.no_space())
+    }
+
+    /// Refuses to put `count` blocks in the place of everything in the range, which lies in one leaf, if the pool would
+    /// hold more than it may. As with writes, what takes no more than before always fits; as with discards, what frees
+    /// nothing may make the map only so much larger.
+    pub(crate) fn check_copy_space(&self, version: VersionId, range: BlockRange, count: u32) -> Result<(), Refusal> {
+        let (count, free) = (u64::from(count), self.free_blocks());
+        if count + 2 * WRITE_GROWTH <= free {
+            return Ok(());
+        }
+        let new = count.saturating_sub(self.replaced_by(version, range));
+        let in_place = self.contents.map.has_own_leaf(version, range.first);
+        let fits = match new {
+            0 => in_place || 2 * LEAF_GROWTH <= self.map_room(),
+            _ => new + 2 * WRITE_GROWTH <= free,
+        };
+        if fits { Ok(()) } else { Err(self.no_space()) }
+    }
+
+    /// Refuses to stamp so much anew at once that a checkpoint would not find room for it, or that the copies of what a
+    /// snapshot holds as well would overfill the pool.
+    pub(crate) fn check_restamp_space(&self, cost: RestampCost) -> Result<(), Refusal> {
+        let copies = LEAF_GROWTH * cost.shared;
+        let rewritten = (LEAF_GROWTH * cost.leaves).min(self.map_pages() + copies);
+        let left = self.checkpoint_segments(rewritten) + self.limits.client_segments;
+        let fits = 2 * copies <= self.map_room() && self.contents.segments.free_count() > left;
+        if fits { Ok(()) } else { Err(self.no_space()) }
+    }
+
+    /// Pages that the map may grow by when nothing is written.
+    fn map_room(&self) -> u64 {
+        (self.limits.capacity_blocks + self.limits.slack_blocks).saturating_sub(self.taken_blocks())
     }
 
     /// Refuses a new version when the pool is full to the brim.

@@ -9,6 +9,10 @@ pub struct Stats {
     pub entries: u64,
     /// Data blocks that clients wrote.
     pub written_blocks: u64,
+    /// Data blocks that came as copies from another replica.
+    pub copied_blocks: u64,
+    /// Data blocks that were written anew because they had been lost here.
+    pub repaired_blocks: u64,
     /// Data blocks that clients read from the device.
     pub device_read_blocks: u64,
     /// Device writes of any kind.

@@ -1,7 +1,10 @@
 //! What a pool should hold: every change in order, each with what it does to a plain map of values. After a crash the
-//! pool must hold the state after some prefix of the changes, no shorter than what was promised.
+//! pool must hold the state after some prefix of the changes, no shorter than what was promised. Stamps belong to the
+//! state: what they say after a crash must be what they said at that place.
 
 use std::collections::{BTreeMap, BTreeSet};
+
+use block::{GROUP_BLOCKS, WriteSeq};
 
 /// A version that can be read.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -23,13 +26,19 @@ pub enum Change {
     /// A version is gone.
     Delete { key: Key },
     /// A volume as it is becomes a snapshot.
-    Snapshot { volume: u64, snapshot: u64 },
+    Snapshot { volume: u64, snapshot: u64, seq: WriteSeq },
     /// A volume grows.
-    Resize { volume: u64, blocks: u64 },
+    Resize { volume: u64, blocks: u64, seq: WriteSeq },
     /// One block gets a value.
-    Write { volume: u64, block: u64, value: u64 },
+    Write { volume: u64, block: u64, value: u64, seq: WriteSeq },
     /// Blocks read as zeroes.
-    Zero { volume: u64, first: u64, count: u64 },
+    Zero { volume: u64, first: u64, count: u64, seq: WriteSeq },
+    /// A group gets the values from `value` on where a bit is set, and nothing else.
+    Copy { volume: u64, group: u64, mapped: u64, value: u64, born: WriteSeq },
+    /// Groups that were changed after the stable point count as changed by `seq`.
+    Restamp { volume: u64, seq: WriteSeq },
+    /// The common stable point moves.
+    Stable { volume: u64, seq: WriteSeq },
 }
 
 /// One version's content: 0 is zeroes.
@@ -39,8 +48,16 @@ pub struct Content {
     pub blocks: u64,
     /// Values of blocks that are not zero.
     pub values: BTreeMap<u64, u64>,
+    /// The newest change of every group that has one.
+    pub born: BTreeMap<u64, WriteSeq>,
+    /// Of a volume: the highest epoch and number of its changes, and its common stable point.
+    pub order: [WriteSeq; 2],
     hash: u64,
 }
+
+/// Blocks of a group, and groups that appear together with the first write to any of them.
+const GROUP: u64 = GROUP_BLOCKS as u64;
+const LEAF_GROUPS: u64 = 16;
 
 /// All versions.
 #[derive(Clone, PartialEq, Eq, Default, Debug)]
@@ -69,12 +86,74 @@ impl Content {
         }
     }
 
-    /// A content that was read.
+    fn stamp(&mut self, group: u64, seq: WriteSeq) {
+        let pack = |seq: WriteSeq| u64::from(seq.epoch.0) << 40 ^ seq.n;
+        let old = self.born.get(&group).copied().unwrap_or_default();
+        let new = old.max(seq);
+        self.born.insert(group, new);
+        self.hash ^= if old == WriteSeq::ZERO { 0 } else { mix([2, group, pack(old)]) };
+        self.hash ^= mix([2, group, pack(new)]);
+    }
+
+    fn note(&mut self, seq: WriteSeq) {
+        let [WriteSeq { epoch, n }, _] = self.order;
+        self.order[0] = WriteSeq { epoch: epoch.max(seq.epoch), n: n.max(seq.n) };
+    }
+
+    /// The newest change of the group of a block.
     #[must_use]
-    pub fn read(values: &[u64]) -> Self {
-        let mut content = Self { blocks: values.len() as u64, ..Self::default() };
+    pub fn born(&self, group: u64) -> WriteSeq {
+        self.born.get(&group).copied().unwrap_or_default()
+    }
+
+    /// A content that was read: its values, its stamps, and what is known of its order.
+    #[must_use]
+    pub fn read(values: &[u64], born: impl Iterator<Item = (u64, WriteSeq)>, order: [WriteSeq; 2]) -> Self {
+        let mut content = Self { blocks: values.len() as u64, order, ..Self::default() };
         (0..).zip(values).for_each(|(block, value)| content.put(block, *value));
+        born.for_each(|(group, seq)| content.stamp(group, seq));
         content
+    }
+
+    fn write(&mut self, block: u64, value: u64, seq: WriteSeq) {
+        self.note(seq);
+        self.put(block, value);
+        self.stamp(block / GROUP, seq);
+    }
+
+    /// Stamped are the groups of those leaves in which anything was stamped before: elsewhere nothing ever was.
+    fn zero(&mut self, first: u64, count: u64, seq: WriteSeq) {
+        self.note(seq);
+        let held: Vec<u64> = self.values.range(first..first + count).map(|(block, _)| *block).collect();
+        held.into_iter().for_each(|block| self.put(block, 0));
+        let (first, last) = (first / GROUP, (first + count - 1) / GROUP);
+        let leaf = |group: u64| group / LEAF_GROUPS;
+        let touched = self.born.range(leaf(first) * LEAF_GROUPS..(leaf(last) + 1) * LEAF_GROUPS);
+        let leaves: BTreeSet<u64> = touched.map(|(group, _)| leaf(*group)).collect();
+        for leaf in leaves {
+            let groups = leaf * LEAF_GROUPS..(leaf + 1) * LEAF_GROUPS;
+            groups.filter(|group| (first..=last).contains(group)).for_each(|group| self.stamp(group, seq));
+        }
+    }
+
+    fn copy(&mut self, group: u64, mapped: u64, mut value: u64, born: WriteSeq) {
+        self.note(born);
+        for bit in 0..GROUP {
+            if mapped >> bit & 1 == 1 {
+                self.put(group * GROUP + bit, value);
+                value += 1;
+            } else {
+                self.put(group * GROUP + bit, 0);
+            }
+        }
+        self.stamp(group, born);
+    }
+
+    fn restamp(&mut self, seq: WriteSeq) {
+        self.note(seq);
+        let later: Vec<u64> =
+            self.born.iter().filter(|(_, born)| **born > self.order[1]).map(|(group, _)| *group).collect();
+        later.into_iter().for_each(|group| self.stamp(group, seq));
     }
 
     /// A block's value.
@@ -93,7 +172,8 @@ impl State {
                 Key::Volume(id) => id << 1,
                 Key::Snapshot(id) => id << 1 | 1,
             };
-            hash ^ mix([key, content.blocks, content.hash])
+            let order = content.order.map(|seq| mix([seq.epoch.0.into(), seq.n, 3]));
+            hash ^ mix([key, content.blocks, content.hash]) ^ mix([key, order[0], order[1]])
         })
     }
 
@@ -115,20 +195,32 @@ impl State {
                 self.versions.insert(Key::Volume(volume), Content { blocks, ..Content::default() });
             }
             Change::Clone { source, volume, blocks } => {
-                let content = Content { blocks, ..self.versions[&source].clone() };
+                let order = [WriteSeq::ZERO; 2];
+                let content = Content { blocks, order, ..self.versions[&source].clone() };
                 self.versions.insert(Key::Volume(volume), content);
             }
             Change::Delete { key } => {
                 self.versions.remove(&key);
             }
-            Change::Snapshot { volume, snapshot } => {
-                let content = self.volume(volume).clone();
+            Change::Snapshot { volume, snapshot, seq } => {
+                self.volume(volume).note(seq);
+                let content = Content { order: [seq, WriteSeq::ZERO], ..self.volume(volume).clone() };
                 self.versions.insert(Key::Snapshot(snapshot), content);
             }
-            Change::Resize { volume, blocks } => self.volume(volume).blocks = blocks,
-            Change::Write { volume, block, value } => self.volume(volume).put(block, value),
-            Change::Zero { volume, first, count } => {
-                (first..first + count).for_each(|block| self.volume(volume).put(block, 0));
+            Change::Resize { volume, blocks, seq } => {
+                let content = self.volume(volume);
+                content.note(seq);
+                content.blocks = blocks;
+            }
+            Change::Write { volume, block, value, seq } => self.volume(volume).write(block, value, seq),
+            Change::Zero { volume, first, count, seq } => self.volume(volume).zero(first, count, seq),
+            Change::Copy { volume, group, mapped, value, born } => {
+                self.volume(volume).copy(group, mapped, value, born);
+            }
+            Change::Restamp { volume, seq } => self.volume(volume).restamp(seq),
+            Change::Stable { volume, seq } => {
+                let stable = &mut self.volume(volume).order[1];
+                *stable = seq.max(*stable);
             }
         }
     }
@@ -229,7 +321,21 @@ impl Oracle {
                 .map(|block| format!("{block}: {} is {}", expected.get(block), got.get(block)))
                 .collect();
             text += &format!("\n  {key:?} ({} / {} blocks): {}", expected.blocks, got.blocks, differing.join(", "));
+            text += &explain_order(expected, got);
         }
         text
     }
+}
+
+fn explain_order(expected: &Content, got: &Content) -> String {
+    let mut text = String::new();
+    if expected.order != got.order {
+        text += &format!("; order {:?} is {:?}", expected.order, got.order);
+    }
+    let groups: BTreeSet<&u64> = expected.born.keys().chain(got.born.keys()).collect();
+    let differing = groups.into_iter().filter(|group| expected.born(**group) != got.born(**group)).take(6);
+    for group in differing {
+        text += &format!("; stamp of group {group}: {} is {}", expected.born(*group), got.born(*group));
+    }
+    text
 }

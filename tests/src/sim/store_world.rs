@@ -2,11 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use block::{BLOCK_BYTES, BlockIndex, BlockRange, Error, Instant, PoolId, SnapshotId, VolumeId};
+use block::{BLOCK_BYTES, BlockIndex, BlockRange, Error, GroupIndex, Instant, PoolId, SnapshotId, VolumeId, WriteSeq};
 use store::{
     BootId, DiskError, Effect, Event, FormatOptions, IoId, Job, JobId, Refusal, Report, SEGMENTS_MIN, Source, Store,
     Token, format, open,
 };
+
+mod replica;
 
 use super::disk::{Crash, Lie, SimDisk};
 use super::oracle::{Change, Content, Key, Oracle, State};
@@ -21,11 +23,13 @@ pub struct Plan {
     pub lives: u64,
     /// Steps of a life, at most.
     pub steps: u64,
+    /// Whether volumes are replicas: groups come as copies, stamps change.
+    pub replicas: bool,
 }
 
 impl Default for Plan {
     fn default() -> Self {
-        Self { lie: Lie::Honest, lives: 6, steps: 900 }
+        Self { lie: Lie::Honest, lives: 6, steps: 900, replicas: true }
     }
 }
 
@@ -56,6 +60,14 @@ pub struct Outcome {
     pub snapshots: u64,
     /// Clones asked for.
     pub clones: u64,
+    /// Groups that came as copies.
+    pub copies: u64,
+    /// Volumes stamped anew.
+    pub restamps: u64,
+    /// Waits for everything that was asked for.
+    pub settles: u64,
+    /// Blocks written anew.
+    pub repairs: u64,
     /// Device errors.
     pub write_errors: u64,
 }
@@ -77,6 +89,10 @@ impl Outcome {
             (&mut self.replayed_batches, other.replayed_batches),
             (&mut self.snapshots, other.snapshots),
             (&mut self.clones, other.clones),
+            (&mut self.copies, other.copies),
+            (&mut self.restamps, other.restamps),
+            (&mut self.settles, other.settles),
+            (&mut self.repairs, other.repairs),
             (&mut self.write_errors, other.write_errors),
         ];
         pairs.into_iter().for_each(|(sum, more)| *sum += more);
@@ -131,9 +147,12 @@ struct Rates {
     fua: u64,
     version: u64,
     read: u64,
+    replica: u64,
     lag: u64,
     write_error: u64,
     blocks_max: u64,
+    /// Blocks of a copy: a segment holds no more.
+    copy_max: u64,
     volume_blocks: u64,
 }
 
@@ -146,7 +165,10 @@ pub fn run(seed: u64, plan: &Plan) -> Result<Outcome, String> {
     let segment_pages = random.pick(&[32, 64, 128]);
     let segments = u64::from(SEGMENTS_MIN) + random.below(40);
     let bytes = (512 + segments * u64::from(segment_pages)) * BLOCK_BYTES as u64;
-    let rates = draw_rates(&mut random, segments, segment_pages);
+    let mut rates = draw_rates(&mut random, segments, segment_pages);
+    if plan.replicas {
+        rates.replica = random.pick(&[0, 3, 15]);
+    }
     let disk = SimDisk::new(bytes, plan.lie);
     let options = FormatOptions {
         segment_pages,
@@ -195,6 +217,8 @@ fn draw_rates(random: &mut Random, segments: u64, segment_pages: u32) -> Rates {
         write_error: random.pick(&[0, 0, 0, 3000]),
         blocks_max: random.pick(&[1, 4, 8, u64::from(segment_pages / 4)]),
         volume_blocks: random.pick(&[64, 300, 2000, segments * u64::from(segment_pages)]),
+        replica: 0,
+        copy_max: u64::from(segment_pages) - 4,
     }
 }
 
@@ -259,7 +283,7 @@ impl World {
 
     fn request(&mut self) -> Result<(), String> {
         let rates = &self.rates;
-        let weights = [rates.write, rates.zero, rates.flush, rates.version, rates.read];
+        let weights = [rates.write, rates.zero, rates.flush, rates.version, rates.replica, rates.read];
         let mut drawn = self.random.below(weights.iter().sum::<u64>().max(1));
         let kind = weights.iter().position(|weight| {
             let hit = drawn < *weight;
@@ -276,6 +300,7 @@ impl World {
             Some(1) => self.zero(volume),
             Some(2) => self.flush(),
             Some(3) => self.change_versions(volume),
+            Some(4) => self.replicate(volume),
             _ => self.read(),
         }
     }
@@ -307,10 +332,14 @@ impl World {
         (self.random.below(blocks - count + 1), count)
     }
 
+    fn next_seq(&self, volume: u64) -> Result<WriteSeq, String> {
+        Ok(self.store.volume(VolumeId(volume)).ok_or("the volume is gone")?.last_seq.next())
+    }
+
     fn write(&mut self, volume: u64) -> Result<(), String> {
         let (first, count) = self.range(volume, self.rates.blocks_max);
         let stable = self.random.below(100) < self.rates.fua;
-        let seq = self.store.volume(VolumeId(volume)).ok_or("the volume is gone")?.last_seq.next();
+        let seq = self.next_seq(volume)?;
         let values: Vec<u64> = (0..count).map(|index| self.next_value + 1 + index).collect();
         let submitted = self.oracle.submitted();
         let token = self.token(Waiting::Change { count: submitted + values.len(), stable });
@@ -329,21 +358,21 @@ impl World {
         }
         self.next_value += count;
         for (block, value) in (first..).zip(values) {
-            self.oracle.submit(Change::Write { volume, block, value });
+            self.oracle.submit(Change::Write { volume, block, value, seq });
         }
         Ok(())
     }
 
     fn zero(&mut self, volume: u64) -> Result<(), String> {
         let (first, count) = self.range(volume, u64::MAX);
-        let seq = self.store.volume(VolumeId(volume)).ok_or("the volume is gone")?.last_seq.next();
+        let seq = self.next_seq(volume)?;
         let submitted = self.oracle.submitted();
         let token = self.token(Waiting::Change { count: submitted + 1, stable: false });
         let range = BlockRange::new(first, u32::try_from(count).expect("small volumes"));
         match self.store.zero(VolumeId(volume), seq, range, false, token) {
             Err(refusal) => self.refused(token, refusal),
             Ok(()) => {
-                self.oracle.submit(Change::Zero { volume, first, count });
+                self.oracle.submit(Change::Zero { volume, first, count, seq });
                 Ok(())
             }
         }
@@ -385,7 +414,7 @@ impl World {
         let keys: Vec<Key> = self.oracle.now().versions.keys().copied().collect();
         let key = self.random.pick(&keys);
         let blocks = self.oracle.now().versions[&key].blocks;
-        let seq = self.store.volume(VolumeId(volume)).ok_or("the volume is gone")?.last_seq.next();
+        let seq = self.next_seq(volume)?;
         self.next_id += 1;
         let id = self.next_id;
         let bytes = BLOCK_BYTES as u64;
@@ -393,7 +422,7 @@ impl World {
             0 => self.create(),
             1 | 2 => {
                 self.outcome.snapshots += 1;
-                self.control(Change::Snapshot { volume, snapshot: id }, |store, token| {
+                self.control(Change::Snapshot { volume, snapshot: id, seq }, |store, token| {
                     store.snapshot(VolumeId(volume), seq, SnapshotId(id), token)
                 })
             }
@@ -406,7 +435,7 @@ impl World {
             }
             5 => {
                 let blocks = self.oracle.now().versions[&Key::Volume(volume)].blocks + self.random.below(3000);
-                self.control(Change::Resize { volume, blocks }, |store, token| {
+                self.control(Change::Resize { volume, blocks, seq }, |store, token| {
                     store.resize_volume(VolumeId(volume), seq, blocks * bytes, token)
                 })
             }
@@ -496,6 +525,7 @@ impl World {
                 } else if values != expected {
                     return Err(format!("{key:?} from block {first}: read {values:?}, expected {expected:?}"));
                 }
+                check_holes(&values, &data)?;
                 self.store.recycle(data.buffer);
             }
             (_, store::Outcome::Failed(Error::Media)) if self.poisoned => {}
@@ -641,9 +671,24 @@ impl World {
                 self.settle(|world| world.waiting.is_empty())?;
             }
             let values = self.found.remove(&key).expect("just inserted");
-            found.versions.insert(key, Content::read(&values));
+            let groups = self.store.changed(source(key), WriteSeq::ZERO, GroupIndex(0));
+            let stamps = groups.map_err(|refusal| refusal.to_string())?.map(|changed| (changed.group.0, changed.born));
+            found.versions.insert(key, Content::read(&values, stamps, self.order_of(key)));
         }
         Ok(found)
+    }
+
+    /// What the store knows of a version's order.
+    fn order_of(&self, key: Key) -> [WriteSeq; 2] {
+        match key {
+            Key::Volume(id) => {
+                self.store.volume(VolumeId(id)).map_or([WriteSeq::ZERO; 2], |state| [state.last_seq, state.stable])
+            }
+            Key::Snapshot(id) => {
+                let state = self.store.snapshots().find(|state| state.id == SnapshotId(id));
+                [state.map_or(WriteSeq::ZERO, |state| state.seq), WriteSeq::ZERO]
+            }
+        }
     }
 
     /// Deletes everything: the pool must come back to empty.
@@ -675,6 +720,21 @@ fn source(key: Key) -> Source {
         Key::Volume(id) => Source::Volume(VolumeId(id)),
         Key::Snapshot(id) => Source::Snapshot(SnapshotId(id)),
     }
+}
+
+/// Whatever is written here is not zero: so holes are what reads as zeroes.
+fn check_holes(values: &[u64], data: &store::ReadData) -> Result<(), String> {
+    let told: Vec<bool> = data
+        .extents
+        .iter()
+        .flat_map(|extent| std::iter::repeat_n(extent.hole, usize::try_from(extent.count).expect("small")))
+        .collect();
+    let holes: Vec<bool> = values.iter().map(|value| *value == 0).collect();
+    let whole = data.extents.is_empty() && !holes.contains(&true);
+    let mapped = values.iter().rev().fold(0, |bits, value| bits << 1 | u64::from(*value != 0));
+    let count = u32::try_from(values.len()).expect("small");
+    let in_bits = count > u64::BITS || data.mapped(count) == mapped;
+    if in_bits && (whole || told == holes) { Ok(()) } else { Err(format!("holes {told:?}, but {values:?} was read")) }
 }
 
 fn fill_all(data: &mut [u8], first: u64, values: &[u64]) {

@@ -1,21 +1,21 @@
 //! What a tree's stamps say was written since some point of the volume's order.
 
-use block::{BlockIndex, WriteSeq};
+use block::{GroupIndex, WriteSeq};
 
-use super::entry::{GROUP_BLOCKS, LEAF_BLOCKS, LeafIndex, offset_in_leaf};
+use super::entry::{LEAF_GROUPS, LeafIndex, first_of_group, group_in_leaf};
 use super::leaf::Leaf;
 use super::tree::Tree;
 
-/// 64 blocks that something was written to. The last group of a volume may reach past its end.
+/// A group of blocks that something was written to.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct ChangedGroup {
-    /// The first block.
-    pub first: BlockIndex,
+    /// Which. The last one of a volume may reach past its end.
+    pub group: GroupIndex,
     /// The newest write or zeroing among them.
     pub born: WriteSeq,
 }
 
-/// Iterator over the changed groups, in order. To go on later, start anew behind the last group's blocks.
+/// Iterator over the changed groups, in order. To go on later, start anew behind the last one.
 #[derive(Debug)]
 pub struct Changed<'a> {
     tree: &'a Tree,
@@ -25,11 +25,12 @@ pub struct Changed<'a> {
 }
 
 impl<'a> Changed<'a> {
-    pub(super) fn new(tree: &'a Tree, since: WriteSeq, from: BlockIndex) -> Self {
-        let index = LeafIndex::of(from);
+    pub(super) fn new(tree: &'a Tree, since: WriteSeq, from: GroupIndex) -> Self {
+        let first = first_of_group(from);
+        let index = LeafIndex::of(first);
         let leaf = tree.next_leaf(index);
         let inside = leaf.is_some_and(|(found, _)| found == index);
-        Self { tree, since, leaf, group: if inside { offset_in_leaf(from) / GROUP_BLOCKS } else { 0 } }
+        Self { tree, since, leaf, group: if inside { group_in_leaf(from) } else { 0 } }
     }
 }
 
@@ -40,10 +41,10 @@ impl Iterator for Changed<'_> {
         loop {
             let (index, leaf) = self.leaf?;
             while let Some(born) = leaf.born(self.group) {
-                let first = BlockIndex(index.first_block().0 + (self.group * GROUP_BLOCKS) as u64);
+                let group = GroupIndex(u64::from(index.0) * LEAF_GROUPS as u64 + self.group as u64);
                 self.group += 1;
                 if born > self.since {
-                    return Some(ChangedGroup { first, born });
+                    return Some(ChangedGroup { group, born });
                 }
             }
             self.leaf = self.tree.next_leaf(LeafIndex(index.0 + 1));
@@ -51,5 +52,3 @@ impl Iterator for Changed<'_> {
         }
     }
 }
-
-const _: () = assert!(LEAF_BLOCKS.is_multiple_of(GROUP_BLOCKS), "groups do not straddle leaves");

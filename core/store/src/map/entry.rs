@@ -1,20 +1,22 @@
 //! What the map says about a block, and about a node of its own.
 
-use block::{BlockIndex, Checksum};
+use block::{BlockIndex, Checksum, GROUP_BLOCKS, GroupIndex};
 
 /// Blocks a leaf covers.
 pub const LEAF_BLOCKS: usize = 1024;
-/// Blocks that share one `born` stamp.
-pub const GROUP_BLOCKS: usize = 64;
+/// Groups of a leaf, each with one stamp.
+pub(super) const LEAF_GROUPS: usize = LEAF_BLOCKS / GROUP_BLOCKS as usize;
 /// Children of an inner node.
 pub const FANOUT: usize = 256;
 
 const LEAF_SHIFT: u32 = LEAF_BLOCKS.trailing_zeros();
+const GROUP_SHIFT: u32 = GROUP_BLOCKS.trailing_zeros();
 const LEVEL_SHIFT: u32 = FANOUT.trailing_zeros();
 
 /// Level of the root that covers the largest volume: 3 levels above the leaves, 2^24 leaves.
 pub const LEVEL_MAX: u8 = 3;
 
+const _: () = assert!(LEAF_BLOCKS.is_multiple_of(GROUP_BLOCKS as usize), "groups do not straddle leaves");
 const _: () = assert!(
     block::VOLUME_BYTES_MAX >> block::BLOCK_SHIFT == 1 << (LEAF_SHIFT + LEVEL_SHIFT * LEVEL_MAX as u32),
     "the highest tree covers the largest volume exactly"
@@ -116,6 +118,16 @@ impl LeafIndex {
     pub(super) fn first_block(self) -> BlockIndex {
         BlockIndex(u64::from(self.0) << LEAF_SHIFT)
     }
+}
+
+/// First block of a group.
+pub(super) fn first_of_group(group: GroupIndex) -> BlockIndex {
+    BlockIndex(group.0 << GROUP_SHIFT)
+}
+
+/// Place of a group in its leaf.
+pub(super) fn group_in_leaf(group: GroupIndex) -> usize {
+    usize::try_from(group.0 % LEAF_GROUPS as u64).expect("fewer than a leaf has")
 }
 
 /// Place of a block in its leaf.

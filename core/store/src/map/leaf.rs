@@ -8,10 +8,11 @@ use std::sync::OnceLock;
 
 use block::WriteSeq;
 
-use super::entry::{DiskRef, Entry, GROUP_BLOCKS, LEAF_BLOCKS, Location};
+use super::entry::{DiskRef, Entry, LEAF_BLOCKS, LEAF_GROUPS, Location};
 use super::node::Node;
+use super::restamp::Restamp;
 
-const GROUPS: usize = LEAF_BLOCKS / GROUP_BLOCKS;
+const GROUP_BLOCKS: usize = block::GROUP_BLOCKS as usize;
 const HEADER_BYTES: usize = 32;
 const GROUP_BYTES: usize = 8 + 12;
 const ENTRY_BYTES: usize = 8;
@@ -20,7 +21,7 @@ const ENTRY_BYTES: usize = 8;
 #[derive(Debug)]
 pub struct Leaf {
     entries: [Entry; LEAF_BLOCKS],
-    born: [WriteSeq; GROUPS],
+    born: [WriteSeq; LEAF_GROUPS],
     mapped: u16,
     disk: OnceLock<DiskRef>,
 }
@@ -51,7 +52,12 @@ impl Leaf {
     /// A leaf of holes that no write has touched.
     #[must_use]
     pub fn empty() -> Self {
-        Self { entries: [Entry::HOLE; LEAF_BLOCKS], born: [WriteSeq::ZERO; GROUPS], mapped: 0, disk: OnceLock::new() }
+        Self {
+            entries: [Entry::HOLE; LEAF_BLOCKS],
+            born: [WriteSeq::ZERO; LEAF_GROUPS],
+            mapped: 0,
+            disk: OnceLock::new(),
+        }
     }
 
     /// For loading: fills group `index` (0 to 15) of an empty leaf, taking one entry for every bit of `bitmap`.
@@ -88,7 +94,7 @@ impl Leaf {
     /// Size on disk: a header, bitmap and stamp of each group, and the mapped entries.
     #[must_use]
     pub fn encoded_bytes(&self) -> usize {
-        HEADER_BYTES + GROUPS * GROUP_BYTES + self.mapped() * ENTRY_BYTES
+        HEADER_BYTES + LEAF_GROUPS * GROUP_BYTES + self.mapped() * ENTRY_BYTES
     }
 
     /// Where its newest copy lies, if it did not change since that was written.
@@ -154,6 +160,15 @@ impl Leaf {
         for born in &mut self.born[offset / GROUP_BLOCKS..=(offset + count - 1) / GROUP_BLOCKS] {
             *born = seq.max(*born);
         }
+    }
+
+    pub(super) fn is_changed_by(&self, restamp: Restamp) -> bool {
+        self.born.iter().any(|born| restamp.changes(*born))
+    }
+
+    pub(super) fn restamp(&mut self, restamp: Restamp) {
+        let changed = self.born.iter_mut().filter(|born| restamp.changes(**born));
+        changed.for_each(|born| *born = restamp.seq);
     }
 }
 

@@ -23,6 +23,7 @@ mod leaf;
 mod ledger;
 mod node;
 mod relocate;
+mod restamp;
 mod runs;
 mod slots;
 mod space;
@@ -35,21 +36,25 @@ mod write;
 #[cfg(test)]
 mod tests;
 
-use block::{BlockIndex, BlockRange, WriteSeq};
+use block::{BlockIndex, BlockRange, GroupIndex, WriteSeq};
+
+use entry::{LeafIndex, first_of_group, group_in_leaf};
 
 pub use changed::{Changed, ChangedGroup};
 pub use delete::Progress;
-pub use entry::{DiskRef, Entry, FANOUT, GROUP_BLOCKS, LEAF_BLOCKS, LEVEL_MAX, Location, Place};
+pub use entry::{DiskRef, Entry, FANOUT, LEAF_BLOCKS, LEVEL_MAX, Location, Place};
 pub use image::{Image, RestoreError};
 pub use leaf::{Group, Leaf};
 pub use ledger::NodeCounts;
 pub use node::{Inner, Node};
+pub use restamp::{Restamp, RestampCost};
 pub use runs::{Run, Runs};
 pub use space::{Space, SpaceQuery};
 pub use tree::Tree;
 pub use version::{FamilyId, Kind, Version, VersionId, VersionRecord};
 pub use versions::{Map, Source, VERSIONS_MAX, VersionError};
 pub use walk::{Unwritten, Walk};
+pub use write::PlacedGroup;
 
 impl Map {
     /// Where a block of a version lies; `None` when it reads as zeroes.
@@ -64,9 +69,16 @@ impl Map {
         self.version(version).tree.runs(range)
     }
 
-    /// The groups of 64 blocks of a version, from the one of block `from` on, that a write after `since` touched.
+    /// The groups of a version, from `from` on, that a write after `since` touched.
     #[must_use]
-    pub fn changed(&self, version: VersionId, since: WriteSeq, from: BlockIndex) -> Changed<'_> {
+    pub fn changed(&self, version: VersionId, since: WriteSeq, from: GroupIndex) -> Changed<'_> {
         self.version(version).tree.changed(since, from)
+    }
+
+    /// The newest write that touched a group of a version; [`WriteSeq::ZERO`] when none did.
+    #[must_use]
+    pub fn born(&self, version: VersionId, group: GroupIndex) -> WriteSeq {
+        let leaf = self.version(version).tree.leaf(LeafIndex::of(first_of_group(group)));
+        leaf.and_then(|leaf| leaf.born(group_in_leaf(group))).unwrap_or(WriteSeq::ZERO)
     }
 }

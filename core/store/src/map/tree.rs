@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use block::{BlockIndex, BlockRange, WriteSeq};
+use block::{BlockIndex, BlockRange, GroupIndex, WriteSeq};
 
 use super::changed::Changed;
 use super::entry::{Entry, FANOUT, LeafIndex, Place, offset_in_leaf, span_shift};
@@ -46,9 +46,9 @@ impl Tree {
         Runs::new(self, range)
     }
 
-    /// The groups of 64 blocks, from the one of block `from` on, that a write after `since` touched.
+    /// The groups, from `from` on, that a write after `since` touched.
     #[must_use]
-    pub fn changed(&self, since: WriteSeq, from: BlockIndex) -> Changed<'_> {
+    pub fn changed(&self, since: WriteSeq, from: GroupIndex) -> Changed<'_> {
         Changed::new(self, since, from)
     }
 

@@ -190,6 +190,15 @@ impl Map {
         shared
     }
 
+    /// Whether a head has a leaf for the block that its parent version does not hold: changing it makes no copy.
+    #[must_use]
+    pub fn has_own_leaf(&self, head: VersionId, block: BlockIndex) -> bool {
+        let index = LeafIndex::of(block);
+        let Some(own) = self.version(head).tree.leaf(index) else { return false };
+        let inherited = self.slots.parent_tree(head).and_then(|parent| parent.leaf(index));
+        inherited.is_none_or(|held| !std::ptr::eq(held, own))
+    }
+
     /// Distinct nodes in memory, those of images that were not released included.
     #[must_use]
     pub fn counts(&self) -> NodeCounts {

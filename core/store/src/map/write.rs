@@ -2,14 +2,27 @@
 
 use std::mem;
 
-use block::{BlockCount, BlockIndex, BlockRange, Checksum, WriteSeq};
+use block::{BlockCount, BlockIndex, BlockRange, Checksum, GROUP_BLOCKS, GroupIndex, WriteSeq};
 
-use super::entry::{Entry, LEAF_BLOCKS, LeafIndex, Location, offset_in_leaf};
+use super::entry::{Entry, LEAF_BLOCKS, LeafIndex, Location, first_of_group, offset_in_leaf};
 use super::leaf::Leaf;
 use super::slots::Slots;
 use super::tree::Tree;
 use super::version::{Kind, VersionId};
 use super::versions::Map;
+
+/// What a group of blocks is to hold.
+#[derive(Clone, Copy, Debug)]
+pub struct PlacedGroup<'a> {
+    /// Which.
+    pub group: GroupIndex,
+    /// Bit i is set when block i holds data. No bit past the end of the volume is.
+    pub mapped: u64,
+    /// Where the first of those blocks lies. The others lie behind it, in order.
+    pub location: Location,
+    /// Of those blocks, in order.
+    pub crcs: &'a [Checksum],
+}
 
 /// The part of a range that lies in one leaf.
 struct Piece {
@@ -103,6 +116,36 @@ impl Map {
             });
             from = LeafIndex(index.0 + 1);
         }
+        self.slots.get_mut(head).tree = tree;
+    }
+
+    /// The group's blocks lie where `placed` says from now on and read as zeroes everywhere else; `born` is its newest
+    /// change unless it has a newer one. Even an empty group is stamped: what it held elsewhere may have been zeroed
+    /// there. Each place that died is appended to `dead`; as with [`Map::set`].
+    ///
+    /// `head` is a head and the group has a block of it: the owner has checked that.
+    pub fn replace_group(
+        &mut self,
+        head: VersionId,
+        placed: PlacedGroup<'_>,
+        born: WriteSeq,
+        dead: &mut Vec<Location>,
+    ) {
+        let first = first_of_group(placed.group);
+        let left = self.version(head).end.0.saturating_sub(first.0).min(GROUP_BLOCKS.into());
+        let range = BlockRange::new(first.0, u32::try_from(left).expect("at most a group"));
+        let mut tree = self.take_head(head, range);
+        let piece = Piece::first_of(range);
+        let inherited = inherited(&self.slots, head, piece.leaf);
+        tree.change_leaf(piece.leaf, &mut self.ledger, |leaf| {
+            let mut places = (placed.location.0..).map(Location).zip(placed.crcs);
+            for bit in 0..piece.count {
+                let place = if placed.mapped >> bit & 1 == 1 { places.next() } else { None };
+                let entry = place.map_or(Entry::HOLE, |(location, &crc)| Entry { location, crc });
+                replace(leaf, piece.offset + bit, entry, inherited, dead);
+            }
+            leaf.stamp(piece.offset, piece.count, born);
+        });
         self.slots.get_mut(head).tree = tree;
     }
 

@@ -2,12 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use block::{BlockCount, BlockIndex, BlockRange, Checksum, Epoch, SnapshotId, VolumeId, WriteSeq};
+use block::{BlockCount, BlockIndex, BlockRange, Checksum, Epoch, GroupIndex, SnapshotId, VolumeId, WriteSeq};
 
 use super::oracle::{Blocks, Oracle};
 use crate::map::image::{count_nodes, count_unwritten};
 use crate::map::{
-    DiskRef, Image, Inner, Kind, Leaf, Location, Map, Node, Progress, Run, Source, Tree, VersionId, VersionRecord, Walk,
+    DiskRef, Image, Inner, Kind, Leaf, Location, Map, Node, PlacedGroup, Progress, Restamp, Run, Source, Tree,
+    VersionId, VersionRecord, Walk,
 };
 
 pub struct FrozenImage {
@@ -31,6 +32,10 @@ pub struct World {
     next_name: u64,
     seq: u64,
     pub deleting: bool,
+}
+
+fn place(n: u64) -> WriteSeq {
+    WriteSeq { epoch: Epoch(u32::try_from(n / 50).unwrap()), n }
 }
 
 pub fn blocks_of(tree: &Tree) -> Blocks {
@@ -96,7 +101,12 @@ impl World {
 
     fn seq(&mut self) -> WriteSeq {
         self.seq += 1;
-        WriteSeq { epoch: Epoch(u32::try_from(self.seq / 50).unwrap()), n: self.seq }
+        place(self.seq)
+    }
+
+    /// A place in the order that was given out already.
+    fn earlier(&self, percent: u64) -> WriteSeq {
+        place(self.seq * percent / 100)
     }
 
     fn bury(&mut self) {
@@ -163,6 +173,37 @@ impl World {
         self.map.zero(head, range, seq, &mut self.dead);
         self.oracle.zero(volume, first, first + count, seq);
         self.bury();
+    }
+
+    /// The group of `block` becomes what a copy brings, which may be older than what it holds.
+    pub fn replace_group(&mut self, volume: VolumeId, block: u64, mapped: u64, age: u64) {
+        let end = self.oracle.head(volume).end;
+        let group = block.min(end - 1) / 64;
+        let mapped =
+            mapped & u64::MAX.checked_shr(64 - u32::try_from((end - group * 64).min(64)).unwrap()).unwrap_or(0);
+        let location = self.next_location + 1;
+        self.next_location += mapped.count_ones();
+        let born = self.earlier(100 - age);
+        let crcs: Vec<Checksum> = (0..mapped.count_ones()).map(|at| Checksum(at ^ location)).collect();
+        let head = self.map.head(volume).unwrap();
+        let placed = PlacedGroup { group: GroupIndex(group), mapped, location: Location(location), crcs: &crcs };
+        self.map.replace_group(head, placed, born, &mut self.dead);
+        let bits = (0..64).filter(|bit| mapped >> bit & 1 == 1);
+        let blocks: Vec<_> = bits.zip(location..).map(|(bit, at)| (bit, (at, (at - location) ^ location))).collect();
+        self.oracle.replace_group(volume, group, &blocks, born);
+        self.live.extend(blocks.iter().map(|&(bit, (at, _))| (at, (group * 64 + bit, volume))));
+        self.bury();
+    }
+
+    pub fn restamp(&mut self, volume: VolumeId, age: u64) {
+        let restamp = Restamp { after: self.earlier(100 - age), seq: self.seq() };
+        let head = self.map.head(volume).unwrap();
+        let (before, cost) = (self.map.counts(), self.map.restamp_cost(head, restamp));
+        self.map.restamp(head, restamp);
+        let copies = self.map.counts().leaves - before.leaves;
+        assert!(cost.shared <= copies && copies <= cost.leaves, "images make copies, too");
+        assert_eq!(self.map.restamp_cost(head, restamp).leaves, 0, "nothing is left to stamp");
+        self.oracle.restamp(volume, restamp.after, restamp.seq);
     }
 
     pub fn relocate(&mut self, pick: usize) {
@@ -338,11 +379,16 @@ impl World {
 
     fn check_stamps(&self, id: VersionId, born: &BTreeMap<u64, WriteSeq>) {
         for (since, from) in [(0, 0), (self.seq / 2, 0), (self.seq / 3, 1100)] {
-            let since = WriteSeq { epoch: Epoch(u32::try_from(since / 50).unwrap()), n: since };
+            let since = place(since);
             let expected = born.range(from / 64..).filter(|(_, seq)| **seq > since);
-            let expected = expected.map(|(group, seq)| (group * 64, *seq));
-            let found = self.map.changed(id, since, BlockIndex(from)).map(|group| (group.first.0, group.born));
+            let expected = expected.map(|(group, seq)| (*group, *seq));
+            let found =
+                self.map.changed(id, since, GroupIndex(from / 64)).map(|changed| (changed.group.0, changed.born));
             assert!(found.eq(expected));
+        }
+        for group in born.keys().flat_map(|group| [*group, group + 1]) {
+            let stamp = born.get(&group).copied().unwrap_or_default();
+            assert_eq!(self.map.born(id, GroupIndex(group)), stamp);
         }
     }
 

@@ -92,6 +92,21 @@ impl Oracle {
         }
     }
 
+    /// `blocks`: which of the group's, and where.
+    pub fn replace_group(&mut self, volume: VolumeId, group: u64, blocks: &[(u64, (u32, u32))], born: WriteSeq) {
+        let head = self.head(volume);
+        head.blocks.retain(|block, _| block / 64 != group);
+        head.blocks.extend(blocks.iter().map(|&(bit, entry)| (group * 64 + bit, entry)));
+        let stamp = head.born.entry(group).or_default();
+        *stamp = born.max(*stamp);
+        head.leaves.insert(group / 16);
+    }
+
+    pub fn restamp(&mut self, volume: VolumeId, after: WriteSeq, seq: WriteSeq) {
+        let later = self.head(volume).born.values_mut().filter(|born| **born > after);
+        later.for_each(|born| *born = seq.max(*born));
+    }
+
     pub fn relocate(&mut self, from: u32, to: u32) {
         for entry in self.versions.values_mut().flat_map(|state| state.blocks.values_mut()) {
             if entry.0 == from {

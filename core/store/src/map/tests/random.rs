@@ -15,6 +15,8 @@ enum Op {
     Resize { head: usize, grow: u64 },
     Set { head: usize, first: u64, count: u64 },
     Zero { head: usize, first: u64, count: u64 },
+    ReplaceGroup { head: usize, block: u64, mapped: u64, age: u64 },
+    Restamp { head: usize, age: u64 },
     Relocate { pick: usize },
     Rewrite { pick: usize },
     DeleteHead { head: usize },
@@ -41,6 +43,11 @@ fn grow() -> impl Strategy<Value = u64> {
     prop_oneof![4 => 0..10_u64, 1 => 0..3_000_000_u64]
 }
 
+/// Nothing, everything, or anything.
+fn mapped() -> impl Strategy<Value = u64> {
+    prop_oneof![1 => 0..1_u64, 1 => u64::MAX..=u64::MAX, 2 => any::<u64>()]
+}
+
 fn op() -> impl Strategy<Value = Op> {
     let index = || 0..10_000_usize;
     prop_oneof![
@@ -52,6 +59,9 @@ fn op() -> impl Strategy<Value = Op> {
         14 => (index(), block(), 1..40_u64).prop_map(|(head, first, count)| Op::Set { head, first, count }),
         3 => (index(), block(), 1..100_u64).prop_map(|(head, first, count)| Op::Zero { head, first, count }),
         1 => (index(), block(), 1..2_000_000_u64).prop_map(|(head, first, count)| Op::Zero { head, first, count }),
+        5 => (index(), block(), mapped(), 0..90_u64)
+            .prop_map(|(head, block, mapped, age)| Op::ReplaceGroup { head, block, mapped, age }),
+        2 => (index(), 0..90_u64).prop_map(|(head, age)| Op::Restamp { head, age }),
         3 => index().prop_map(|pick| Op::Relocate { pick }),
         1 => index().prop_map(|pick| Op::Rewrite { pick }),
         2 => index().prop_map(|head| Op::DeleteHead { head }),
@@ -107,6 +117,10 @@ fn apply(world: &mut World, op: Op) {
         Op::Resize { head, grow } => on_head(world, head, |world, volume| world.resize(volume, grow)),
         Op::Set { head, first, count } => on_head(world, head, |world, volume| world.set(volume, first, count)),
         Op::Zero { head, first, count } => on_head(world, head, |world, volume| world.zero(volume, first, count)),
+        Op::ReplaceGroup { head, block, mapped, age } => {
+            on_head(world, head, |world, volume| world.replace_group(volume, block, mapped, age));
+        }
+        Op::Restamp { head, age } => on_head(world, head, |world, volume| world.restamp(volume, age)),
         Op::Relocate { pick } => world.relocate(pick),
         Op::Rewrite { pick } => world.rewrite(pick),
         Op::DeleteHead { head } => on_head(world, head, |world, volume| world.delete(Kind::Head(volume))),

@@ -1,0 +1,84 @@
+//! What a replica of a volume asks of its store beside reads and writes: to take and give whole groups, to wait for all
+//! that it was given, and to mark what may differ elsewhere.
+
+use block::{BLOCK_BYTES, GroupIndex, VolumeId, WriteSeq};
+use layout::Entry;
+
+use crate::Store;
+use crate::effect::{Refusal, Token};
+use crate::map::Restamp;
+use crate::requests::Source;
+
+impl Store {
+    /// Reads a group, a shorter one at the volume's end; answers its newest change as of the same moment. Ends with
+    /// [`crate::Outcome::Read`], which tells holes from data.
+    ///
+    /// # Errors
+    /// See [`Refusal`].
+    pub fn read_group(&mut self, volume: VolumeId, group: GroupIndex, token: Token) -> Result<WriteSeq, Refusal> {
+        let state = self.find(volume)?;
+        let range = state.group_range(group).ok_or(Refusal::OutOfRange)?;
+        let born = self.contents.map.born(state.version, group);
+        self.read(Source::Volume(volume), range, token)?;
+        Ok(born)
+    }
+
+    /// A group's blocks become what another replica has: where a bit of `mapped` is set, the next block of `data`, copied
+    /// and checksummed before the call returns; holes elsewhere. The group's newest change becomes `born`, unless it has a
+    /// newer one. A crash leaves all of it or nothing. Ends when it is persisted.
+    ///
+    /// # Errors
+    /// See [`Refusal`]; [`Refusal::OutOfRange`] also for a block past the volume's end, and for more blocks than a segment
+    /// of the pool holds in one piece, which happens only in pools that were made for tests.
+    pub fn replace_group(
+        &mut self,
+        volume: VolumeId,
+        group: GroupIndex,
+        born: WriteSeq,
+        mapped: u64,
+        data: &[u8],
+        token: Token,
+    ) -> Result<(), Refusal> {
+        let count = mapped.count_ones();
+        assert_eq!(data.len(), count as usize * BLOCK_BYTES, "a block for every bit");
+        self.check_room()?;
+        let state = self.find(volume)?;
+        let range = state.copied_range(group, mapped).ok_or(Refusal::OutOfRange)?;
+        if !self.log.new_segment_has_room(count as usize) {
+            return Err(Refusal::OutOfRange);
+        }
+        self.check_copy_space(state.version, range, count)?;
+        self.append_copy(Entry::copy(volume, born, group, mapped), data);
+        self.wait_for_batch(token, false);
+        Ok(())
+    }
+
+    /// Every group that was changed after the volume's common stable point counts as changed by `seq` from now on, unless
+    /// it has a newer change. Ends when that is persisted.
+    ///
+    /// # Errors
+    /// See [`Refusal`]; [`Refusal::NoSpace`] also when a checkpoint could not write so much of the map at once.
+    pub fn restamp(&mut self, volume: VolumeId, seq: WriteSeq, token: Token) -> Result<(), Refusal> {
+        self.check_room()?;
+        let state = self.find(volume)?;
+        let restamp = Restamp { after: state.stable, seq };
+        self.check_restamp_space(self.contents.map.restamp_cost(state.version, restamp))?;
+        self.append_change(Entry::restamp(volume, seq, restamp.after), &[]);
+        self.contents.restamp(volume, restamp);
+        self.wait_for_batch(token, false);
+        Ok(())
+    }
+
+    /// Ends when everything that was asked for before this call is stable, whether it has ended or not; a flush covers
+    /// only what has ended.
+    ///
+    /// # Errors
+    /// [`Refusal::Poisoned`].
+    pub fn settle(&mut self, token: Token) -> Result<(), Refusal> {
+        if self.poisoned().is_none() && !self.log.is_settled() {
+            self.wait_for_batch(token, true);
+            return Ok(());
+        }
+        self.flush(token)
+    }
+}
