@@ -5,7 +5,7 @@
 //! relied on by the ring, and by nothing else.
 #![allow(unsafe_code)]
 
-use block::{OutboxSlices, Pages};
+use block::Pages;
 use node::{ConnId, Node};
 use store::IoId;
 
@@ -26,7 +26,7 @@ pub unsafe trait Buffers {
     fn receive_target(&mut self, conn: ConnId) -> &mut [u8];
 
     /// What a connection has to say: not empty while an `Effect::Send` is outstanding.
-    fn send_source(&self, conn: ConnId) -> OutboxSlices<'_>;
+    fn send_source(&self, conn: ConnId) -> impl Iterator<Item = &[u8]>;
 
     /// Bytes of an `Effect::Write`, and the number of the registered buffer they lie in, if they do.
     fn write_source(&self, io: IoId) -> (&[u8], Option<u16>);
@@ -39,13 +39,15 @@ pub unsafe trait Buffers {
 }
 
 // SAFETY: the node keeps a connection's receive buffer and the outbox being sent, and the store its batches and read
-// buffers, on the heap ([`Pages`], vectors that do not grow while they are lent) from effect to event.
+// buffers, on the heap ([`Pages`], vectors that do not grow while they are lent) from effect to event. Of what is sent to
+// another node, frames behind those that are being sent are added and taken away, and those themselves are kept: their
+// heads are vectors, and their payloads shared pages that nobody writes to.
 unsafe impl Buffers for Node {
     fn receive_target(&mut self, conn: ConnId) -> &mut [u8] {
         Self::receive_target(self, conn)
     }
 
-    fn send_source(&self, conn: ConnId) -> OutboxSlices<'_> {
+    fn send_source(&self, conn: ConnId) -> impl Iterator<Item = &[u8]> {
         Self::send_source(self, conn).expect("a connection with a send outstanding is known")
     }
 
@@ -69,7 +71,7 @@ unsafe impl Buffers for Null {
         Self::receive_target(self, conn)
     }
 
-    fn send_source(&self, conn: ConnId) -> OutboxSlices<'_> {
+    fn send_source(&self, conn: ConnId) -> impl Iterator<Item = &[u8]> {
         Self::send_source(self, conn)
     }
 

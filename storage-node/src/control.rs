@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
-use node::{Answer, Command, ControlError, Intent};
-use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
+use block::VolumeId;
+use node::{Answer, Command, ControlError, Intent, Proposal};
+use tokio::sync::{Mutex, Notify, OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
 
 use crate::figures::Figures;
 use crate::machine::Holding;
@@ -13,6 +14,8 @@ use crate::wake::Wake;
 pub(crate) const COMMANDS_MAX: u32 = 64;
 /// Calls that may wait to be taken by the data thread.
 const CALLS_MAX: usize = 64;
+/// Proposals that may wait for whoever takes them to the control plane. One that does not fit is made again.
+const PROPOSALS_MAX: usize = 1024;
 
 /// A call to the data thread.
 #[derive(Debug)]
@@ -67,6 +70,8 @@ pub struct Control {
     places: Arc<Semaphore>,
     wake: Arc<Wake>,
     news: Arc<Notify>,
+    /// Taken by one at a time.
+    proposals: Arc<Mutex<mpsc::Receiver<(VolumeId, Proposal)>>>,
     /// Whether a stop was asked for.
     stopping: Arc<watch::Sender<bool>>,
 }
@@ -77,6 +82,7 @@ pub(crate) struct Calls {
     queue: mpsc::Receiver<Call>,
     /// To call when there is something new to observe.
     pub news: Arc<Notify>,
+    proposals: mpsc::Sender<(VolumeId, Proposal)>,
 }
 
 impl Control {
@@ -84,8 +90,10 @@ impl Control {
         let (sender, receiver) = mpsc::channel(CALLS_MAX);
         let places = Arc::new(Semaphore::new(COMMANDS_MAX as usize));
         let news = Arc::new(Notify::new());
-        let calls = Calls { queue: receiver, news: Arc::clone(&news) };
-        (Self { calls: sender, places, wake, news, stopping: Arc::new(watch::Sender::new(false)) }, calls)
+        let (proposals, proposed) = mpsc::channel(PROPOSALS_MAX);
+        let calls = Calls { queue: receiver, news: Arc::clone(&news), proposals };
+        let (proposals, stopping) = (Arc::new(Mutex::new(proposed)), Arc::new(watch::Sender::new(false)));
+        (Self { calls: sender, places, wake, news, proposals, stopping }, calls)
     }
 
     /// Asks the machine to do `command`.
@@ -113,7 +121,7 @@ impl Control {
     ///
     /// # Errors
     /// The node has stopped.
-    pub(crate) async fn intend(&self, intent: Box<Intent>) -> Result<(), CallError> {
+    pub async fn intend(&self, intent: Box<Intent>) -> Result<(), CallError> {
         self.call(Call::Intend(intent)).await
     }
 
@@ -121,7 +129,7 @@ impl Control {
     ///
     /// # Errors
     /// The node has stopped.
-    pub(crate) async fn observe(&self) -> Result<Option<Holding>, CallError> {
+    pub async fn observe(&self) -> Result<Option<Holding>, CallError> {
         let (holding, observed) = oneshot::channel();
         self.call(Call::Observe { holding }).await?;
         observed.await.map_err(|_| CallError::Stopped)
@@ -130,6 +138,12 @@ impl Control {
     /// Waits until there may be something new to observe; told once to one who waits.
     pub(crate) async fn news(&self) {
         self.news.notified().await;
+    }
+
+    /// Waits for the next wish of a volume's primary for another configuration, and takes it to be carried to the control
+    /// plane. What is not decided is wished for again. None when the node has stopped.
+    pub async fn proposal(&self) -> Option<(VolumeId, Proposal)> {
+        self.proposals.lock().await.recv().await
     }
 
     /// Waits until somebody has asked for a stop.
@@ -168,6 +182,11 @@ impl Caller {
 }
 
 impl Calls {
+    /// A volume wishes for another configuration. Without room it will wish again.
+    pub fn propose(&self, volume: VolumeId, proposal: Proposal) {
+        drop(self.proposals.try_send((volume, proposal)));
+    }
+
     /// The next call, if one waits.
     pub fn next(&mut self) -> Option<Call> {
         self.queue.try_recv().ok()

@@ -17,8 +17,9 @@ use crate::figures::Meters;
 use crate::limits;
 use crate::listen::Listener;
 use crate::machine::Machine;
+use crate::outbound::Outbound;
 use crate::reactor::{Reactor, ReactorError, Run, WakeFile};
-use crate::relay::{RelayCounters, Relays};
+use crate::relay::RelayCounters;
 use crate::ring::{FileIndex, Ring, RingLimits};
 use crate::setup::RingError;
 use crate::sockets::Sockets;
@@ -31,9 +32,9 @@ const FIRST_LISTENER_FILE: u32 = 2;
 /// Operations of one turn that are handed over together.
 const SUBMISSIONS: u32 = 512;
 /// Operations in flight, each of which ends with one completion.
-const OPERATIONS_MAX: u32 = 1 << 13;
+const OPERATIONS_MAX: u32 = 1 << 14;
 const _: () = assert!(
-    3 * limits::CONNECTIONS_MAX as usize + TRANSFERS_MAX + 1024 <= OPERATIONS_MAX as usize,
+    3 * (limits::CONNECTIONS_MAX + limits::REPLICAS_MAX) as usize + TRANSFERS_MAX + 1024 <= OPERATIONS_MAX as usize,
     "a receive, a send and a cancellation per connection, the device's transfers, and a few listeners, wakes and syncs"
 );
 
@@ -89,9 +90,9 @@ impl DataThread {
         let wake = Arc::new(Wake::new().map_err(failed("make an eventfd"))?);
         let (control, calls) = Control::new(Arc::clone(&wake));
         let listeners: Arc<[Listener]> = listeners.into();
-        let relays = relays.map(|counters| Relays::start(limits::relays_max(), counters));
-        let relays = relays.transpose().map_err(failed("start a thread for relays"))?;
-        let parts = Parts { machine, listeners: Arc::clone(&listeners), device, relays, wake, calls };
+        let start = |counters| Outbound::start(limits::relays_max(), counters, Arc::clone(&wake));
+        let outbound = relays.map(start).transpose().map_err(failed("start a thread for other nodes"))?;
+        let parts = Parts { machine, listeners: Arc::clone(&listeners), device, outbound, wake, calls };
         let (ready, started) = mpsc::channel();
         let (end, ended) = oneshot::channel();
         let run = move || {
@@ -139,7 +140,7 @@ struct Parts<M> {
     machine: M,
     listeners: Arc<[Listener]>,
     device: Option<Device>,
-    relays: Option<Relays>,
+    outbound: Option<Outbound>,
     wake: Arc<Wake>,
     calls: Calls,
 }
@@ -147,9 +148,9 @@ struct Parts<M> {
 impl<M: Machine> Parts<M> {
     fn assemble(self) -> Result<Reactor<M>, DataError> {
         let listeners = u32::try_from(self.listeners.len()).expect("listeners are few");
-        let connections_max = limits::connections_max();
+        let rooms = limits::rooms(self.outbound.is_some());
         let limits = RingLimits {
-            files: FIRST_LISTENER_FILE + listeners + connections_max,
+            files: FIRST_LISTENER_FILE + listeners + rooms.all(),
             submissions: SUBMISSIONS,
             operations: OPERATIONS_MAX,
             listeners: self.listeners.len(),
@@ -170,10 +171,10 @@ impl<M: Machine> Parts<M> {
         let first_connection = FileIndex(FIRST_LISTENER_FILE + listeners);
         Ok(Reactor {
             ring,
-            sockets: Sockets::new(files, first_connection, connections_max),
+            sockets: Sockets::new(files, first_connection, rooms),
             disk: Disk::new(POOL_FILE),
             background,
-            relays: self.relays,
+            outbound: self.outbound,
             news: Arc::clone(&self.calls.news),
             calls: self.calls,
             wake: WakeFile(WAKE_FILE),

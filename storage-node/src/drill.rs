@@ -4,7 +4,7 @@
 
 use std::sync::{Arc, Mutex};
 
-use block::{Instant, OutboxSlices, Pages, PoolOffset};
+use block::{Instant, Pages, PoolOffset};
 use node::{ConnId, Effect, Event};
 use store::{DiskError, IoId};
 
@@ -96,8 +96,8 @@ unsafe impl Buffers for Drill {
         unreachable!("it has no connections")
     }
 
-    fn send_source(&self, _conn: ConnId) -> OutboxSlices<'_> {
-        unreachable!("it has no connections")
+    fn send_source(&self, _conn: ConnId) -> impl Iterator<Item = &[u8]> {
+        std::iter::once_with(|| unreachable!("it has no connections"))
     }
 
     fn write_source(&self, io: IoId) -> (&[u8], Option<u16>) {

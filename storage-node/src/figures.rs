@@ -6,8 +6,10 @@ use std::time::Duration;
 use block::VolumeId;
 use node::Operation;
 
+use crate::dial::DialFigures;
 use crate::disk::DiskFigures;
 use crate::machine::Observed;
+use crate::sockets::Traffic;
 
 /// Everything that is counted, at one moment.
 #[derive(Clone, Debug)]
@@ -20,8 +22,21 @@ pub struct Figures {
     pub disk: DiskFigures,
     /// Client connections.
     pub connections: usize,
+    /// With other nodes' replicas.
+    pub replicas: ReplicaLinks,
     /// The reactor itself.
     pub turns: Turns,
+}
+
+/// Connections with other nodes' replicas.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct ReplicaLinks {
+    /// Those there are.
+    pub open: usize,
+    /// What went over all there were.
+    pub traffic: Traffic,
+    /// How they came about, as far as this node made them.
+    pub dials: DialFigures,
 }
 
 /// What the reactor cost.

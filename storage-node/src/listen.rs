@@ -68,7 +68,7 @@ pub enum ListenError {
 pub(crate) enum Guest {
     /// Anybody's NBD client.
     Client,
-    /// Another node of the cluster, with a client of its own.
+    /// Another node of the cluster, with a client of its own, or its replicas.
     Peer,
 }
 

@@ -1,7 +1,7 @@
 //! What the reactor drives: a storage node, or the null machine that measures the reactor itself.
 
-use block::{Instant, PoolId};
-use node::{Effect, Event, Node, NodeStats, Observation, VolumeSummary};
+use block::{Instant, PoolId, VolumeId};
+use node::{CopyObservation, Effect, Event, Node, NodeStats, Observation, VolumeSummary};
 use store::{DiskError, PoolSpace, Stats};
 
 use crate::buffers::Buffers;
@@ -42,6 +42,8 @@ pub struct Holding {
 pub struct Observed {
     /// Every volume.
     pub volumes: Vec<VolumeSummary>,
+    /// The replicas of those that have others on other nodes.
+    pub copies: Vec<(VolumeId, CopyObservation)>,
     /// All of it at a glance.
     pub node: NodeStats,
     /// The pool, if there is one.
@@ -71,7 +73,13 @@ impl Machine for Node {
     fn observe(&self) -> Observed {
         let store = self.store();
         let pool = ObservedPool { space: store.space(), stats: *store.stats(), poisoned: store.poisoned() };
-        Observed { volumes: self.volumes().collect(), node: self.stats(), pool: Some(pool) }
+        let replicas = self.observation().replicas.into_iter();
+        Observed {
+            volumes: self.volumes().collect(),
+            copies: replicas.filter_map(|replica| Some((replica.volume, replica.copy?))).collect(),
+            node: self.stats(),
+            pool: Some(pool),
+        }
     }
 
     fn holding(&self) -> Option<Holding> {

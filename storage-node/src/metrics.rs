@@ -4,6 +4,7 @@
 
 use std::fmt;
 
+use node::CopyObservation;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::text::encode as encode_text;
 use prometheus_client::encoding::{DescriptorEncoder, MetricEncoder};
@@ -13,7 +14,7 @@ use prometheus_client::registry::{Registry, Unit};
 
 use crate::clock;
 use crate::cluster::ClusterFigures;
-use crate::figures::{Figures, Meter};
+use crate::figures::{Figures, Meter, ReplicaLinks};
 use crate::machine::ObservedPool;
 
 /// What a scraper is told it gets.
@@ -39,6 +40,7 @@ impl Collector for Sheet {
         let mut out = Out(encoder);
         volumes(&mut out, &self.0)?;
         operations(&mut out, &self.0)?;
+        replicas(&mut out, &self.0)?;
         if let Some(pool) = &self.0.machine.pool {
             space(&mut out, pool)?;
             work(&mut out, pool)?;
@@ -46,6 +48,7 @@ impl Collector for Sheet {
         device(&mut out, &self.0)?;
         if let Some(cluster) = &self.1 {
             neighbours(&mut out, cluster)?;
+            links(&mut out, &self.0.replicas)?;
         }
         node(&mut out, &self.0)
     }
@@ -82,6 +85,35 @@ fn operations(out: &mut Out<'_>, figures: &Figures) -> fmt::Result {
         family.encode_family(&labels)?.encode_histogram::<[Label<'_>; 0]>(sum, count, &buckets, None)?;
     }
     Ok(())
+}
+
+fn replicas(out: &mut Out<'_>, figures: &Figures) -> fmt::Result {
+    let copies = || {
+        figures.machine.copies.iter().filter_map(|(id, copy)| {
+            let volume = figures.machine.volumes.iter().find(|volume| volume.id == *id)?;
+            Some((volume.name.as_str(), copy))
+        })
+    };
+    let of = |value: fn(&CopyObservation) -> u64| copies().map(move |(name, copy)| ([("volume", name)], value(copy)));
+    let rows = copies().map(|(name, copy)| ([("volume", name), ("role", copy.role)], 1));
+    out.gauges("replica_role", None, "1, with what this node's replica of the volume is", rows)?;
+    let rows = of(|copy| u64::from(copy.epoch.0));
+    out.gauges("replica_epoch", None, "Number of the configuration that the replica goes by, 0 if by none", rows)?;
+    let rows = of(|copy| copy.is_serving.into());
+    out.gauges("replica_serving", None, "1 while the replica is primary and lets clients in", rows)?;
+    let rows = of(|copy| copy.is_able.into());
+    out.gauges("replica_able", None, "1 while the replica's store takes changes", rows)?;
+    let help = "As primary: groups of 64 blocks that other replicas are still to be given";
+    out.gauges("replica_groups_to_teach", None, help, of(|copy| copy.groups_to_teach))
+}
+
+fn links(out: &mut Out<'_>, links: &ReplicaLinks) -> fmt::Result {
+    let ReplicaLinks { open, traffic, dials } = links;
+    out.gauge("replica_connections", None, "Connections with other nodes' replicas", *open as u64)?;
+    out.counter("replica_received_bytes", "Bytes that came over them", traffic.received_bytes)?;
+    out.counter("replica_sent_bytes", "Bytes that went over them", traffic.sent_bytes)?;
+    out.counter("replica_connects", "Connections that this node made to others", dials.made)?;
+    out.counter("replica_connect_failures", "Connections that it could not make", dials.failed)
 }
 
 fn space(out: &mut Out<'_>, pool: &ObservedPool) -> fmt::Result {

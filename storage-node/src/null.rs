@@ -88,8 +88,12 @@ impl Null {
             Event::Closed { conn } => self.connections[conn.slot as usize] = None,
             Event::TurnEnded => self.turn_ended(effects),
             Event::Stop => self.stop(effects),
-            Event::Disk(_) | Event::Control { .. } | Event::Intended(_) => {
-                unreachable!("it has no disk and obeys nobody")
+            Event::Disk(_)
+            | Event::Control { .. }
+            | Event::Intended(_)
+            | Event::PeerConnected { .. }
+            | Event::PeerFailed { .. } => {
+                unreachable!("it has no disk, obeys nobody and knows no other node")
             }
         }
         if self.stopping && self.connections.iter().all(Option::is_none) {

@@ -8,17 +8,18 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use block::Instant;
+use block::{Instant, PoolId};
 use node::{Answer, ConnId, ControlError, ControlId, Effect, Event, Relay};
 use tokio::sync::Notify;
 
 use crate::background::Background;
 use crate::clock;
 use crate::control::{COMMANDS_MAX, Call, Caller, Calls};
+use crate::dial::Dialled;
 use crate::disk::Disk;
-use crate::figures::{Figures, Meters, Turns};
+use crate::figures::{Figures, Meters, ReplicaLinks, Turns};
 use crate::machine::Machine;
-use crate::relay::Relays;
+use crate::outbound::Outbound;
 use crate::report;
 use crate::ring::{Completion, FileIndex, Op, Ring, Wait};
 use crate::slots::{Key, Slots};
@@ -44,8 +45,8 @@ pub(crate) struct Reactor<M: Machine> {
     pub sockets: Sockets,
     pub disk: Disk,
     pub background: Option<Background>,
-    /// Where connections go that are not for this node; none if it has no peers.
-    pub relays: Option<Relays>,
+    /// Who goes to other nodes; none if there are none.
+    pub outbound: Option<Outbound>,
     pub calls: Calls,
     /// Called when there is something new to observe.
     pub news: Arc<Notify>,
@@ -182,6 +183,7 @@ impl<M: Machine> Reactor<M> {
         while let Some(event) = self.background.as_ref().and_then(Background::next_ended) {
             self.tell(Event::Disk(event));
         }
+        self.take_connections();
         while let Some(call) = self.calls.next() {
             match call {
                 Call::Command { command, caller } => {
@@ -199,8 +201,8 @@ impl<M: Machine> Reactor<M> {
 
     fn stop(&mut self) {
         self.sockets.stop_listening(&mut self.ring);
-        if let Some(relays) = &mut self.relays {
-            relays.stop();
+        if let Some(outbound) = &mut self.outbound {
+            outbound.stop();
         }
         self.tell(Event::Stop);
     }
@@ -211,6 +213,8 @@ impl<M: Machine> Reactor<M> {
             Effect::Receive { conn } => sockets.receive(ring, conn),
             Effect::Send { conn } => sockets.send(ring, conn),
             Effect::Close { conn } => self.run.late.extend(sockets.close(ring, conn)),
+            Effect::Connect { peer, address } => self.connect(peer, address),
+            Effect::Propose { volume, proposal } => self.calls.propose(volume, proposal),
             Effect::Write { io, at } => disk.write(ring, io, at),
             Effect::Read { io, at } => disk.read(ring, io, at),
             Effect::Sync { io } => disk.sync(ring, io),
@@ -228,12 +232,31 @@ impl<M: Machine> Reactor<M> {
         }
     }
 
+    /// Has a connection to another node made; what cannot be is told in the next turn.
+    fn connect(&mut self, peer: PoolId, address: String) {
+        let ordered = self.outbound.as_mut().is_some_and(|outbound| outbound.dials.order(peer, address));
+        if !ordered {
+            self.run.late.push(Event::PeerFailed { peer });
+        }
+    }
+
+    /// Connections to other nodes that were made, or were not.
+    fn take_connections(&mut self) {
+        while let Some(Dialled { peer, socket }) = self.outbound.as_mut().and_then(|outbound| outbound.dials.next()) {
+            let conn = socket.and_then(|socket| self.sockets.connected(&self.ring, socket));
+            self.tell(match conn {
+                Some(conn) => Event::PeerConnected { peer, conn },
+                None => Event::PeerFailed { peer },
+            });
+        }
+    }
+
     /// A connection goes on elsewhere. Where it cannot it is closed.
     fn hand_over(&mut self, conn: ConnId, relay: Box<Relay>) {
         if let Some(socket) = self.sockets.hand_over(&self.ring, conn)
-            && let Some(relays) = &self.relays
+            && let Some(outbound) = &self.outbound
         {
-            relays.take(conn, socket, relay);
+            outbound.relays.take(conn, socket, relay);
         }
     }
 
@@ -253,7 +276,12 @@ impl<M: Machine> Reactor<M> {
             machine,
             meters: self.meters.clone(),
             disk: self.disk.figures(),
-            connections: self.sockets.connections(),
+            connections: self.sockets.clients(),
+            replicas: ReplicaLinks {
+                open: self.sockets.replicas(),
+                traffic: self.sockets.traffic(),
+                dials: self.outbound.as_ref().map(|outbound| outbound.dials.figures()).unwrap_or_default(),
+            },
             turns: Turns {
                 turns: self.run.turns,
                 enters: self.ring.enters(),

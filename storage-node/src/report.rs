@@ -50,6 +50,10 @@ pub(crate) fn log(report: &Report) {
             let volume = volume.map(|volume| volume.to_string());
             tracing::info!(connection = %Name(*conn), volume, "client is gone: {}", Reason(*why));
         }
+        Report::Peer { peer, fault } => {
+            let peer = peer.map(|peer| peer.to_string());
+            tracing::info!(peer, "connection with another node is gone: {fault}");
+        }
         Report::Suppressed { count } => tracing::warn!(count, "reports about connections left out: too many at once"),
     }
 }
@@ -99,6 +103,7 @@ impl std::fmt::Display for Reason {
             Why::TooMany => f.write_str("there are as many connections as there may be"),
             Why::VolumeDeleted => f.write_str("its volume was deleted"),
             Why::ShutOut => f.write_str("the control plane does not let it in any more"),
+            Why::Deposed => f.write_str("its volume is served by another node, or by none for a moment"),
             Why::Superseded => f.write_str("the same client came again"),
             Why::Preamble(fault) => fault.fmt(f),
             Why::Stopping => f.write_str("the node is stopping"),

@@ -477,7 +477,7 @@ mod tests {
     use std::os::fd::AsFd;
     use std::os::unix::net::UnixStream;
 
-    use block::{Instant, Outbox, OutboxSlices, Pages};
+    use block::{Instant, Outbox, Pages};
     use node::{ConnId, Effect, Event};
     use store::IoId;
 
@@ -532,7 +532,7 @@ mod tests {
             unreachable!("it does not listen")
         }
 
-        fn send_source(&self, conn: ConnId) -> OutboxSlices<'_> {
+        fn send_source(&self, conn: ConnId) -> impl Iterator<Item = &[u8]> {
             self.0[conn.slot as usize].slices()
         }
 

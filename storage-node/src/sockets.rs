@@ -2,9 +2,10 @@
 //!
 //! A connection's life: accepted -> open -> closing (the machine ordered it; operations in flight are cancelled and
 //! awaited) -> closed (the kernel is done with its memory and the socket is gone). An open one of which nothing is in
-//! flight may leave: its socket goes on elsewhere. A listener accepts one client at a time, none before it is told to,
-//! and none while the table of connections is full or the system is out of files: clients then wait in the kernel's
-//! queue.
+//! flight may leave: its socket goes on elsewhere. One that was made here to another node is like an accepted one from
+//! then on. A listener accepts one guest at a time, none before it is told to, and none while there is no room for its kind
+//! or the system is out of files: guests then wait in the kernel's queue. Clients and other nodes' replicas have room of
+//! their own each, so that no number of clients keeps replicas apart.
 //!
 //! A socket is a descriptor, closed exactly once by who owns it, and a place in the ring's table of files, which is what
 //! operations name: the place of a connection is that of its slot.
@@ -30,14 +31,45 @@ const REST: Duration = Duration::from_millis(200);
 #[derive(Debug)]
 pub(crate) struct Sockets {
     connections: Slots<Connection>,
+    /// Those with other nodes' replicas, among them.
+    replicas: usize,
+    /// What went over those.
+    traffic: Traffic,
+    rooms: Rooms,
     /// Place of the connection in slot 0.
     first_file: FileIndex,
     listeners: Vec<Listener>,
 }
 
+/// How many connections there may be.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Rooms {
+    /// With clients, relayed ones included.
+    pub clients: u32,
+    /// With other nodes' replicas.
+    pub replicas: u32,
+}
+
+/// Bytes that went over connections with other nodes' replicas.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Traffic {
+    /// From them.
+    pub received_bytes: u64,
+    /// To them.
+    pub sent_bytes: u64,
+}
+
+/// Whose room a connection takes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Kind {
+    Client,
+    Replica,
+}
+
 #[derive(Debug)]
 struct Connection {
     socket: OwnedFd,
+    kind: Kind,
     /// A receive is in flight. Never two: they would write to the same memory.
     receiving: bool,
     /// A send is in flight. Never two: they would overtake each other.
@@ -82,15 +114,17 @@ pub(crate) struct Arrival {
 }
 
 impl Sockets {
-    /// Listeners, in places of the ring's table, and room for `connections_max` connections in the places from
-    /// `first_file` on.
-    pub fn new(
-        listeners: impl Iterator<Item = (FileIndex, Guest)>,
-        first_file: FileIndex,
-        connections_max: u32,
-    ) -> Self {
+    /// Listeners, in places of the ring's table, and rooms for connections, in the places from `first_file` on.
+    pub fn new(listeners: impl Iterator<Item = (FileIndex, Guest)>, first_file: FileIndex, rooms: Rooms) -> Self {
         let listeners = listeners.map(|(file, guest)| Listener { file, guest, state: Listening::Closed }).collect();
-        Self { connections: Slots::new(connections_max), first_file, listeners }
+        Self {
+            connections: Slots::new(rooms.all()),
+            replicas: 0,
+            traffic: Traffic::default(),
+            rooms,
+            first_file,
+            listeners,
+        }
     }
 
     /// From now on clients are let in.
@@ -104,7 +138,7 @@ impl Sockets {
     pub fn listen<M: Machine>(&mut self, ring: &mut Ring<M>, now: Instant) {
         for index in 0..self.listeners.len() {
             let due = matches!(self.listeners[index].state, Listening::Resting { until } if until <= now);
-            if due && self.has_room() {
+            if due && self.has_room(Kind::Client) {
                 self.listeners[index].state = Listening::Accepting;
                 ring.accept(self.listeners[index].file, index);
             }
@@ -138,12 +172,12 @@ impl Sockets {
         index: usize,
         result: Result<OwnedFd, Errno>,
     ) -> Option<Arrival> {
-        let listener = &mut self.listeners[index];
-        if listener.state == Listening::Ended {
+        let Listener { guest, state, .. } = self.listeners[index];
+        if state == Listening::Ended {
             return None;
         }
         let admitted = match result {
-            Ok(socket) => self.admit(ring, socket),
+            Ok(socket) => self.admit(ring, socket, Kind::Client),
             Err(errno) => Err(errno),
         };
         let until = match admitted {
@@ -153,27 +187,36 @@ impl Sockets {
                 now + REST
             }
         };
-        let listener = &mut self.listeners[index];
-        listener.state = Listening::Resting { until };
+        self.listeners[index].state = Listening::Resting { until };
         let peer = ring.peer(index);
-        let door = match listener.guest {
+        let door = match guest {
             Guest::Client => Door::Client { peer: peer.map(|peer| peer.ip()) },
             Guest::Peer => Door::Peer,
         };
         Some(Arrival { conn: admitted.ok()?, door, peer })
     }
 
-    /// Gives a client a slot, and its socket the place that goes with it.
-    fn admit<M: Machine>(&mut self, ring: &Ring<M>, socket: OwnedFd) -> Result<ConnId, Errno> {
-        let connection = Connection { socket, receiving: false, sending: false, phase: Phase::Open, drained: true };
+    /// A connection to another node was made. Where there is no room for it it is closed.
+    pub fn connected<M: Machine>(&mut self, ring: &Ring<M>, socket: OwnedFd) -> Option<ConnId> {
+        let admitted =
+            if self.has_room(Kind::Replica) { self.admit(ring, socket, Kind::Replica) } else { Err(Errno::MFILE) };
+        admitted.inspect_err(|errno| tracing::warn!(error = %errno, "no room for a connection to another node")).ok()
+    }
+
+    /// Gives a connection a slot, and its socket the place that goes with it.
+    fn admit<M: Machine>(&mut self, ring: &Ring<M>, socket: OwnedFd, kind: Kind) -> Result<ConnId, Errno> {
+        let phase = Phase::Open;
+        let connection = Connection { socket, kind, receiving: false, sending: false, phase, drained: true };
         let key = self.connections.insert(connection);
         let conn = conn_id(key);
         let connection = self.connections.get_mut(key).expect("just inserted");
         let placed = ring.set_file(place(self.first_file, conn), connection.socket.as_fd());
-        placed.map(|()| conn).map_err(|error| {
+        if let Err(error) = placed {
             self.connections.remove(key);
-            Errno::from_io_error(&error).unwrap_or(Errno::IO)
-        })
+            return Err(Errno::from_io_error(&error).unwrap_or(Errno::IO));
+        }
+        self.replicas += usize::from(kind == Kind::Replica);
+        Ok(conn)
     }
 
     /// Starts a receive, unless the connection is being closed.
@@ -224,6 +267,10 @@ impl Sockets {
     ) -> Option<Event> {
         let connection = self.connection(conn);
         (connection.receiving, connection.drained) = (false, !more);
+        if let (Kind::Replica, Ok(len)) = (connection.kind, result) {
+            self.traffic.received_bytes += u64::from(len);
+        }
+        let connection = self.connection(conn);
         match (connection.phase, result) {
             (Phase::Closing, _) => self.closed(ring, conn),
             (Phase::Open, Ok(0)) => Some(Event::Broken { conn }),
@@ -236,30 +283,47 @@ impl Sockets {
         }
     }
 
-    /// A send ended; as above.
-    pub fn sent<M: Machine>(&mut self, ring: &mut Ring<M>, conn: ConnId, result: Result<u32, Errno>) -> Option<Event> {
+    /// A send ended; as above, but it is the machine that starts it again.
+    pub fn sent<M: Machine>(&mut self, ring: &Ring<M>, conn: ConnId, result: Result<u32, Errno>) -> Option<Event> {
         let connection = self.connection(conn);
         connection.sending = false;
+        if let (Kind::Replica, Ok(len)) = (connection.kind, result) {
+            self.traffic.sent_bytes += u64::from(len);
+        }
+        let connection = self.connection(conn);
         match (connection.phase, result) {
             (Phase::Closing, _) => self.closed(ring, conn),
             (Phase::Open, Ok(len)) => Some(Event::Sent { conn, len_bytes: len as usize }),
-            (Phase::Open, Err(Errno::INTR | Errno::AGAIN)) => {
-                self.send(ring, conn);
-                None
-            }
+            // What is sent next time may be more than what was lent for this one.
+            (Phase::Open, Err(Errno::INTR | Errno::AGAIN)) => Some(Event::Sent { conn, len_bytes: 0 }),
             (Phase::Open, Err(_)) => Some(Event::Broken { conn }),
         }
     }
 
-    /// Connections there are.
-    pub fn connections(&self) -> usize {
-        self.connections.len()
+    /// Connections there are with clients.
+    pub fn clients(&self) -> usize {
+        self.connections.len() - self.replicas
     }
 
-    /// Room for a client, counting those that an accept in flight may still bring.
-    fn has_room(&self) -> bool {
-        let accepting = self.listeners.iter().filter(|listener| listener.state == Listening::Accepting).count();
-        self.connections.has_room_for(accepting + 1)
+    /// Connections there are with other nodes' replicas.
+    pub fn replicas(&self) -> usize {
+        self.replicas
+    }
+
+    /// What went over the latter.
+    pub fn traffic(&self) -> Traffic {
+        self.traffic
+    }
+
+    /// Room for one more of a kind, counting those that an accept in flight may still bring.
+    fn has_room(&self, kind: Kind) -> bool {
+        let comes = |listener: &&Listener| listener.state == Listening::Accepting && kind == Kind::Client;
+        let accepting = self.listeners.iter().filter(comes).count();
+        let (there, room) = match kind {
+            Kind::Client => (self.clients(), self.rooms.clients),
+            Kind::Replica => (self.replicas, self.rooms.replicas),
+        };
+        there + accepting < room as usize
     }
 
     fn open(&mut self, conn: ConnId) -> Option<&mut Connection> {
@@ -285,9 +349,17 @@ impl Sockets {
     /// Forgets a connection; its socket is what is left of it.
     fn remove<M: Machine>(&mut self, ring: &Ring<M>, conn: ConnId) -> Option<OwnedFd> {
         let connection = self.connections.remove(key(conn))?;
+        self.replicas -= usize::from(connection.kind == Kind::Replica);
         let cleared = ring.clear_file(place(self.first_file, conn));
         cleared.expect("a place in the table that is in use can be cleared");
         Some(connection.socket)
+    }
+}
+
+impl Rooms {
+    /// Together.
+    pub fn all(self) -> u32 {
+        self.clients + self.replicas
     }
 }
 

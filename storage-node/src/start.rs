@@ -112,7 +112,7 @@ impl StorageNode {
         report::recovered(&report);
         let pool_id = store.pool();
         let offer = if membership.is_some() { Offer::Intended } else { node.offer };
-        let machine = Node::new(store, NodeConfig { offer, ..node });
+        let machine = Node::new(store, NodeConfig { offer, cold: report.cold, ..node });
         let device = Some(Device { file: pool.file, media });
         let counters = membership.is_some().then(ClusterCounters::default);
         let mut node = Self::serve(Parts { machine, device, counters: counters.clone() }, doors)?;
@@ -187,7 +187,8 @@ impl Doors {
     async fn open(addresses: &Addresses, peers: Option<SocketAddr>) -> Result<Self, StartError> {
         let open = |address| Listener::open(address, Guest::Client);
         let nbd = addresses.nbd.iter().map(open).collect::<Result<_, _>>()?;
-        let peers = peers.map(|address| Listener::open(&Address::Tcp(address), Guest::Peer)).transpose()?;
+        let open = |address, guest| Listener::open(&Address::Tcp(address), guest);
+        let peers = peers.map(|address| open(address, Guest::Peer)).transpose()?;
         let http = match addresses.http {
             Some(address) => Some(HttpListener::open(address).await?),
             None => None,
@@ -202,14 +203,18 @@ impl Doors {
     }
 
     fn peers_address(&self) -> Option<SocketAddr> {
-        match self.peers.as_ref()?.address() {
-            Address::Tcp(address) => Some(*address),
-            Address::Unix(_) => None,
-        }
+        tcp_address(self.peers.as_ref()?)
     }
 
     fn addresses(&self) -> Addresses {
         let nbd = self.nbd.iter().map(|listener| listener.address().clone()).collect();
         Addresses { nbd, http: self.http.as_ref().map(HttpListener::address) }
+    }
+}
+
+fn tcp_address(listener: &Listener) -> Option<SocketAddr> {
+    match listener.address() {
+        Address::Tcp(address) => Some(*address),
+        Address::Unix(_) => None,
     }
 }

@@ -7,4 +7,5 @@ mod attachments;
 mod history;
 mod operations;
 mod relays;
+mod replicas;
 mod voters;

@@ -114,11 +114,19 @@ impl<S: Stream> Client<S> {
     ///
     /// # Panics
     /// When the server does not speak the protocol.
-    pub fn open(mut stream: S, export: &str) -> Result<Self, Refused> {
+    pub fn open(stream: S, export: &str) -> Result<Self, Refused> {
         bound(&stream, TIMEOUT);
-        greet(&mut stream).expect("the server greets");
-        let (size_bytes, flags) = go(&mut stream, export).expect("the server answers")?;
-        Ok(Self { stream, size_bytes, flags, next_cookie: 1 })
+        Self::try_open(stream, export).expect("the server answers")
+    }
+
+    /// The same with a server that may end at any moment, and the stream's own time limit.
+    ///
+    /// # Errors
+    /// The connection broke.
+    pub fn try_open(mut stream: S, export: &str) -> io::Result<Result<Self, Refused>> {
+        greet(&mut stream)?;
+        let gone = go(&mut stream, export)?;
+        Ok(gone.map(|(size_bytes, flags)| Self { stream, size_bytes, flags, next_cookie: 1 }))
     }
 
     /// Size of the export.

@@ -106,11 +106,13 @@ impl ClusterService for Desk {
     }
 
     async fn set_settings(&self, request: Request<v1::SetSettingsRequest>) -> Result<Response<v1::Settings>, Status> {
-        let v1::SetSettingsRequest { request_id, overcommit_percent, full_percent } = request.into_inner();
+        let v1::SetSettingsRequest { request_id, overcommit_percent, full_percent, replace_after_ms } =
+            request.into_inner();
         let now = self.look(State::settings).await?;
         let settings = Settings {
             overcommit_percent: overcommit_percent.unwrap_or(now.overcommit_percent),
             full_percent: full_percent.unwrap_or(now.full_percent),
+            replace_after_ms: replace_after_ms.unwrap_or(now.replace_after_ms),
         };
         self.propose(Change::Set(settings), parse::request_id(&request_id)?).await?;
         Ok(Response::new(view::settings(settings)))

@@ -69,14 +69,21 @@ fn status(code: Code, word: &'static str, sentence: impl Into<String>) -> Status
     status
 }
 
-fn of_refusal(refusal: &Refusal) -> Status {
+/// Why a command changed nothing.
+pub(crate) fn of_refusal(refusal: &Refusal) -> Status {
     let (code, word) = match refusal {
         Refusal::NoSuchVolume(_) => (Code::NotFound, "no-such-volume"),
         Refusal::NoSuchNode(_) => (Code::NotFound, "no-such-node"),
         Refusal::Exists { .. } => (Code::AlreadyExists, "volume-exists"),
         Refusal::Size(_) => (Code::InvalidArgument, "bad-size"),
         Refusal::Shrinks { .. } => (Code::InvalidArgument, "volume-shrinks"),
-        Refusal::Replicas(_) => (Code::InvalidArgument, "bad-replicas"),
+        Refusal::Replicas(_) | Refusal::ReplicaCount(_) => (Code::InvalidArgument, "bad-replicas"),
+        Refusal::MembersMin { .. } => (Code::InvalidArgument, "bad-in-sync-min"),
+        Refusal::Deleted(_) => (Code::NotFound, "no-such-volume"),
+        Refusal::NoSuchReplica { .. } => (Code::NotFound, "no-such-replica"),
+        Refusal::NotMade(_) => (Code::FailedPrecondition, "volume-not-made"),
+        Refusal::NotAccepted { .. } => (Code::Aborted, "not-accepted"),
+        Refusal::NotLost { .. } => (Code::FailedPrecondition, "volume-not-lost"),
         Refusal::Description(_) => (Code::InvalidArgument, "description-too-long"),
         Refusal::Labels(_) => (Code::InvalidArgument, "too-many-labels"),
         Refusal::Setting { .. } => (Code::InvalidArgument, "bad-setting"),

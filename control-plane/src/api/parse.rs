@@ -1,12 +1,15 @@
 //! From messages to checked values. Each error names the field.
 
-use cluster::{AccessMode, Labels, Name, RequestId, TokenHash, VolumeSpec};
+use cluster::{AccessMode, Labels, Name, Refusal, RequestId, TokenHash, VolumeSpec, ZoneSpread};
 use proto::v1;
 use sha2::{Digest, Sha256};
 use tonic::Status;
 
-use super::fault::invalid;
+use super::fault::{invalid, of_refusal};
 
+/// Replicas that may be asked for. The cluster's state decides on up to [`cluster::REPLICAS_MAX`] of them; storage nodes do
+/// not keep more than one yet. Whoever teaches them raises this to what the state can do.
+const REPLICAS_OFFERED: u8 = 5;
 /// Longest label or tag.
 const LABEL_BYTES_MAX: usize = 256;
 
@@ -31,21 +34,37 @@ pub(super) fn request_id(bytes: &[u8]) -> Result<Option<RequestId>, Status> {
 }
 
 pub(super) fn spec(spec: Option<v1::VolumeSpec>) -> Result<VolumeSpec, Status> {
-    let v1::VolumeSpec { replicas, pool_tags, node_selector, description, labels: all, open } =
-        spec.unwrap_or_default();
+    let spec = spec.unwrap_or_default();
+    let zone_spread = spread(spec.zone_spread());
+    let v1::VolumeSpec { replicas, pool_tags, node_selector, description, labels: all, open, in_sync_min, .. } = spec;
     let replicas =
         u8::try_from(replicas.max(1)).map_err(|_| invalid("spec.replicas", format!("{replicas}; 1 to 5 can be")))?;
+    if replicas > REPLICAS_OFFERED {
+        return Err(of_refusal(&Refusal::Replicas(replicas)));
+    }
+    let in_sync_min = u8::try_from(in_sync_min)
+        .map_err(|_| invalid("spec.in_sync_min", format!("{in_sync_min}; 1 to the number of replicas can be")))?;
     for tag in &pool_tags {
         check_label("spec.pool_tags", tag)?;
     }
     Ok(VolumeSpec {
         replicas,
+        members_min: (in_sync_min > 0).then_some(in_sync_min),
+        zone_spread,
         pool_tags,
         node_selector: labels("spec.node_selector", node_selector)?,
         description,
         labels: labels("spec.labels", all)?,
         open,
     })
+}
+
+fn spread(spread: v1::ZoneSpread) -> ZoneSpread {
+    match spread {
+        v1::ZoneSpread::Unspecified | v1::ZoneSpread::Preferred => ZoneSpread::Preferred,
+        v1::ZoneSpread::Required => ZoneSpread::Required,
+        v1::ZoneSpread::None => ZoneSpread::None,
+    }
 }
 
 pub(super) fn labels(field: &str, labels: Labels) -> Result<Labels, Status> {

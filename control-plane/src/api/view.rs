@@ -2,8 +2,8 @@
 
 use block::{PoolId, VolumeId};
 use cluster::{
-    AccessMode, Admin, Health, Link, Name, Node, Observed, Operation, OperationId, OperationKind, Pool, Severity,
-    State, Volume,
+    AccessMode, Admin, Health, Link, Name, Node, Observed, Operation, OperationId, OperationKind, Pool, Replica,
+    Severity, State, Volume, ZoneSpread,
 };
 use proto::v1;
 
@@ -16,6 +16,11 @@ pub(super) fn volume(state: &State, id: VolumeId, volume: &Volume) -> v1::Volume
         Health::Changing => v1::volume::Phase::Changing,
         Health::Unavailable => v1::volume::Phase::Unavailable,
         Health::Lost => v1::volume::Phase::Lost,
+        Health::Degraded => v1::volume::Phase::Degraded,
+        Health::Blocked => v1::volume::Phase::Blocked,
+        Health::Recovering => v1::volume::Phase::Recovering,
+        Health::Failed => v1::volume::Phase::Failed,
+        Health::NeedsAttach => v1::volume::Phase::NeedsAttach,
     };
     let held = volume.attachments.held().iter();
     v1::Volume {
@@ -24,7 +29,7 @@ pub(super) fn volume(state: &State, id: VolumeId, volume: &Volume) -> v1::Volume
         size_bytes: volume.size_bytes,
         spec: Some(spec(volume)),
         phase: phase.into(),
-        replicas: vec![replica(state, volume)],
+        replicas: volume.replicas.iter().map(|(pool, one)| replica(state, volume, *pool, one)).collect(),
         attachments: held
             .map(|held| v1::Attachment {
                 client: held.client.to_string(),
@@ -46,18 +51,38 @@ fn spec(volume: &Volume) -> v1::VolumeSpec {
         description: spec.description,
         labels: spec.labels,
         open: spec.open,
+        in_sync_min: spec.members_min.map(u32::from).unwrap_or_default(),
+        zone_spread: spread(spec.zone_spread).into(),
     }
 }
 
-fn replica(state: &State, volume: &Volume) -> v1::Replica {
-    let (seen, size_bytes, generation) = match volume.replica.observed {
+fn spread(spread: ZoneSpread) -> v1::ZoneSpread {
+    match spread {
+        ZoneSpread::Preferred => v1::ZoneSpread::Preferred,
+        ZoneSpread::Required => v1::ZoneSpread::Required,
+        ZoneSpread::None => v1::ZoneSpread::None,
+    }
+}
+
+fn replica(state: &State, volume: &Volume, pool: PoolId, replica: &Replica) -> v1::Replica {
+    let (seen, size_bytes, generation) = match replica.observed {
         Observed::Unknown => (v1::replica::State::Unknown, 0, 0),
         Observed::Nothing => (v1::replica::State::Nothing, 0, 0),
-        Observed::Present { size_bytes, generation } => (v1::replica::State::Present, size_bytes, generation.0),
+        Observed::Present { size_bytes, generation, .. } => (v1::replica::State::Present, size_bytes, generation.0),
     };
-    let node = state.pool(volume.replica.pool).map(|pool| pool.node.to_string());
-    let pool = pool_id(volume.replica.pool);
-    v1::Replica { node: node.unwrap_or_default(), pool, state: seen.into(), size_bytes, generation }
+    let node = state.pool(pool).map(|pool| pool.node.to_string());
+    let standing = replica.standing().filter(|_| volume.is_replicated());
+    let filled = standing.and_then(|standing| standing.resync);
+    v1::Replica {
+        node: node.unwrap_or_default(),
+        pool: pool_id(pool),
+        state: seen.into(),
+        size_bytes,
+        generation,
+        role: standing.map(|standing| standing.role.words().to_owned()).unwrap_or_default(),
+        in_sync: volume.member(pool).is_some(),
+        filled_percent: filled.map(|progress| u32::try_from(progress.done_percent()).unwrap_or(100)),
+    }
 }
 
 fn mode(mode: AccessMode) -> v1::AccessMode {
@@ -140,5 +165,6 @@ pub(super) fn problem(problem: cluster::Problem) -> v1::Problem {
 }
 
 pub(super) fn settings(settings: cluster::Settings) -> v1::Settings {
-    v1::Settings { overcommit_percent: settings.overcommit_percent, full_percent: settings.full_percent }
+    let cluster::Settings { overcommit_percent, full_percent, replace_after_ms } = settings;
+    v1::Settings { overcommit_percent, full_percent, replace_after_ms }
 }

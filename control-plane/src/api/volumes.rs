@@ -50,8 +50,10 @@ impl VolumeService for Desk {
         let v1::ModifyVolumeRequest { request_id, name, description, labels, open } = request.into_inner();
         let name = parse::name("name", &name)?;
         let labels = labels.map(|all| parse::labels("labels", all.labels)).transpose()?;
-        let change =
-            Change::ModifyVolume { volume: name.clone(), modification: Modification { description, labels, open } };
+        let change = Change::ModifyVolume {
+            volume: name.clone(),
+            modification: Modification { description, labels, open, ..Modification::default() },
+        };
         self.propose(change, parse::request_id(&request_id)?).await?;
         self.consensus.read(|state| shown(state, &name)).map(Response::new)
     }
@@ -134,7 +136,7 @@ fn page(state: &State, after: Option<&Name>, size: usize) -> v1::ListVolumesRepl
 
 /// Where clients of a volume may come to: its own node first, then every other that is heard.
 fn nbd_addresses(state: &State, name: &Name) -> Vec<String> {
-    let home = state.volume(name).and_then(|(_, volume)| state.pool(volume.replica.pool)).map(|pool| &pool.node);
+    let home = state.volume(name).and_then(|(_, volume)| state.pool(volume.home())).map(|pool| &pool.node);
     let mut nodes: Vec<_> = state.nodes().filter(|(_, node)| node.is_up()).collect();
     nodes.sort_by_key(|(name, _)| Some(*name) != home);
     nodes.into_iter().flat_map(|(_, node)| node.addresses.nbd.iter().cloned()).collect()

@@ -1,9 +1,12 @@
 //! Messages of the nodes' streams and what they mean. Each error names the field.
 
-use block::{PoolId, VolumeId};
+use std::collections::BTreeMap;
+
+use block::{Epoch, Incarnation, PoolId, VolumeId};
 use cluster::{
-    AccessMode, Addresses, Change, ClusterId, Generation, Labels, Name, NodeIntent, NodeReport, PoolReport,
-    ReplicaIntent, ReplicaReport, Replicas, Revision,
+    AccessMode, Addresses, Change, ClusterId, Configuration, Generation, Labels, Name, NodeIntent, NodeReport,
+    PoolReport, Progress, Proposal, REPLICAS_MAX, ReplicaIntent, ReplicaReport, Replicas, ReplicationIntent, Revision,
+    Role, Standing,
 };
 use proto::link;
 use tonic::Status;
@@ -63,16 +66,72 @@ fn pool(pool: link::PoolReport) -> Result<PoolReport, Status> {
     for tag in &tags {
         short("tags", tag)?;
     }
-    let present = replicas.into_iter().map(|replica| ReplicaReport {
-        volume: VolumeId(replica.volume),
-        size_bytes: replica.size_bytes,
-        generation: Generation(replica.generation),
-    });
+    let present = replicas.into_iter().map(replica_report).collect::<Result<Vec<_>, _>>()?;
     let replicas = match whole {
-        true => Replicas::All(present.collect()),
-        false => Replicas::Changed { present: present.collect(), gone: gone.into_iter().map(VolumeId).collect() },
+        true => Replicas::All(present),
+        false => Replicas::Changed { present, gone: gone.into_iter().map(VolumeId).collect() },
     };
     Ok(PoolReport { id: PoolId(id("pools.id", &bytes)?), capacity_bytes, used_bytes, tags, failed, replicas })
+}
+
+fn replica_report(found: link::ReplicaReport) -> Result<ReplicaReport, Status> {
+    let link::ReplicaReport { volume, size_bytes, generation, incarnation, warm_from, epoch, role: found, resync } =
+        found;
+    let standing = Standing {
+        incarnation: Incarnation(incarnation),
+        warm_from: Incarnation(warm_from),
+        epoch: Epoch(epoch),
+        role: role(found)?,
+        resync: resync.map(|link::Progress { left, groups }| Progress { left, groups }),
+    };
+    Ok(ReplicaReport { volume: VolumeId(volume), size_bytes, generation: Generation(generation), standing })
+}
+
+fn role(found: i32) -> Result<Role, Status> {
+    let role = link::Role::try_from(found).map_err(|_| invalid("replicas.role", &format!("{found} is none")))?;
+    Ok(match role {
+        link::Role::Out => Role::Out,
+        link::Role::Learner => Role::Learner,
+        link::Role::Joining => Role::Joining,
+        link::Role::Backup => Role::Backup,
+        link::Role::Candidate => Role::Candidate,
+        link::Role::Recovering => Role::Recovering,
+        link::Role::Reconciling => Role::Reconciling,
+        link::Role::Primary => Role::Primary,
+    })
+}
+
+/// What a member wants of its volume.
+pub(super) fn proposal(found: link::Proposal) -> Result<(VolumeId, Proposal), Status> {
+    let link::Proposal { volume, expected, proposer, primary, members } = found;
+    let count = members.len();
+    if count > usize::from(REPLICAS_MAX) + 1 {
+        return Err(invalid("proposal.members", &format!("{count} of them; a volume has not so many replicas")));
+    }
+    let proposer = proposer.ok_or_else(|| invalid("proposal.proposer", &"it is missing"))?;
+    let members =
+        members.into_iter().map(|one| member("proposal.members", &one)).collect::<Result<BTreeMap<_, _>, _>>()?;
+    if members.len() < count {
+        return Err(invalid("proposal.members", &"a pool is named twice"));
+    }
+    let proposal = Proposal {
+        expected: Epoch(expected),
+        proposer: member("proposal.proposer", &proposer)?,
+        primary: PoolId(id("proposal.primary", &primary)?),
+        members,
+    };
+    Ok((VolumeId(volume), proposal))
+}
+
+fn member(field: &str, found: &link::Member) -> Result<(PoolId, Incarnation), Status> {
+    Ok((PoolId(id(field, &found.pool)?), Incarnation(found.incarnation)))
+}
+
+/// What became of a proposal.
+pub(super) fn decision(volume: VolumeId, proposal: &Proposal, in_force: bool) -> link::ToNode {
+    let (expected, proposer) = (proposal.expected.0, bytes_of(proposal.proposer.0));
+    let decision = link::Decision { volume: volume.0, expected, proposer, in_force };
+    link::ToNode { message: Some(link::to_node::Message::Decision(decision)) }
 }
 
 fn id(field: &str, bytes: &[u8]) -> Result<u128, Status> {
@@ -119,7 +178,7 @@ pub(super) fn intent(intent: NodeIntent) -> link::ToNode {
 }
 
 fn replica(replica: ReplicaIntent) -> link::ReplicaIntent {
-    let ReplicaIntent { pool, volume, name, size_bytes, may_create, attachments, open } = replica;
+    let ReplicaIntent { pool, volume, name, size_bytes, may_create, attachments, open, replication } = replica;
     let held = attachments.held.into_iter().map(|held| link::Attachment {
         client: held.client.to_string(),
         read_only: held.mode == AccessMode::ReadOnly,
@@ -135,6 +194,39 @@ fn replica(replica: ReplicaIntent) -> link::ReplicaIntent {
         generation: attachments.generation.0,
         attachments: held.collect(),
         open,
+        replication: replication.map(of_replication),
+    }
+}
+
+fn of_replication(replication: ReplicationIntent) -> link::Replication {
+    let ReplicationIntent { lineage, configuration, peers, hand_over_to } = replication;
+    let peers = peers.into_iter().map(|peer| link::Peer {
+        pool: bytes_of(peer.pool),
+        node: peer.node.to_string(),
+        address: peer.address,
+        wanted: peer.wanted,
+    });
+    link::Replication {
+        lineage,
+        configuration: configuration.map(|configuration| of_configuration(&configuration)),
+        peers: peers.collect(),
+        hand_over_to: hand_over_to.map(bytes_of).unwrap_or_default(),
+    }
+}
+
+fn of_configuration(configuration: &Configuration) -> link::Configuration {
+    let Configuration { epoch, primary, members, members_min, cache_generation, recovery } = configuration;
+    let member = |(pool, incarnation): (&PoolId, &Incarnation)| link::Member {
+        pool: bytes_of(*pool),
+        incarnation: incarnation.0,
+    };
+    link::Configuration {
+        epoch: epoch.0,
+        primary: bytes_of(*primary),
+        members: members.iter().map(member).collect(),
+        members_min: u32::try_from(*members_min).expect("a volume has a few replicas"),
+        cache_generation: *cache_generation,
+        recovery: *recovery,
     }
 }
 
@@ -144,7 +236,7 @@ fn bytes_of(pool: PoolId) -> Vec<u8> {
 
 #[cfg(test)]
 mod tests {
-    use super::{hello, report};
+    use super::{hello, proposal, report};
     use proto::link;
 
     fn good() -> link::Hello {
@@ -176,5 +268,28 @@ mod tests {
         assert!(of(vec![pool(vec![0; 16])]).is_ok());
         assert!(of(vec![pool(vec![0; 3])]).expect_err("short").message().contains("pools.id: 3 bytes"));
         assert!(of(vec![pool(vec![0; 16]); 65]).expect_err("many").message().contains("pools: 65"));
+    }
+
+    #[test]
+    fn a_proposal_that_cannot_be_is_refused_with_the_field() {
+        let member = |pool: u8| link::Member { pool: vec![pool; 16], incarnation: 1 };
+        let good = link::Proposal {
+            volume: 1,
+            expected: 7,
+            proposer: Some(member(1)),
+            primary: vec![1; 16],
+            members: vec![member(1), member(2)],
+        };
+        assert_eq!(proposal(good.clone()).expect("it can be").1.members.len(), 2);
+        let rows = [
+            (link::Proposal { proposer: None, ..good.clone() }, "proposal.proposer: it is missing"),
+            (link::Proposal { primary: vec![1; 3], ..good.clone() }, "proposal.primary: 3 bytes"),
+            (link::Proposal { members: vec![member(1); 2], ..good.clone() }, "named twice"),
+            (link::Proposal { members: (0..9).map(member).collect(), ..good }, "proposal.members: 9"),
+        ];
+        for (message, expected) in rows {
+            let words = proposal(message).expect_err(expected).message().to_owned();
+            assert!(words.contains(expected), "{expected} is missing in: {words}");
+        }
     }
 }

@@ -3,6 +3,7 @@
 //! Promises: what a node said on one stream is brought into the log in the order it was said; when a newer stream of the
 //! same node has begun, nothing of an older one is brought in any more. A node that is not heard for [`GRACE`] is lost.
 
+mod clock;
 mod convert;
 mod session;
 mod streams;

@@ -2,15 +2,15 @@
 
 use std::sync::Arc;
 
-use cluster::{Change, Revision};
-use proto::link::{FromNode, ToNode, from_node};
+use cluster::{Change, Proposal, Revision, State};
+use proto::link::{self, FromNode, ToNode, from_node};
 use tokio::sync::mpsc;
 use tonic::{Status, Streaming};
 
 use super::streams::{Streams, Turn};
-use super::{convert, of_stream};
+use super::{StreamError, convert, of_stream};
 use crate::api::not_leader;
-use crate::raft::{Consensus, Leadership};
+use crate::raft::{Consensus, Leadership, ProposeError};
 
 pub(super) struct Session {
     pub consensus: Arc<Consensus>,
@@ -24,7 +24,7 @@ impl Session {
     /// Until either side ends it, a newer one begins, or this voter does not lead any more.
     pub async fn run(self, mut from_node: Streaming<FromNode>, to_node: Outbound) {
         let end = tokio::select! {
-            end = self.listen(&mut from_node) => end,
+            end = self.listen(&mut from_node, &to_node) => end,
             end = self.tell(&to_node) => end,
             () = to_node.closed() => None,
         };
@@ -37,8 +37,9 @@ impl Session {
         self.streams.ended(self.turn).await;
     }
 
-    /// Brings reports into the log, one after the other.
-    async fn listen(&self, from_node: &mut Streaming<FromNode>) -> Option<Status> {
+    /// Brings reports and proposals into the log, one after the other: a replica is known as what it is before another
+    /// member asks for it on the same stream.
+    async fn listen(&self, from_node: &mut Streaming<FromNode>, to_node: &Outbound) -> Option<Status> {
         loop {
             let message = match from_node.message().await {
                 Ok(Some(FromNode { message: Some(message) })) => message,
@@ -46,18 +47,44 @@ impl Session {
                 Ok(Some(FromNode { message: None })) => return Some(Status::invalid_argument("an unknown message")),
                 Err(status) => return Some(status),
             };
-            let report = match message {
-                from_node::Message::Report(report) => convert::report(report),
+            let heard = match message {
+                from_node::Message::Report(report) => self.report(report).await,
+                from_node::Message::Proposal(proposal) => self.propose(proposal, to_node).await,
                 from_node::Message::Hello(_) => Err(Status::invalid_argument("a second Hello")),
             };
-            let change = match report {
-                Ok(report) => Change::Report { node: self.turn.node.clone(), report },
-                Err(status) => return Some(status),
-            };
-            if let Err(error) = self.streams.propose(&self.turn, change).await {
-                return Some(of_stream(error));
+            if let Err(status) = heard {
+                return Some(status);
             }
         }
+    }
+
+    async fn report(&self, report: link::Report) -> Result<(), Status> {
+        let report = convert::report(report)?;
+        let change = Change::Report { node: self.turn.node.clone(), report };
+        self.streams.propose(&self.turn, change).await.map_err(of_stream)
+    }
+
+    /// Answers whether what the node's replica asks for is in force.
+    async fn propose(&self, proposal: link::Proposal, to_node: &Outbound) -> Result<(), Status> {
+        let (volume, proposal) = convert::proposal(proposal)?;
+        if !self.consensus.read(|state| self.is_ours(state, &proposal)) {
+            return Err(Status::permission_denied("proposal.proposer: the pool is not one of this node"));
+        }
+        let change = Change::Configure { volume, proposal: proposal.clone() };
+        let in_force = match self.streams.propose(&self.turn, change).await {
+            Ok(()) => true,
+            Err(StreamError::Proposal(ProposeError::Refused(refusal))) => {
+                tracing::debug!(node = %self.turn.node, %volume, reason = %refusal, "a configuration is not accepted");
+                false
+            }
+            Err(error @ (StreamError::Superseded | StreamError::Proposal(_))) => return Err(of_stream(error)),
+        };
+        let decision = convert::decision(volume, &proposal, in_force);
+        to_node.send(Ok(decision)).await.map_err(|_| Status::cancelled("the node is gone"))
+    }
+
+    fn is_ours(&self, state: &State, proposal: &Proposal) -> bool {
+        state.pool(proposal.proposer.0).is_some_and(|pool| pool.node == self.turn.node)
     }
 
     /// Tells the node all that it should be, and then what changed.

@@ -7,7 +7,7 @@ use std::time::Duration;
 use cluster::{Change, Name};
 use tokio::time::sleep;
 
-use super::{GRACE, StreamError};
+use super::{GRACE, StreamError, clock};
 use crate::raft::{Consensus, Leadership};
 
 /// How long a new leader waits for the nodes of the one before.
@@ -95,8 +95,13 @@ impl Streams {
         self.newest().nodes.get(node).is_some_and(|node| node.open)
     }
 
-    /// Whenever this voter has come to lead: nodes that were heard by the leader before and do not come are lost.
+    /// What a leader does without being asked.
     pub async fn watch(self: Arc<Self>) {
+        tokio::join!(clock::run(Arc::clone(&self.consensus)), self.watch_nodes());
+    }
+
+    /// Whenever this voter has come to lead: nodes that were heard by the leader before and do not come are lost.
+    async fn watch_nodes(&self) {
         let mut changes = self.consensus.leadership_changes();
         loop {
             let leading = |leadership: &Leadership| matches!(leadership, Leadership::Here { .. });

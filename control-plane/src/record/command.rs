@@ -2,17 +2,18 @@
 
 use block::VolumeId;
 use cluster::{
-    Change, ClusterId, Command, Generation, Modification, NodeReport, PoolReport, ReplicaReport, Replicas, Revision,
-    Time,
+    Change, ClusterId, Command, Generation, Modification, Name, NodeReport, PoolReport, ReplicaReport, Replicas,
+    Revision, Time,
 };
 use proto::record as wire;
 use proto::record::command::Change as Wire;
 use proto::record::pool_report::Replicas as WireReplicas;
 
 use super::invalid::{Invalid, bytes_of, name, number, pool, request, required, token};
+use super::replica::{encode_proposal, encode_standing, parse_proposal, parse_standing};
 use super::volume::{
-    encode_addresses, encode_admin, encode_mode, encode_settings, encode_spec, parse_addresses, parse_admin,
-    parse_mode, parse_settings, parse_spec,
+    copies, encode_addresses, encode_admin, encode_mode, encode_settings, encode_spec, encode_spread, parse_addresses,
+    parse_admin, parse_mode, parse_settings, parse_spec, parse_spread,
 };
 
 pub(super) fn parse(found: wire::Command) -> Result<Command, Invalid> {
@@ -59,10 +60,9 @@ fn parse_change(found: Wire) -> Result<Change, Invalid> {
         Wire::ResizeVolume(wire::ResizeVolume { volume, size_bytes }) => {
             Change::ResizeVolume { volume: name(&volume, "resize_volume.volume")?, size_bytes }
         }
-        Wire::ModifyVolume(wire::ModifyVolume { volume, description, labels, open }) => {
-            let labels = labels.map(|labels| labels.labels);
-            let modification = Modification { description, labels, open };
-            Change::ModifyVolume { volume: name(&volume, "modify_volume.volume")?, modification }
+        Wire::ModifyVolume(found) => {
+            let volume = name(&found.volume, "modify_volume.volume")?;
+            Change::ModifyVolume { volume, modification: parse_modification(found)? }
         }
         Wire::DeleteVolume(wire::DeleteVolume { volume, force }) => {
             Change::DeleteVolume { volume: name(&volume, "delete_volume.volume")?, force }
@@ -78,6 +78,17 @@ fn parse_change(found: Wire) -> Result<Change, Invalid> {
             client: client.map(|client| name(&client, "detach.client")).transpose()?,
         },
         Wire::Set(settings) => Change::Set(parse_settings(settings)),
+        Wire::Configure(found) => {
+            Change::Configure { volume: VolumeId(found.volume), proposal: parse_proposal(&found)? }
+        }
+        Wire::ForcePromote(wire::ForcePromote { volume, pool: place }) => Change::ForcePromote {
+            volume: name(&volume, "force_promote.volume")?,
+            pool: pool(&place, "force_promote.pool")?,
+        },
+        Wire::HandOver(wire::HandOver { volume, pool: place }) => {
+            Change::HandOver { volume: name(&volume, "hand_over.volume")?, pool: pool(&place, "hand_over.pool")? }
+        }
+        Wire::Tick(wire::Tick {}) => Change::Tick,
     })
 }
 
@@ -107,11 +118,7 @@ fn encode_change(change: &Change) -> Wire {
         Change::ResizeVolume { volume, size_bytes } => {
             Wire::ResizeVolume(wire::ResizeVolume { volume: volume.to_string(), size_bytes: *size_bytes })
         }
-        Change::ModifyVolume { volume, modification } => {
-            let Modification { description, labels, open } = modification.clone();
-            let labels = labels.map(|labels| wire::Labels { labels });
-            Wire::ModifyVolume(wire::ModifyVolume { volume: volume.to_string(), description, labels, open })
-        }
+        Change::ModifyVolume { volume, modification } => Wire::ModifyVolume(encode_modification(volume, modification)),
         Change::DeleteVolume { volume, force } => {
             Wire::DeleteVolume(wire::DeleteVolume { volume: volume.to_string(), force: *force })
         }
@@ -125,6 +132,39 @@ fn encode_change(change: &Change) -> Wire {
             Wire::Detach(wire::Detach { volume: volume.to_string(), client: client.as_ref().map(ToString::to_string) })
         }
         Change::Set(settings) => Wire::Set(encode_settings(*settings)),
+        Change::Configure { volume, proposal } => Wire::Configure(encode_proposal(volume.0, proposal)),
+        Change::ForcePromote { volume, pool } => {
+            Wire::ForcePromote(wire::ForcePromote { volume: volume.to_string(), pool: bytes_of(pool.0) })
+        }
+        Change::HandOver { volume, pool } => {
+            Wire::HandOver(wire::HandOver { volume: volume.to_string(), pool: bytes_of(pool.0) })
+        }
+        Change::Tick => Wire::Tick(wire::Tick {}),
+    }
+}
+
+fn parse_modification(found: wire::ModifyVolume) -> Result<Modification, Invalid> {
+    let wire::ModifyVolume { volume: _, description, labels, open, replicas, members_min, zone_spread } = found;
+    Ok(Modification {
+        description,
+        labels: labels.map(|labels| labels.labels),
+        open,
+        replicas: replicas.map(|count| copies(count, "modify_volume.replicas")).transpose()?,
+        members_min: members_min.map(|count| copies(count, "modify_volume.members_min")).transpose()?,
+        zone_spread: zone_spread.map(|spread| parse_spread(spread, "modify_volume.zone_spread")).transpose()?,
+    })
+}
+
+fn encode_modification(volume: &Name, modification: &Modification) -> wire::ModifyVolume {
+    let Modification { description, labels, open, replicas, members_min, zone_spread } = modification.clone();
+    wire::ModifyVolume {
+        volume: volume.to_string(),
+        description,
+        labels: labels.map(|labels| wire::Labels { labels }),
+        open,
+        replicas: replicas.map(u32::from),
+        members_min: members_min.map(u32::from),
+        zone_spread: zone_spread.map(encode_spread),
     }
 }
 
@@ -132,10 +172,10 @@ fn parse_pool(found: wire::PoolReport) -> Result<PoolReport, Invalid> {
     let wire::PoolReport { id, capacity_bytes, used_bytes, tags, failed, replicas } = found;
     let replicas = match required(replicas, "pool_report.replicas")? {
         WireReplicas::All(wire::AllReplicas { present }) => {
-            Replicas::All(present.into_iter().map(parse_replica).collect())
+            Replicas::All(present.into_iter().map(parse_replica).collect::<Result<_, _>>()?)
         }
         WireReplicas::Changed(wire::ChangedReplicas { present, gone }) => Replicas::Changed {
-            present: present.into_iter().map(parse_replica).collect(),
+            present: present.into_iter().map(parse_replica).collect::<Result<_, _>>()?,
             gone: gone.into_iter().map(VolumeId).collect(),
         },
     };
@@ -163,12 +203,13 @@ fn encode_pool(report: &PoolReport) -> wire::PoolReport {
     }
 }
 
-fn parse_replica(found: wire::ReplicaReport) -> ReplicaReport {
-    let wire::ReplicaReport { volume, size_bytes, generation } = found;
-    ReplicaReport { volume: VolumeId(volume), size_bytes, generation: Generation(generation) }
+fn parse_replica(found: wire::ReplicaReport) -> Result<ReplicaReport, Invalid> {
+    let wire::ReplicaReport { volume, size_bytes, generation, standing } = found;
+    let standing = parse_standing(standing)?;
+    Ok(ReplicaReport { volume: VolumeId(volume), size_bytes, generation: Generation(generation), standing })
 }
 
 fn encode_replica(report: &ReplicaReport) -> wire::ReplicaReport {
-    let ReplicaReport { volume, size_bytes, generation } = *report;
-    wire::ReplicaReport { volume: volume.0, size_bytes, generation: generation.0 }
+    let ReplicaReport { volume, size_bytes, generation, standing } = *report;
+    wire::ReplicaReport { volume: volume.0, size_bytes, generation: generation.0, standing: encode_standing(standing) }
 }

@@ -8,6 +8,7 @@ mod command;
 mod identity;
 mod invalid;
 mod log;
+mod replica;
 mod snapshot;
 mod state;
 #[cfg(test)]

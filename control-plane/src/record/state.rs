@@ -4,29 +4,32 @@ use std::collections::{BTreeMap, VecDeque};
 
 use block::{PoolId, VolumeId};
 use cluster::{
-    Answer, Attachment, Attachments, Contents, Generation, Link, Name, Node, Observed, Operation, OperationId,
-    OperationKind, Phase, Pool, Replica, RequestId, Revision, State, Time, Tombstone, Volume,
+    Answer, Attachment, Attachments, Contents, Generation, Link, Name, Node, Operation, OperationId, OperationKind,
+    Phase, Pool, RequestId, Revision, State, Time, Tombstone, Volume,
 };
 use prost::Message;
 use proto::record as wire;
 use proto::record::answer::Answer as WireAnswer;
 use proto::record::node::Link as WireLink;
-use proto::record::observed::Observed as WireObserved;
 use proto::record::operation::Kind;
 
 use super::decode;
 use super::invalid::{Fault, Invalid, bytes_of, cluster, name, pool, request, required, token};
+use super::replica::{
+    encode_observed, encode_replica, encode_replication, parse_observed, parse_only, parse_replica, parse_replication,
+};
 use super::volume::{
     encode_addresses, encode_admin, encode_mode, encode_settings, encode_spec, parse_addresses, parse_admin,
     parse_mode, parse_settings, parse_spec,
 };
 
-const VERSION: u32 = 1;
+/// What is written. Version 1, in which a volume has one replica, is read as well.
+const VERSION: u32 = 2;
 
 pub(crate) fn read_state(bytes: &[u8]) -> Result<State, Invalid> {
     let found: wire::State = decode(bytes, "state")?;
     match found.version {
-        VERSION => {}
+        1 | VERSION => {}
         0 => return Err(Invalid::new("state.version", Fault::Missing)),
         found => return Err(Invalid::new("state.version", Fault::Newer { found, known: VERSION })),
     }
@@ -46,6 +49,7 @@ fn parse(found: wire::State) -> Result<Contents, Invalid> {
         volumes: map(found.volumes, "state.volumes", parse_volume)?,
         tombstones: map(found.tombstones, "state.tombstones", |tombstone| parse_tombstone(&tombstone))?,
         operations: map(found.operations, "state.operations", parse_operation)?,
+        ticked: Time(found.ticked),
         ended: found.ended.into_iter().map(OperationId).collect(),
         request_order: answers.iter().map(|(request, _)| *request).collect::<VecDeque<_>>(),
         requests: answers.into_iter().collect(),
@@ -77,6 +81,7 @@ fn encode(contents: &Contents) -> wire::State {
         revision: contents.revision.0,
         last_volume: contents.last_volume,
         last_operation: contents.last_operation,
+        ticked: contents.ticked.0,
     }
 }
 
@@ -140,41 +145,23 @@ fn encode_pool((id, pool): (&PoolId, &Pool)) -> wire::Pool {
     }
 }
 
-fn parse_observed(found: Option<wire::Observed>, field: &'static str) -> Result<Observed, Invalid> {
-    Ok(match required(found, field)?.observed {
-        None => Observed::Unknown,
-        Some(WireObserved::Absent(wire::Absent {})) => Observed::Nothing,
-        Some(WireObserved::Present(wire::Present { size_bytes, generation })) => {
-            Observed::Present { size_bytes, generation: Generation(generation) }
-        }
-    })
-}
-
-fn encode_observed(observed: Observed) -> wire::Observed {
-    let observed = match observed {
-        Observed::Unknown => None,
-        Observed::Nothing => Some(WireObserved::Absent(wire::Absent {})),
-        Observed::Present { size_bytes, generation } => {
-            Some(WireObserved::Present(wire::Present { size_bytes, generation: generation.0 }))
-        }
-    };
-    wire::Observed { observed }
-}
-
 fn parse_volume(found: wire::Volume) -> Result<(VolumeId, Volume), Invalid> {
     let phase = match wire::Phase::try_from(found.phase) {
         Ok(wire::Phase::Creating) => Phase::Creating,
         Ok(wire::Phase::Ready) => Phase::Ready,
         Ok(wire::Phase::Unspecified) | Err(_) => return Err(Invalid::value("volume.phase", found.phase)),
     };
-    let wire::Replica { pool: place, observed } = required(found.replica, "volume.replica")?;
-    let observed = parse_observed(observed, "replica.observed")?;
+    let replicas = match found.replicas.is_empty() {
+        true => BTreeMap::from([parse_only(found.replica, phase == Phase::Ready)?]),
+        false => map(found.replicas, "volume.replicas", |replica| parse_replica(&replica))?,
+    };
     let volume = Volume {
         name: name(&found.name, "volume.name")?,
         size_bytes: found.size_bytes,
         spec: parse_spec(found.spec, "volume.spec")?,
         phase,
-        replica: Replica { pool: pool(&place, "replica.pool")?, observed },
+        replicas,
+        replication: found.replication.map(parse_replication).transpose()?,
         attachments: Attachments {
             generation: Generation(found.generation),
             held: all(&found.attachments, parse_attachment)?,
@@ -185,22 +172,23 @@ fn parse_volume(found: wire::Volume) -> Result<(VolumeId, Volume), Invalid> {
 }
 
 fn encode_volume((id, volume): (&VolumeId, &Volume)) -> wire::Volume {
-    let Volume { name, size_bytes, spec, phase, replica, attachments, created } = volume;
+    let Volume { name, size_bytes, spec, phase, replicas, replication, attachments, created } = volume;
     let phase = match phase {
         Phase::Creating => wire::Phase::Creating,
         Phase::Ready => wire::Phase::Ready,
     };
-    let replica = wire::Replica { pool: bytes_of(replica.pool.0), observed: Some(encode_observed(replica.observed)) };
     wire::Volume {
         id: id.0,
         name: name.to_string(),
         size_bytes: *size_bytes,
         spec: Some(encode_spec(spec)),
         phase: phase.into(),
-        replica: Some(replica),
+        replica: None,
         generation: attachments.generation.0,
         attachments: attachments.held.iter().map(encode_attachment).collect(),
         created: created.0,
+        replicas: replicas.iter().map(encode_replica).collect(),
+        replication: replication.as_ref().map(encode_replication),
     }
 }
 
@@ -223,7 +211,7 @@ fn encode_attachment(attachment: &Attachment) -> wire::Attachment {
     }
 }
 
-fn parse_tombstone(found: &wire::Tombstone) -> Result<(VolumeId, Tombstone), Invalid> {
+fn parse_tombstone(found: &wire::Tombstone) -> Result<((VolumeId, PoolId), Tombstone), Invalid> {
     let tombstone = Tombstone {
         name: name(&found.name, "tombstone.name")?,
         pool: pool(&found.pool, "tombstone.pool")?,
@@ -231,10 +219,10 @@ fn parse_tombstone(found: &wire::Tombstone) -> Result<(VolumeId, Tombstone), Inv
         since: Time(found.since),
         revision: Revision(found.revision),
     };
-    Ok((VolumeId(found.volume), tombstone))
+    Ok(((VolumeId(found.volume), tombstone.pool), tombstone))
 }
 
-fn encode_tombstone((id, tombstone): (&VolumeId, &Tombstone)) -> wire::Tombstone {
+fn encode_tombstone(((id, _), tombstone): (&(VolumeId, PoolId), &Tombstone)) -> wire::Tombstone {
     let Tombstone { name, pool, observed, since, revision } = tombstone;
     wire::Tombstone {
         volume: id.0,

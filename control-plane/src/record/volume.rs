@@ -1,19 +1,61 @@
 //! Parts that commands and the state have in common.
 
-use cluster::{AccessMode, Addresses, Admin, Settings, VolumeSpec};
+use cluster::{AccessMode, Addresses, Admin, Settings, VolumeSpec, ZoneSpread};
 use proto::record as wire;
 
 use super::invalid::{Invalid, required};
 
 pub(super) fn parse_spec(found: Option<wire::VolumeSpec>, field: &'static str) -> Result<VolumeSpec, Invalid> {
-    let wire::VolumeSpec { replicas, pool_tags, node_selector, description, labels, open } = required(found, field)?;
-    let replicas = u8::try_from(replicas).map_err(|error| Invalid::value("spec.replicas", error))?;
-    Ok(VolumeSpec { replicas, pool_tags, node_selector, description, labels, open })
+    let found = required(found, field)?;
+    let wire::VolumeSpec { pool_tags, node_selector, description, labels, open, .. } = found;
+    Ok(VolumeSpec {
+        replicas: copies(found.replicas, "spec.replicas")?,
+        members_min: found.members_min.map(|count| copies(count, "spec.members_min")).transpose()?,
+        zone_spread: parse_spread(found.zone_spread, "spec.zone_spread")?,
+        pool_tags,
+        node_selector,
+        description,
+        labels,
+        open,
+    })
 }
 
 pub(super) fn encode_spec(spec: &VolumeSpec) -> wire::VolumeSpec {
-    let VolumeSpec { replicas, pool_tags, node_selector, description, labels, open } = spec.clone();
-    wire::VolumeSpec { replicas: replicas.into(), pool_tags, node_selector, description, labels, open }
+    let VolumeSpec { replicas, members_min, zone_spread, pool_tags, node_selector, description, labels, open } =
+        spec.clone();
+    wire::VolumeSpec {
+        replicas: replicas.into(),
+        members_min: members_min.map(u32::from),
+        zone_spread: encode_spread(zone_spread),
+        pool_tags,
+        node_selector,
+        description,
+        labels,
+        open,
+    }
+}
+
+/// A number of copies.
+pub(super) fn copies(found: u32, field: &'static str) -> Result<u8, Invalid> {
+    u8::try_from(found).map_err(|error| Invalid::value(field, error))
+}
+
+pub(super) fn parse_spread(found: i32, field: &'static str) -> Result<ZoneSpread, Invalid> {
+    match wire::ZoneSpread::try_from(found) {
+        Ok(wire::ZoneSpread::Preferred) => Ok(ZoneSpread::Preferred),
+        Ok(wire::ZoneSpread::Required) => Ok(ZoneSpread::Required),
+        Ok(wire::ZoneSpread::None) => Ok(ZoneSpread::None),
+        Err(_) => Err(Invalid::value(field, found)),
+    }
+}
+
+pub(super) fn encode_spread(spread: ZoneSpread) -> i32 {
+    let spread = match spread {
+        ZoneSpread::Preferred => wire::ZoneSpread::Preferred,
+        ZoneSpread::Required => wire::ZoneSpread::Required,
+        ZoneSpread::None => wire::ZoneSpread::None,
+    };
+    spread.into()
 }
 
 pub(super) fn parse_addresses(found: Option<wire::Addresses>, field: &'static str) -> Result<Addresses, Invalid> {
@@ -27,13 +69,14 @@ pub(super) fn encode_addresses(addresses: &Addresses) -> wire::Addresses {
 }
 
 pub(super) fn parse_settings(found: wire::Settings) -> Settings {
-    let wire::Settings { overcommit_percent, full_percent } = found;
-    Settings { overcommit_percent, full_percent }
+    let wire::Settings { overcommit_percent, full_percent, replace_after_ms } = found;
+    let replace_after_ms = replace_after_ms.unwrap_or(Settings::default().replace_after_ms);
+    Settings { overcommit_percent, full_percent, replace_after_ms }
 }
 
 pub(super) fn encode_settings(settings: Settings) -> wire::Settings {
-    let Settings { overcommit_percent, full_percent } = settings;
-    wire::Settings { overcommit_percent, full_percent }
+    let Settings { overcommit_percent, full_percent, replace_after_ms } = settings;
+    wire::Settings { overcommit_percent, full_percent, replace_after_ms: Some(replace_after_ms) }
 }
 
 pub(super) fn parse_admin(found: i32, field: &'static str) -> Result<Admin, Invalid> {

@@ -86,6 +86,7 @@ pub fn report(pool: &[u8], heard: u64, whole: bool, replicas: &Held, gone: Vec<u
         volume: *volume,
         size_bytes: *size_bytes,
         generation: *generation,
+        ..ReplicaReport::default()
     });
     let pool = PoolReport {
         id: pool.to_vec(),

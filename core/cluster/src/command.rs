@@ -1,8 +1,9 @@
 //! What changes a cluster, and what comes back.
 
-use block::VolumeId;
+use block::{PoolId, VolumeId};
 
 use crate::attachment::{AccessMode, Generation, TokenHash};
+use crate::configuration::Proposal;
 use crate::name::Name;
 use crate::node::{Addresses, Admin, Labels};
 use crate::operation::OperationId;
@@ -125,6 +126,30 @@ pub enum Change {
     },
     /// The cluster's settings.
     Set(Settings),
+    /// A member of a volume's configuration wants another one. Answered when it is in force.
+    Configure {
+        /// Which.
+        volume: VolumeId,
+        /// What it wants.
+        proposal: Proposal,
+    },
+    /// A volume is to go on from this replica although it may lack acknowledged writes. Nothing else helps when every
+    /// member is gone for good.
+    ForcePromote {
+        /// Which.
+        volume: Name,
+        /// Where the replica is.
+        pool: PoolId,
+    },
+    /// Another member is to be primary.
+    HandOver {
+        /// Which volume.
+        volume: Name,
+        /// The member.
+        pool: PoolId,
+    },
+    /// Time has passed: see [`crate::State::deadline`].
+    Tick,
 }
 
 /// What a command led to.

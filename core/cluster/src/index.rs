@@ -9,7 +9,7 @@ use crate::command::Revision;
 use crate::name::Name;
 use crate::operation::OperationId;
 use crate::state::Contents;
-use crate::volume::{Tombstone, Volume};
+use crate::volume::Volume;
 
 /// Names of volumes that are gone altogether, kept for those who have to hear of it.
 const GONE_KEPT: usize = 10_000;
@@ -29,6 +29,8 @@ pub(crate) struct Index {
     running: BTreeMap<VolumeId, BTreeSet<OperationId>>,
     /// Volumes of which something changed or was started by the command being applied.
     touched: BTreeSet<VolumeId>,
+    /// Replicated volumes that are not as they should be: time alone may lead to a decision about them.
+    restless: BTreeSet<VolumeId>,
 }
 
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -44,8 +46,8 @@ impl Index {
         for (id, volume) in &contents.volumes {
             index.add(*id, volume);
         }
-        for (id, tombstone) in &contents.tombstones {
-            index.pool(tombstone.pool).tombstones.insert(*id);
+        for (id, pool) in contents.tombstones.keys() {
+            index.pool(*pool).tombstones.insert(*id);
         }
         for (id, operation) in contents.operations.iter().filter(|(_, operation)| operation.ended.is_none()) {
             index.running.entry(operation.kind.volume()).or_default().insert(*id);
@@ -55,9 +57,45 @@ impl Index {
 
     fn add(&mut self, id: VolumeId, volume: &Volume) {
         self.names.insert(volume.name.clone(), id);
-        let pool = self.pool(volume.replica.pool);
+        for pool in volume.replicas.keys() {
+            self.placed(*pool, id, volume.size_bytes);
+        }
+        self.rest(id, volume);
+    }
+
+    /// A replica is wanted in the pool.
+    pub fn placed(&mut self, pool: PoolId, id: VolumeId, size_bytes: u64) {
+        let pool = self.pool(pool);
         pool.volumes.insert(id);
-        pool.promised_bytes = pool.promised_bytes.saturating_add(volume.size_bytes);
+        pool.promised_bytes = pool.promised_bytes.saturating_add(size_bytes);
+    }
+
+    /// A replica is not wanted any more. Its space is on its way: it is not counted.
+    pub fn buried(&mut self, pool: PoolId, id: VolumeId, size_bytes: u64) {
+        let pool = self.pool(pool);
+        pool.volumes.remove(&id);
+        pool.tombstones.insert(id);
+        pool.promised_bytes = pool.promised_bytes.saturating_sub(size_bytes);
+    }
+
+    /// Takes note whether the volume has to be looked at when time passes.
+    pub fn rest(&mut self, id: VolumeId, volume: &Volume) {
+        if volume.is_restless() {
+            self.restless.insert(id);
+        } else {
+            self.restless.remove(&id);
+        }
+    }
+
+    /// Volumes to be looked at when time passes: some of them, others at another `start`.
+    pub fn restless_from(&self, start: VolumeId, most: usize) -> Vec<VolumeId> {
+        let all = self.restless.range(start..).chain(self.restless.range(..start));
+        all.take(most).copied().collect()
+    }
+
+    /// All of them.
+    pub fn restless(&self) -> impl Iterator<Item = VolumeId> {
+        self.restless.iter().copied()
     }
 
     fn pool(&mut self, pool: PoolId) -> &mut InPool {
@@ -74,20 +112,24 @@ impl Index {
         pool.promised_bytes = pool.promised_bytes.saturating_add(by_bytes);
     }
 
-    /// Space of a deleted volume is on its way: it is not counted any more.
     pub fn deleted(&mut self, id: VolumeId, volume: &Volume, revision: Revision) {
         self.names.remove(&volume.name);
-        let pool = self.pool(volume.replica.pool);
-        pool.volumes.remove(&id);
-        pool.tombstones.insert(id);
-        pool.promised_bytes = pool.promised_bytes.saturating_sub(volume.size_bytes);
+        self.restless.remove(&id);
+        for pool in volume.replicas.keys() {
+            self.buried(*pool, id, volume.size_bytes);
+        }
         self.touch(id, revision);
     }
 
-    pub fn freed(&mut self, id: VolumeId, tombstone: &Tombstone, revision: Revision) {
-        self.pool(tombstone.pool).tombstones.remove(&id);
-        self.gone.insert(id, tombstone.name.clone());
+    /// What was left of a replica in the pool is not there any more.
+    pub fn freed(&mut self, pool: PoolId, id: VolumeId, revision: Revision) {
+        self.pool(pool).tombstones.remove(&id);
         self.touch(id, revision);
+    }
+
+    /// Nothing of the volume is left anywhere.
+    pub fn forgotten(&mut self, id: VolumeId, name: Name) {
+        self.gone.insert(id, name);
         if self.gone.len() > GONE_KEPT {
             self.forget_oldest();
         }
@@ -116,6 +158,16 @@ impl Index {
         }
         self.changes.insert((revision, id));
         self.touched.insert(id);
+    }
+
+    /// Something about the volume changes that nodes need not hear of.
+    pub fn note(&mut self, id: VolumeId) {
+        self.touched.insert(id);
+    }
+
+    /// Volumes that the command being applied has to do with.
+    pub fn touched(&self) -> Vec<VolumeId> {
+        self.touched.iter().copied().collect()
     }
 
     pub fn started(&mut self, operation: OperationId, volume: VolumeId) {

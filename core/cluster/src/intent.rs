@@ -4,9 +4,11 @@ use block::{PoolId, VolumeId};
 
 use crate::attachment::Attachments;
 use crate::command::Revision;
+use crate::configuration::Configuration;
 use crate::name::Name;
+use crate::replica::{Fate, Replica};
 use crate::state::State;
-use crate::volume::{Observed, Phase, Volume};
+use crate::volume::Volume;
 
 /// What one node should hold and whom it should let in.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -42,6 +44,35 @@ pub struct ReplicaIntent {
     pub attachments: Attachments,
     /// Whether clients of open networks may use it while nobody has it attached.
     pub open: bool,
+    /// `None` for a volume of a single replica that was never more.
+    pub replication: Option<ReplicationIntent>,
+}
+
+/// What a replica has to know of the others. It goes by a configuration only when an intent names it, for attachments
+/// come with it: whoever becomes primary knows whom to let in.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ReplicationIntent {
+    /// Nothing that is common to replicas of different lineages can be counted on.
+    pub lineage: u64,
+    /// In force; `None` before the first.
+    pub configuration: Option<Configuration>,
+    /// Every other replica.
+    pub peers: Vec<Peer>,
+    /// The member that the primary is to hand over to.
+    pub hand_over_to: Option<PoolId>,
+}
+
+/// Another replica of the volume.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Peer {
+    /// Where.
+    pub pool: PoolId,
+    /// Whose pool that is.
+    pub node: Name,
+    /// Its address for other nodes.
+    pub address: String,
+    /// Otherwise the primary asks for a configuration without it, and takes it in no more.
+    pub wanted: bool,
 }
 
 /// Where another node's volume is.
@@ -49,7 +80,7 @@ pub struct ReplicaIntent {
 pub struct Route {
     /// The volume.
     pub name: Name,
-    /// The address for other nodes of the one that has it.
+    /// The address for other nodes of the one that has it; of several, that of the primary.
     pub address: String,
 }
 
@@ -58,7 +89,10 @@ impl State {
     #[must_use]
     pub fn intent(&self, node: &Name) -> NodeIntent {
         let mut intent = NodeIntent { revision: self.revision(), whole: true, ..NodeIntent::default() };
-        for id in self.contents.volumes.keys().chain(self.contents.tombstones.keys()) {
+        let mut left: Vec<VolumeId> = self.contents.tombstones.keys().map(|(id, _)| *id).collect();
+        left.dedup();
+        left.retain(|id| !self.contents.volumes.contains_key(id));
+        for id in self.contents.volumes.keys().chain(&left) {
             self.add_intent(node, *id, &mut intent);
         }
         intent.lost_routes.clear();
@@ -79,39 +113,68 @@ impl State {
     }
 
     fn add_intent(&self, node: &Name, id: VolumeId, intent: &mut NodeIntent) {
-        let node_of = |pool: PoolId| self.contents.pools.get(&pool).map(|pool| &pool.node);
+        let is_ours = |pool: &PoolId| self.contents.pools.get(pool).is_some_and(|pool| pool.node == *node);
+        let buried = self.tombstones_of(id).map(|(pool, _)| pool).filter(is_ours).map(|pool| (pool, id));
+        intent.deletions.extend(buried);
         if let Some(volume) = self.contents.volumes.get(&id) {
-            let Some(holder) = node_of(volume.replica.pool) else { return };
-            if holder == node {
-                intent.replicas.push(replica(id, volume));
-            } else if let Some(there) = self.contents.nodes.get(holder) {
-                let address = there.addresses.peers.clone();
-                intent.routes.push(Route { name: volume.name.clone(), address });
+            let ours = volume.replicas.iter().filter(|(pool, _)| is_ours(pool));
+            let before = intent.replicas.len();
+            intent.replicas.extend(ours.map(|(pool, replica)| self.replica(id, volume, *pool, replica)));
+            // Whoever holds a replica and does not serve it passes clients on, like everybody else.
+            let is_served_there = volume.replication.is_some() && !is_ours(&volume.home());
+            if intent.replicas.len() == before || is_served_there {
+                self.add_route(volume, intent);
             }
             return;
         }
-        if let Some(tombstone) = self.contents.tombstones.get(&id)
-            && node_of(tombstone.pool) == Some(node)
-        {
-            intent.deletions.push((tombstone.pool, id));
-            return;
-        }
+        // Also when it is to delete what is left of it: it may have had a route to another replica besides.
         if let Some(name) = self.name_of(id)
             && !self.index.names().contains_key(name)
         {
             intent.lost_routes.push(name.clone());
         }
     }
-}
 
-fn replica(id: VolumeId, volume: &Volume) -> ReplicaIntent {
-    ReplicaIntent {
-        pool: volume.replica.pool,
-        volume: id,
-        name: volume.name.clone(),
-        size_bytes: volume.size_bytes,
-        may_create: volume.phase == Phase::Creating && volume.replica.observed == Observed::Nothing,
-        attachments: volume.attachments.clone(),
-        open: volume.spec.open,
+    fn add_route(&self, volume: &Volume, intent: &mut NodeIntent) {
+        let is_served = !volume.is_replicated() || volume.replication.is_some();
+        match self.node_of(volume.home()).filter(|_| is_served) {
+            Some((_, address)) => intent.routes.push(Route { name: volume.name.clone(), address }),
+            // Another volume of the name may have had one.
+            None => intent.lost_routes.push(volume.name.clone()),
+        }
+    }
+
+    /// Whose pool it is, and where that node is reached by others.
+    fn node_of(&self, pool: PoolId) -> Option<(Name, String)> {
+        let name = self.contents.pools.get(&pool)?.node.clone();
+        let address = self.contents.nodes.get(&name)?.addresses.peers.clone();
+        Some((name, address))
+    }
+
+    fn replica(&self, id: VolumeId, volume: &Volume, pool: PoolId, replica: &Replica) -> ReplicaIntent {
+        ReplicaIntent {
+            pool,
+            volume: id,
+            name: volume.name.clone(),
+            size_bytes: volume.size_bytes,
+            may_create: replica.may_create(),
+            attachments: volume.attachments.clone(),
+            open: volume.spec.open,
+            replication: volume.is_replicated().then(|| self.replication(volume, pool)),
+        }
+    }
+
+    fn replication(&self, volume: &Volume, me: PoolId) -> ReplicationIntent {
+        let peer = |(pool, replica): (&PoolId, &Replica)| {
+            let (node, address) = self.node_of(*pool)?;
+            Some(Peer { pool: *pool, node, address, wanted: replica.fate != Fate::Goes })
+        };
+        let decided = volume.replication.as_ref();
+        ReplicationIntent {
+            lineage: decided.map_or(1, |decided| decided.lineage),
+            configuration: decided.map(|decided| decided.configuration.clone()),
+            peers: volume.replicas.iter().filter(|(pool, _)| **pool != me).filter_map(peer).collect(),
+            hand_over_to: decided.and_then(|decided| decided.hand_over_to),
+        }
     }
 }

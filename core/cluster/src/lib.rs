@@ -7,6 +7,8 @@
 //! - What should be follows from the state: [`State::intent`] says what a node should hold and whom it should let in.
 //! - What is arrives as reports. *Nothing there* and *not known* are different values, and nothing is ever made or
 //!   deleted because of what is not known.
+//! - A replicated volume goes from one [`Configuration`] to the next: as a member proposes, or, when no member is there as
+//!   it was, from one that is back. Waits end by [`Change::Tick`], which whoever leads brings at [`State::deadline`].
 //! - What waits can say what it waits for: [`State::waits_for`]; what is wrong is told in words: [`State::problems`].
 //!
 //! Not here: the Raft log, messages, who may ask (`control-plane`), what a node does (`node`).
@@ -14,6 +16,8 @@
 mod apply;
 mod attachment;
 mod command;
+mod configuration;
+mod decide;
 mod explain;
 mod index;
 mod intent;
@@ -22,22 +26,28 @@ mod node;
 mod operation;
 mod placement;
 mod refusal;
+mod replica;
+mod replication;
 mod report;
 mod state;
 mod volume;
 
 pub use attachment::{AccessMode, Attachment, Attachments, Generation, READERS_MAX, TokenHash};
 pub use command::{Answer, Change, Command, RequestId, Revision, Time};
+pub use configuration::{Configuration, Proposal};
+pub use decide::NotAccepted;
 pub use explain::{Problem, Severity};
-pub use intent::{NodeIntent, ReplicaIntent, Route};
+pub use intent::{NodeIntent, Peer, ReplicaIntent, ReplicationIntent, Route};
 pub use name::{NAME_BYTES_MAX, Name, NameError};
 pub use node::{Addresses, Admin, LABELS_MAX, Labels, Link, Node, Pool};
 pub use operation::{Operation, OperationId, OperationKind, Waiting};
 pub use placement::{NoPlace, PoolReason};
 pub use refusal::Refusal;
+pub use replica::{Fate, Observed, Progress, Reason, Replica, Role, Standing};
+pub use replication::{Condition, Replication};
 pub use report::{NodeReport, PoolReport, ReplicaReport, Replicas};
 pub use state::{ClusterId, Contents, Contradiction, NODES_MAX, REQUESTS_KEPT, Settings, State, VOLUMES_MAX};
 pub use volume::{
-    DESCRIPTION_BYTES_MAX, Health, Modification, Observed, Phase, Replica, Tombstone, VOLUME_BYTES_MIN, Volume,
-    VolumeSpec,
+    DESCRIPTION_BYTES_MAX, Health, Modification, Phase, REPLICAS_MAX, Tombstone, VOLUME_BYTES_MIN, Volume, VolumeSpec,
+    ZoneSpread,
 };

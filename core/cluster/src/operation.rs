@@ -3,14 +3,15 @@
 
 use std::fmt;
 
-use block::VolumeId;
+use block::{PoolId, VolumeId};
 
 use crate::attachment::Generation;
 use crate::command::Time;
 use crate::name::Name;
 use crate::node::{Link, Pool};
+use crate::replica::Observed;
 use crate::state::State;
-use crate::volume::{Observed, Phase};
+use crate::volume::{Phase, Volume};
 
 /// Number of an operation; never used again.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -70,7 +71,7 @@ pub enum Waiting {
     /// A pool that its node has not opened.
     Pool {
         /// Which.
-        pool: block::PoolId,
+        pool: PoolId,
         /// Whose it was.
         node: Name,
     },
@@ -78,6 +79,20 @@ pub enum Waiting {
     Data {
         /// Which.
         volume: Name,
+    },
+    /// Too few of a volume's replicas are in sync.
+    InSync {
+        /// How many are.
+        in_sync: usize,
+        /// How many are needed.
+        needed: usize,
+        /// The others, in words.
+        others: String,
+    },
+    /// A volume that is not served.
+    Service {
+        /// Why, and what comes next.
+        sentence: String,
     },
 }
 
@@ -92,28 +107,23 @@ impl fmt::Display for Waiting {
             Self::Data { volume } => {
                 write!(f, "the pool that held volume {volume} is there without it; delete the volume")
             }
+            Self::InSync { in_sync, needed, others } => {
+                write!(f, "{in_sync} of {needed} replicas that are needed are in sync; {others}")
+            }
+            Self::Service { sentence } => f.write_str(sentence),
         }
     }
 }
 
 impl State {
-    /// Whether an operation's end is in what is known now.
+    /// Whether an operation's end is in what is known now. Whatever was to be done to a volume that is deleted is done.
     pub(crate) fn is_done(&self, kind: OperationKind) -> bool {
-        let observed = |volume: VolumeId| self.contents.volumes.get(&volume).map(|volume| volume.replica.observed);
+        let is = |volume: VolumeId, done: &dyn Fn(&Volume) -> bool| self.contents.volumes.get(&volume).is_none_or(done);
         match kind {
-            OperationKind::Delete(volume) => !self.contents.tombstones.contains_key(&volume),
-            // Whatever was to be done to a volume that is deleted is done.
-            OperationKind::Create(volume) => matches!(observed(volume), None | Some(Observed::Present { .. })),
-            OperationKind::Resize(volume, wanted) => match observed(volume) {
-                None => true,
-                Some(Observed::Present { size_bytes, .. }) => size_bytes >= wanted,
-                Some(Observed::Unknown | Observed::Nothing) => false,
-            },
-            OperationKind::Attach(volume, wanted) => match observed(volume) {
-                None => true,
-                Some(Observed::Present { generation, .. }) => generation >= wanted,
-                Some(Observed::Unknown | Observed::Nothing) => false,
-            },
+            OperationKind::Delete(volume) => self.tombstones_of(volume).next().is_none(),
+            OperationKind::Create(volume) => is(volume, &is_made),
+            OperationKind::Resize(volume, wanted) => is(volume, &|volume| volume.has_size(wanted)),
+            OperationKind::Attach(volume, wanted) => is(volume, &|volume| volume.has_confirmed(wanted)),
         }
     }
 
@@ -121,22 +131,35 @@ impl State {
     #[must_use]
     pub fn waits_for(&self, operation: OperationId) -> Option<Waiting> {
         let kind = self.contents.operations.get(&operation).filter(|operation| operation.ended.is_none())?.kind;
-        let (work, volume) = match kind {
+        let (work, id) = match kind {
             OperationKind::Create(volume) => ("make it", volume),
             OperationKind::Resize(volume, _) => ("make it larger", volume),
             OperationKind::Delete(volume) => ("free its space", volume),
             OperationKind::Attach(volume, _) => ("let the client in and shut out those who were detached", volume),
         };
-        let pool = match kind {
-            OperationKind::Delete(_) => self.contents.tombstones.get(&volume)?.pool,
+        match kind {
+            OperationKind::Delete(_) => self.waits_for_space(id, work),
             OperationKind::Create(_) | OperationKind::Resize(..) | OperationKind::Attach(..) => {
-                let volume = self.contents.volumes.get(&volume)?;
-                if volume.phase == Phase::Ready && volume.replica.observed == Observed::Nothing {
+                let volume = self.contents.volumes.get(&id)?;
+                if volume.is_replicated() {
+                    return self.waits_for_replicas(kind, volume, work);
+                }
+                if volume.phase == Phase::Ready && volume.at_home().observed == Observed::Nothing {
                     return Some(Waiting::Data { volume: volume.name.clone() });
                 }
-                volume.replica.pool
+                self.waits_for_pool(volume.home(), work)
             }
-        };
+        }
+    }
+
+    /// Of several nodes, one that is heard says most about what goes on.
+    fn waits_for_space(&self, id: VolumeId, work: &'static str) -> Option<Waiting> {
+        let all = || self.tombstones_of(id).filter_map(|(pool, _)| self.waits_for_pool(pool, work));
+        all().find(|waiting| matches!(waiting, Waiting::Work { .. })).or_else(|| all().next())
+    }
+
+    /// What keeps the node of a pool from doing its work.
+    pub(crate) fn waits_for_pool(&self, pool: PoolId, work: &'static str) -> Option<Waiting> {
         let Pool { node, open, .. } = self.contents.pools.get(&pool)?.clone();
         match self.contents.nodes.get(&node)?.link {
             Link::Lost { since } => Some(Waiting::Node { node, since }),
@@ -160,6 +183,14 @@ impl State {
             let oldest = self.contents.ended.pop_front().expect("there are many");
             self.contents.operations.remove(&oldest);
         }
+    }
+}
+
+/// Whether a volume is there: the only replica was seen, or of several enough are in sync and the primary serves.
+fn is_made(volume: &Volume) -> bool {
+    match volume.condition() {
+        None => volume.at_home().seen,
+        Some(_) => volume.phase == Phase::Ready,
     }
 }
 

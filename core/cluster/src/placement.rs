@@ -1,13 +1,16 @@
-//! Where a new replica goes: hard rules first, then the pool with the most room. Says why when nothing fits.
+//! Where new replicas go: hard rules first, then a zone of its own, then the pool with the most room. Says why when nothing
+//! fits. Two replicas of a volume are never on one node. That each is placed where it is best, one after the other, finds a
+//! place for all if there is one: a node is in one zone, so whichever is taken first excludes what any other would.
 
+use std::collections::BTreeSet;
 use std::fmt;
 
-use block::PoolId;
+use block::{PoolId, VolumeId};
 
 use crate::name::Name;
 use crate::node::{Admin, Node, Pool};
 use crate::state::State;
-use crate::volume::VolumeSpec;
+use crate::volume::{Volume, VolumeSpec, ZoneSpread};
 
 /// Why a pool cannot take a replica.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -29,6 +32,15 @@ pub enum PoolReason {
     },
     /// It lacks a tag.
     Tag(String),
+    /// Its node has a replica of the volume.
+    NodeTaken,
+    /// Another node of its zone has one, and no zone may have two.
+    ZoneTaken {
+        /// Which.
+        zone: String,
+    },
+    /// What it held of the volume before is not deleted yet.
+    NotFreed,
     /// So much was promised to volumes that this one does not fit the overcommit limit.
     Promised {
         /// What may still be promised.
@@ -50,6 +62,9 @@ impl fmt::Display for PoolReason {
             Self::Failed => f.write_str("its device failed"),
             Self::Label { key, wanted } => write!(f, "its node is not labelled {key}={wanted}"),
             Self::Tag(tag) => write!(f, "it is not tagged {tag}"),
+            Self::NodeTaken => f.write_str("its node has a replica of the volume"),
+            Self::ZoneTaken { zone } => write!(f, "zone {zone} has a replica of the volume"),
+            Self::NotFreed => f.write_str("what it held of the volume is not deleted yet"),
             Self::Promised { left_bytes } => {
                 write!(f, "the overcommit limit leaves {left_bytes} bytes to be promised")
             }
@@ -79,23 +94,87 @@ impl fmt::Display for NoPlace {
     }
 }
 
+/// What is to be placed.
+struct Wanted<'a> {
+    size_bytes: u64,
+    spec: &'a VolumeSpec,
+    /// Nodes that have a replica of the volume.
+    nodes: BTreeSet<&'a Name>,
+    /// Their zones.
+    zones: BTreeSet<&'a str>,
+    /// Pools that hold what is left of one.
+    left_in: BTreeSet<PoolId>,
+}
+
+/// The zone of a node.
+fn zone<'a>(name: &'a Name, node: &'a Node) -> &'a str {
+    node.zone().unwrap_or(name.as_str())
+}
+
 impl State {
-    /// The pool for a new replica.
+    /// The pools for the replicas of a new volume.
+    ///
+    /// # Errors
+    /// Why each pool is no place for one more of them.
+    pub fn place(&self, size_bytes: u64, spec: &VolumeSpec) -> Result<Vec<PoolId>, NoPlace> {
+        let mut wanted = self.wanted(size_bytes, spec, &BTreeSet::new());
+        let mut pools = Vec::new();
+        for _ in 0..spec.replicas {
+            let pool = self.place_one(&wanted)?;
+            self.take(&mut wanted, pool);
+            pools.push(pool);
+        }
+        Ok(pools)
+    }
+
+    /// The pool for another replica of a volume.
     ///
     /// # Errors
     /// Why each pool is no place for it.
-    pub fn place(&self, size_bytes: u64, spec: &VolumeSpec) -> Result<PoolId, NoPlace> {
+    pub(crate) fn place_another(&self, id: VolumeId, volume: &Volume) -> Result<PoolId, NoPlace> {
+        let orphaned = self.contents.pools.iter().filter(|(_, pool)| pool.orphans.contains(&id));
+        let left_in = self.tombstones_of(id).map(|(pool, _)| pool).chain(orphaned.map(|(pool, _)| *pool)).collect();
+        let mut wanted = self.wanted(volume.size_bytes, &volume.spec, &left_in);
+        for pool in volume.replicas.keys() {
+            self.take(&mut wanted, *pool);
+        }
+        self.place_one(&wanted)
+    }
+
+    /// The worst placed of a volume's replicas: beside most others in its zone, then where the least room is.
+    pub(crate) fn worst_placed(&self, volume: &Volume, of: &[PoolId]) -> Option<PoolId> {
+        let zone_of = |pool: &PoolId| {
+            let node = &self.contents.pools.get(pool)?.node;
+            Some(zone(node, self.contents.nodes.get(node)?))
+        };
+        let crowd = |pool: &PoolId| volume.replicas.keys().filter(|other| zone_of(other) == zone_of(pool)).count();
+        let room = |pool: &PoolId| self.contents.pools.get(pool).map_or(0, |found| self.unpromised_bytes(*pool, found));
+        of.iter().max_by_key(|pool| (crowd(pool), std::cmp::Reverse(room(pool)), **pool)).copied()
+    }
+
+    fn wanted<'a>(&'a self, size_bytes: u64, spec: &'a VolumeSpec, left_in: &BTreeSet<PoolId>) -> Wanted<'a> {
+        Wanted { size_bytes, spec, nodes: BTreeSet::new(), zones: BTreeSet::new(), left_in: left_in.clone() }
+    }
+
+    fn take<'a>(&'a self, wanted: &mut Wanted<'a>, pool: PoolId) {
+        let node = &self.contents.pools[&pool].node;
+        wanted.nodes.insert(node);
+        wanted.zones.insert(zone(node, &self.contents.nodes[node]));
+    }
+
+    fn place_one(&self, wanted: &Wanted<'_>) -> Result<PoolId, NoPlace> {
         let mut reasons = Vec::new();
-        let mut best: Option<(u64, PoolId)> = None;
+        let mut best: Option<((bool, u64), PoolId)> = None;
         for (id, pool) in &self.contents.pools {
             let node = self.contents.nodes.get(&pool.node).expect("a pool's node is known");
-            if let Some(reason) = self.excludes(*id, pool, node, size_bytes, spec) {
+            let excluded = self.excludes(*id, pool, node, wanted.size_bytes, wanted.spec);
+            if let Some(reason) = excluded.or_else(|| wanted.excludes(*id, pool, node)) {
                 reasons.push((pool.node.clone(), *id, reason));
                 continue;
             }
-            let left = self.unpromised_bytes(*id, pool);
-            if best.is_none_or(|(most, _)| left > most) {
-                best = Some((left, *id));
+            let score = (wanted.is_apart(pool, node), self.unpromised_bytes(*id, pool));
+            if best.is_none_or(|(most, _)| score > most) {
+                best = Some((score, *id));
             }
         }
         best.map(|(_, pool)| pool).ok_or(NoPlace { reasons })
@@ -136,5 +215,27 @@ impl State {
         let limit = u128::from(pool.capacity_bytes) * u128::from(self.contents.settings.overcommit_percent) / 100;
         let limit = u64::try_from(limit).unwrap_or(u64::MAX);
         limit.saturating_sub(self.index.promised_bytes(id))
+    }
+}
+
+impl Wanted<'_> {
+    fn excludes(&self, id: PoolId, pool: &Pool, node: &Node) -> Option<PoolReason> {
+        if self.nodes.contains(&pool.node) {
+            return Some(PoolReason::NodeTaken);
+        }
+        if self.left_in.contains(&id) {
+            return Some(PoolReason::NotFreed);
+        }
+        let zone = zone(&pool.node, node);
+        let is_taken = self.spec.zone_spread == ZoneSpread::Required && self.zones.contains(zone);
+        is_taken.then(|| PoolReason::ZoneTaken { zone: zone.to_owned() })
+    }
+
+    /// Whether it is better than a pool beside another replica.
+    fn is_apart(&self, pool: &Pool, node: &Node) -> bool {
+        match self.spec.zone_spread {
+            ZoneSpread::Required | ZoneSpread::Preferred => !self.zones.contains(zone(&pool.node, node)),
+            ZoneSpread::None => true,
+        }
     }
 }

@@ -1,11 +1,14 @@
 //! Why a command changed nothing: what was found, what was expected, what to do.
 
+use block::{PoolId, VolumeId};
+
 use crate::attachment::{AccessMode, Attachment, READERS_MAX};
+use crate::decide::NotAccepted;
 use crate::name::Name;
 use crate::node::LABELS_MAX;
 use crate::placement::NoPlace;
 use crate::state::{ClusterId, NODES_MAX, VOLUMES_MAX};
-use crate::volume::DESCRIPTION_BYTES_MAX;
+use crate::volume::{DESCRIPTION_BYTES_MAX, REPLICAS_MAX};
 
 /// A refusal.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
@@ -37,7 +40,54 @@ pub enum Refusal {
         /// What was asked for.
         asked_bytes: u64,
     },
-    /// Replication is not there yet.
+    /// More or fewer copies than can be.
+    #[error("{0} replicas cannot be: ask for 1 to {REPLICAS_MAX}")]
+    ReplicaCount(u8),
+    /// A volume that needs more members for writes than it has replicas, or none.
+    #[error(
+        "writes with {found} replicas in sync cannot be asked of a volume with {replicas}: ask for 1 to {replicas}"
+    )]
+    MembersMin {
+        /// What was asked for.
+        found: u8,
+        /// Its copies.
+        replicas: u8,
+    },
+    /// Copies of a volume that is not there yet.
+    #[error("volume \"{0}\" is being made: its number of replicas can be changed when it is there")]
+    NotMade(Name),
+    /// A configuration that a member asked for.
+    #[error("volume {volume}: the configuration is not accepted: {reason}")]
+    NotAccepted {
+        /// Which.
+        volume: VolumeId,
+        /// Why.
+        reason: NotAccepted,
+    },
+    /// A volume that is deleted, named by its number.
+    #[error("there is no volume {0} any more")]
+    Deleted(VolumeId),
+    /// No replica of the volume that could be primary.
+    #[error("volume \"{volume}\" has no replica in pool {pool} that {expected}")]
+    NoSuchReplica {
+        /// Which.
+        volume: Name,
+        /// Where it was looked for.
+        pool: PoolId,
+        /// What it would have to be.
+        expected: &'static str,
+    },
+    /// Nothing is to be forced.
+    #[error(
+        "volume \"{volume}\" has a member in pool {member} that is as it was: it goes on from there by itself, without loss"
+    )]
+    NotLost {
+        /// Which.
+        volume: Name,
+        /// The member.
+        member: PoolId,
+    },
+    /// The interface does not offer replication yet.
     #[error("{0} replicas are not possible yet: ask for 1")]
     Replicas(u8),
     /// Nowhere to put it.
@@ -68,7 +118,7 @@ pub enum Refusal {
     #[error("pool {pool} is reported by node \"{second}\", but node \"{first}\" is up and has it")]
     PoolTaken {
         /// Which.
-        pool: block::PoolId,
+        pool: PoolId,
         /// Who has it.
         first: Name,
         /// Who says so as well.
@@ -76,7 +126,7 @@ pub enum Refusal {
     },
     /// A change of a pool that was not reported whole.
     #[error("pool {0} changed, and what is in it was not told before: begin the stream anew")]
-    PoolNotOpen(block::PoolId),
+    PoolNotOpen(PoolId),
     /// A cluster is founded once.
     #[error("this is cluster {0} already")]
     Founded(ClusterId),

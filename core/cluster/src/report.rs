@@ -4,7 +4,7 @@ use block::{PoolId, VolumeId};
 
 use crate::attachment::Generation;
 use crate::command::Revision;
-use crate::volume::Observed;
+use crate::replica::{Observed, Standing};
 
 /// One node.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -55,10 +55,12 @@ pub struct ReplicaReport {
     pub size_bytes: u64,
     /// The attachments the node goes by; clients of earlier ones have been dropped.
     pub generation: Generation,
+    /// What it is among the volume's replicas.
+    pub standing: Standing,
 }
 
 impl ReplicaReport {
     pub(crate) fn observed(&self) -> Observed {
-        Observed::Present { size_bytes: self.size_bytes, generation: self.generation }
+        Observed::Present { size_bytes: self.size_bytes, generation: self.generation, standing: self.standing }
     }
 }

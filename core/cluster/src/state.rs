@@ -10,6 +10,7 @@ use crate::index::Index;
 use crate::name::Name;
 use crate::node::{Node, Pool};
 use crate::operation::{Operation, OperationId};
+use crate::replication::Replication;
 use crate::volume::{Tombstone, Volume};
 
 /// Volumes of a cluster.
@@ -42,11 +43,13 @@ pub struct Settings {
     pub overcommit_percent: u64,
     /// How full a pool may be, in percent, to get another volume.
     pub full_percent: u64,
+    /// How long a replica may be silent, in milliseconds, before another takes its place.
+    pub replace_after_ms: u64,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { overcommit_percent: 300, full_percent: 90 }
+        Self { overcommit_percent: 300, full_percent: 90, replace_after_ms: 600_000 }
     }
 }
 
@@ -68,8 +71,8 @@ pub struct Contents {
     pub pools: BTreeMap<PoolId, Pool>,
     /// Volumes.
     pub volumes: BTreeMap<VolumeId, Volume>,
-    /// Deleted volumes whose space is not free yet.
-    pub tombstones: BTreeMap<VolumeId, Tombstone>,
+    /// Replicas that are not wanted any more and whose space is not free yet, by volume and pool.
+    pub tombstones: BTreeMap<(VolumeId, PoolId), Tombstone>,
     /// What is going on, and what was for a while.
     pub operations: BTreeMap<OperationId, Operation>,
     /// Those of `operations` that have ended, oldest first.
@@ -82,6 +85,8 @@ pub struct Contents {
     pub settings: Settings,
     /// Time of the last command.
     pub now: Time,
+    /// When time was last looked at, see [`crate::Change::Tick`].
+    pub ticked: Time,
     /// Commands applied.
     pub revision: Revision,
     /// The last volume's id.
@@ -98,15 +103,22 @@ pub struct Contradiction(&'static str);
 impl Contents {
     fn check(&self) -> Result<(), Contradiction> {
         let names: BTreeSet<&Name> = self.volumes.values().map(|volume| &volume.name).collect();
-        let in_pools = self.volumes.values().all(|volume| self.pools.contains_key(&volume.replica.pool));
-        let dead_in_pools = self.tombstones.values().all(|tombstone| self.pools.contains_key(&tombstone.pool));
+        let mut replicas =
+            self.volumes.iter().flat_map(|(id, volume)| volume.replicas.keys().map(move |pool| (*id, *pool)));
+        let buried = |replica: &(VolumeId, PoolId)| self.tombstones.contains_key(replica);
+        let in_pools =
+            replicas.clone().chain(self.tombstones.keys().copied()).all(|(_, pool)| self.pools.contains_key(&pool));
+        let is_alone = |volume: &Volume| volume.is_replicated() || volume.replicas.len() == 1;
         let rows = [
             (names.len() == self.volumes.len(), "two volumes have one name"),
-            (in_pools && dead_in_pools, "a volume is in a pool that is not there"),
+            (in_pools, "a volume is in a pool that is not there"),
+            (self.volumes.values().all(|volume| !volume.replicas.is_empty()), "a volume has no replica"),
+            (self.volumes.values().all(is_alone), "a volume has replicas that nobody decides about"),
+            (self.volumes.values().all(has_its_members), "a member of a volume is none of its replicas"),
             (self.pools.values().all(|pool| self.nodes.contains_key(&pool.node)), "a pool is of no node"),
-            (self.volumes.keys().all(|id| !self.tombstones.contains_key(id)), "a volume is deleted and there"),
+            (!replicas.any(|replica| buried(&replica)), "a volume is deleted and there"),
             (
-                self.volumes.keys().chain(self.tombstones.keys()).all(|id| id.0 <= self.last_volume),
+                self.volumes.keys().chain(self.tombstones.keys().map(|(id, _)| id)).all(|id| id.0 <= self.last_volume),
                 "a volume has an id that was not given yet",
             ),
             (
@@ -128,6 +140,13 @@ impl Contents {
             None => Ok(()),
         }
     }
+}
+
+/// Every member is a replica, and the primary is a member.
+fn has_its_members(volume: &Volume) -> bool {
+    let Some(Replication { configuration, .. }) = &volume.replication else { return true };
+    let members = &configuration.members;
+    members.contains_key(&configuration.primary) && members.keys().all(|member| volume.replicas.contains_key(member))
 }
 
 impl State {
@@ -212,13 +231,19 @@ impl State {
         let contents = &self.contents;
         let there = contents.volumes.get(&volume).map(|volume| &volume.name);
         there
-            .or_else(|| contents.tombstones.get(&volume).map(|tombstone| &tombstone.name))
+            .or_else(|| self.tombstones_of(volume).next().map(|(_, tombstone)| &tombstone.name))
             .or_else(|| self.index.name_of_gone(volume))
     }
 
-    /// What deleted volumes left.
+    /// What is left of replicas that are not wanted any more.
     pub fn tombstones(&self) -> impl Iterator<Item = (VolumeId, &Tombstone)> {
-        self.contents.tombstones.iter().map(|(id, tombstone)| (*id, tombstone))
+        self.contents.tombstones.iter().map(|((id, _), tombstone)| (*id, tombstone))
+    }
+
+    /// Those of one volume.
+    pub(crate) fn tombstones_of(&self, volume: VolumeId) -> impl Iterator<Item = (PoolId, &Tombstone)> {
+        let all = (volume, PoolId(u128::MIN))..=(volume, PoolId(u128::MAX));
+        self.contents.tombstones.range(all).map(|((_, pool), tombstone)| (*pool, tombstone))
     }
 
     /// An operation that is going on or ended a while ago.

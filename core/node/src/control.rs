@@ -259,6 +259,7 @@ impl Node {
     /// Serves the volume no more; the store deletes it when it is idle.
     pub(crate) fn begin_delete(&mut self, key: Key, id: VolumeId) {
         self.pipeline.volume(id).service = Service::Gone;
+        self.pipeline.retire(id);
         let now = self.now;
         let clients: Vec<ConnId> =
             self.connections.iter().filter(|one| one.volume() == Some(id)).map(|one| one.id).collect();

@@ -13,7 +13,7 @@ pub enum Door {
         /// Where from; `None` over a unix socket.
         peer: Option<IpAddr>,
     },
-    /// For other nodes of the cluster, who relay a client each: they say so first.
+    /// For other nodes of the cluster, who relay a client each, or whose replicas talk to those here: they say so first.
     Peer,
 }
 

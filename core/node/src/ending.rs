@@ -52,7 +52,7 @@ impl Node {
 
     /// Ends the connection now. Its admitted requests run on, for nobody.
     pub(crate) fn close(&mut self, now: Instant, id: ConnId, why: Why, effects: &mut Vec<Effect>) {
-        let Some(connection) = self.connections.get_mut(id) else { return };
+        let Some(connection) = self.connections.get_mut(id) else { return self.peer_broken(id) };
         let volume = connection.volume();
         let before = std::mem::replace(&mut connection.stage, Stage::Closing { held: None });
         let (held, why) = match before {
@@ -83,7 +83,7 @@ impl Node {
 
     /// The kernel is done with the connection's memory.
     pub(crate) fn closed(&mut self, id: ConnId) {
-        let Some(mut connection) = self.connections.remove(id) else { return };
+        let Some(mut connection) = self.connections.remove(id) else { return self.peer_closed(id) };
         self.backlog_bytes -= connection.noted_backlog_bytes;
         for buffer in connection.sending.clear().chain(connection.pending.clear()) {
             self.pipeline.store.recycle(buffer);

@@ -2,12 +2,14 @@
 
 use std::time::Duration;
 
-use block::{PoolOffset, VolumeId};
+use block::{PoolId, PoolOffset, VolumeId};
+use replication::Proposal;
 use store::{IoId, Job, JobId};
 
 use crate::command::{Answer, Command, ControlError};
 use crate::door::Door;
 use crate::intent::Intent;
+use crate::peers::PeerFault;
 use crate::relay::Relay;
 use crate::wire::PreambleFault;
 
@@ -58,6 +60,18 @@ pub enum Event {
         /// Which.
         conn: ConnId,
     },
+    /// An [`Effect::Connect`] ended with a connection. From now on it is like one that was accepted.
+    PeerConnected {
+        /// Whose.
+        peer: PoolId,
+        /// Its name from now on.
+        conn: ConnId,
+    },
+    /// An [`Effect::Connect`] came to nothing. It is ordered again.
+    PeerFailed {
+        /// Whose.
+        peer: PoolId,
+    },
     /// Something happened to the store's device.
     Disk(store::Event),
     /// An operator's command.
@@ -93,6 +107,21 @@ pub enum Effect {
     Close {
         /// Which.
         conn: ConnId,
+    },
+    /// Connect to another node, and answer [`Event::PeerConnected`] or, after two seconds at most,
+    /// [`Event::PeerFailed`]. At most one is outstanding per peer.
+    Connect {
+        /// Comes back.
+        peer: PoolId,
+        /// Where it takes connections of other nodes' replicas; not looked at here.
+        address: String,
+    },
+    /// Ask the control plane for another configuration of a volume. What comes of it is told by an [`Intent`].
+    Propose {
+        /// Of which volume.
+        volume: VolumeId,
+        /// What is wanted.
+        proposal: Proposal,
     },
     /// Write [`crate::Node::write_source`] to the pool.
     Write {
@@ -196,6 +225,13 @@ pub enum Report {
         /// Why.
         why: Why,
     },
+    /// A connection with another node's replicas ended, or was refused.
+    Peer {
+        /// Which node, by its pool, if it is known.
+        peer: Option<PoolId>,
+        /// Why.
+        fault: PeerFault,
+    },
     /// That many reports about connections were left out in the second before.
     Suppressed {
         /// How many.
@@ -223,6 +259,8 @@ pub enum Why {
     /// The control plane does not let it in any more: its attachment ended, or its volume is not offered or not open
     /// any more.
     ShutOut,
+    /// Its volume is served by another node from now on, or by nobody for a moment: its client asks there again.
+    Deposed,
     /// The same client came again with the token of a writer: two connections of one writer could overtake each other.
     Superseded,
     /// It came in where other nodes do, and is none.

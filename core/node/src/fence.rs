@@ -36,6 +36,12 @@ impl Node {
         let (Some(replica), Some(volume)) = (self.wishes.replica(id), self.pipeline.volumes.get_mut(&id)) else {
             return true;
         };
+        if volume.copy.as_ref().is_some_and(|copy| !copy.is_serving()) {
+            // Whoever serves says so; what this replica knows of clients is of the past.
+            self.observation_changed |= volume.confirmed != 0;
+            volume.confirmed = 0;
+            return true;
+        }
         if volume.admissions.any_but(|grant| replica.covers(grant)) {
             return false;
         }
@@ -55,6 +61,9 @@ impl Node {
         let (Some(grant), Some(opened)) = (grant, self.pipeline.volumes.get_mut(&volume)) else {
             return self.drain(now, id, Why::VolumeDeleted);
         };
+        if opened.copy.as_ref().is_some_and(|copy| !copy.is_serving()) {
+            return self.drain(now, id, Why::Deposed);
+        }
         opened.clients += 1;
         let pass = Pass { volume, grant };
         self.reports.push(now, Report::Opened { conn: id, volume }, effects);

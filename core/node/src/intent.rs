@@ -1,7 +1,10 @@
 //! What the control plane wants of a node, and what the node says of itself. Plain values: `wishes` keeps the one and
 //! `reconcile` acts on it, `observe` makes the other.
 
-use block::VolumeId;
+use std::collections::BTreeMap;
+
+use block::{Epoch, Incarnation, PoolId, VolumeId};
+use replication::Configuration;
 
 use crate::token::TokenHash;
 
@@ -39,6 +42,21 @@ pub struct ReplicaIntent {
     pub attachments: Vec<Attachment>,
     /// Whether clients without a token may use it, from where they may, as long as nobody has it attached.
     pub open: bool,
+    /// The other replicas, if there are any or were.
+    pub copies: Option<CopiesIntent>,
+}
+
+/// How a volume is replicated. A volume that ever was is not served without.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct CopiesIntent {
+    /// The newest configuration that was decided; with epoch 0 when none was.
+    pub configuration: Configuration,
+    /// Every replica, by its pool, and where its node takes connections of other nodes' replicas: members and those
+    /// that are to become some. This node's own is passed over.
+    pub peers: BTreeMap<PoolId, String>,
+    /// Another member that should be primary, for as long as this is wanted: the primary here lets it as soon as nothing
+    /// is in flight.
+    pub hand_over: Option<PoolId>,
 }
 
 /// Permission of one client to use a volume.
@@ -80,6 +98,29 @@ pub struct ReplicaObservation {
     /// Its size.
     pub size_bytes: u64,
     /// The attachments it goes by: every other client was dropped, and all that was admitted of it has ended. 0 before
-    /// the first intent that names the volume.
+    /// the first intent that names the volume. Of a replicated volume only the serving primary says so, and when all
+    /// that was admitted before is committed; the others say 0.
     pub generation: u64,
+    /// The replica, once an intent said that there are others.
+    pub copy: Option<CopyObservation>,
+}
+
+/// A replica of a replicated volume.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct CopyObservation {
+    /// Which it is: for registering it.
+    pub incarnation: Incarnation,
+    /// No loss of power took anything since it was this one. Lower ones of the same pool may have lost what was not
+    /// flushed.
+    pub warm_from: Incarnation,
+    /// What it is: see [`replication::Status`].
+    pub role: &'static str,
+    /// What it goes by; 0 if it goes by none.
+    pub epoch: Epoch,
+    /// It is primary and lets clients in.
+    pub is_serving: bool,
+    /// Its store takes changes. Otherwise it is out until it does.
+    pub is_able: bool,
+    /// As primary: groups of 64 blocks that others are still to be given.
+    pub groups_to_teach: u64,
 }

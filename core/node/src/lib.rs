@@ -13,7 +13,11 @@
 //! [`Intent`] names and nothing else, lets in whom it names, and hands clients of other nodes' volumes over. A client
 //! that is shut out can change nothing any more when [`Node::observation`] has the generation that shut it out.
 //!
-//! Not here: sockets, clocks and threads (the reactor), bytes of NBD (`nbd`), bytes on disk (`store`), replicas.
+//! A volume with replicas on other nodes is served by its primary only (`copies`): every change goes through its
+//! replica, and is acknowledged when the other nodes (`peers`) have it.
+//!
+//! Not here: sockets, clocks and threads (the reactor), bytes of NBD (`nbd`), bytes on disk (`store`), what replicas
+//! say to each other (`replication`).
 //!
 //! What the reactor owes: at most one receive and one send per connection, as ordered; [`Event::TurnEnded`] after
 //! every batch of events and at [`Node::deadline`]; [`Event::Closed`] for every [`Effect::Close`], when the kernel
@@ -27,6 +31,7 @@ mod claims;
 mod command;
 mod connection;
 mod control;
+mod copies;
 mod door;
 mod ending;
 mod event;
@@ -43,6 +48,7 @@ mod observe;
 mod offer;
 mod part;
 mod pass;
+mod peers;
 mod pipeline;
 mod read;
 mod reconcile;
@@ -62,10 +68,14 @@ mod zeroing;
 pub use command::{Answer, Command, ControlError, NodeStats, VolumeSummary};
 pub use door::Door;
 pub use event::{ConnId, ControlId, Effect, Event, Operation, Report, Why};
-pub use intent::{Attachment, Intent, Observation, ReplicaIntent, ReplicaObservation, Route};
+pub use intent::{
+    Attachment, CopiesIntent, CopyObservation, Intent, Observation, ReplicaIntent, ReplicaObservation, Route,
+};
 pub use network::{Network, NetworkError};
-pub use node::{Node, NodeConfig, Offer};
+pub use node::{Node, NodeConfig, Offer, SendSlices};
+pub use peers::{FrameSlices, PeerFault};
 pub use relay::Relay;
+pub use replication::{Configuration, Proposal};
 pub use token::TokenHash;
 pub use volume::Counters;
 pub use wire::PreambleFault;

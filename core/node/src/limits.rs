@@ -54,9 +54,33 @@ pub(crate) const REPORTS_WINDOW: Duration = Duration::from_secs(1);
 /// and all at a stop.
 pub const PATIENCE: Duration = Duration::from_secs(10);
 
+/// How long a node that stops waits for others to become primary of what it serves.
+pub const HAND_OVER_PATIENCE: Duration = Duration::from_secs(1);
+/// How long it goes on afterwards: the next primary waits for its word that it goes by the new configuration.
+pub const HAND_OVER_GRACE: Duration = Duration::from_millis(100);
+
 /// How long the payload of a write may make no progress. Its memory is held that long.
 pub const PAYLOAD_PATIENCE: Duration = Duration::from_secs(60);
 
+/// Connections with other nodes' replicas.
+pub const PEERS_MAX: usize = 1024;
+/// Bytes to be sent to one other node; a volume that wants to send more begins anew.
+pub const PEER_OUTBOX_BYTES_MAX: usize = 64 << 20;
+/// Without anything else to say, something is said after this time.
+pub const PEER_KEEPALIVE: Duration = Duration::from_millis(200);
+/// Another node that says nothing for so long is not there.
+pub const PEER_SILENCE: Duration = Duration::from_millis(1000);
+/// Before another node is connected to again: first, and at most.
+pub const PEER_PAUSE_MIN: Duration = Duration::from_millis(20);
+/// See [`PEER_PAUSE_MIN`].
+pub const PEER_PAUSE_MAX: Duration = Duration::from_secs(1);
+
+const _: () = assert!(
+    PEER_OUTBOX_BYTES_MAX > replication::wire::FRAME_BYTES_MAX,
+    "every message can be sent once the outbox is empty"
+);
+const _: () =
+    assert!(PEER_KEEPALIVE.as_millis() * 3 < PEER_SILENCE.as_millis(), "one that is late is not taken for the end");
 const _: () = assert!(
     INBOX_BYTES / BLOCK_BYTES + 2 <= BATCH_BLOCKS_MAX as usize,
     "what lies in an inbox fits one part of a write, so that it can be copied out at once"

@@ -17,6 +17,8 @@ pub(crate) enum Mark {
     Tail(Key),
     /// An operator's command.
     Command(Key),
+    /// Something that a replica gave to its store.
+    Work(Key),
 }
 
 const KIND_SHIFT: u32 = 32 + GENERATION_BITS;
@@ -30,6 +32,7 @@ impl Mark {
             Self::Head(key) => (2, key),
             Self::Tail(key) => (3, key),
             Self::Command(key) => (4, key),
+            Self::Work(key) => (5, key),
         };
         Token(kind << KIND_SHIFT | u64::from(key.generation) << 32 | u64::from(key.slot))
     }
@@ -45,6 +48,7 @@ impl Mark {
             2 => Self::Head(key),
             3 => Self::Tail(key),
             4 => Self::Command(key),
+            5 => Self::Work(key),
             kind => unreachable!("no token was made with kind {kind}"),
         }
     }
@@ -59,7 +63,8 @@ mod tests {
     fn a_token_gives_its_mark_back() {
         for (slot, generation) in [(0, 0), (7, 1), (u32::MAX, (1 << 29) - 1)] {
             let key = Key { slot, generation };
-            for mark in [Mark::Op(key), Mark::Part(key), Mark::Head(key), Mark::Tail(key), Mark::Command(key)] {
+            let client = [Mark::Op(key), Mark::Part(key), Mark::Head(key), Mark::Tail(key)];
+            for mark in client.into_iter().chain([Mark::Command(key), Mark::Work(key)]) {
                 assert_eq!(Mark::of(mark.token()), mark);
             }
         }

@@ -8,12 +8,13 @@ use store::{IoId, Store};
 
 use crate::agenda::Agenda;
 use crate::command::{NodeStats, VolumeSummary};
-use crate::connection::{Connection, Connections};
+use crate::connection::Connections;
 use crate::control::Commands;
 use crate::event::{ConnId, Effect, Event, Why};
 use crate::limits;
 use crate::mark::Mark;
 use crate::network::Network;
+use crate::peers::{FrameSlices, PeerConnection};
 use crate::pipeline::Pipeline;
 use crate::reports::Reports;
 use crate::stop::Phase;
@@ -36,6 +37,10 @@ pub struct NodeConfig {
     pub default_export: Option<String>,
     /// Volumes whose exports refuse changes, by name.
     pub read_only: BTreeSet<String>,
+    /// The cluster's id: nodes of others are not talked to.
+    pub cluster: u128,
+    /// Power was lost since the pool was open, or may have been: see [`store::RecoveryReport::cold`].
+    pub cold: bool,
 }
 
 /// What clients are offered.
@@ -56,6 +61,28 @@ impl Default for NodeConfig {
             list_exports: true,
             default_export: None,
             read_only: BTreeSet::new(),
+            cluster: 0,
+            cold: true,
+        }
+    }
+}
+
+/// What is to be sent over a connection.
+#[derive(Debug)]
+pub enum SendSlices<'a> {
+    /// To a client.
+    Client(OutboxSlices<'a>),
+    /// To another node.
+    Peer(FrameSlices<'a>),
+}
+
+impl<'a> Iterator for SendSlices<'a> {
+    type Item = &'a [u8];
+
+    fn next(&mut self) -> Option<Self::Item> {
+        match self {
+            Self::Client(slices) => slices.next(),
+            Self::Peer(slices) => slices.next(),
         }
     }
 }
@@ -104,11 +131,12 @@ impl Node {
     #[must_use]
     pub fn new(store: Store, config: NodeConfig) -> Self {
         let (exports, volumes) = crate::exports::of(&store, &config);
+        let (cold, cluster) = (config.cold, config.cluster);
         Self {
             config,
             exports,
             commands: Commands::new(volumes.keys().next_back().copied()),
-            pipeline: Pipeline::new(store, volumes),
+            pipeline: Pipeline::new(store, volumes, cold, cluster),
             connections: Connections::default(),
             ready: VecDeque::new(),
             choked: Vec::new(),
@@ -135,12 +163,15 @@ impl Node {
     /// Takes note of an event. Most of what follows from it is ordered when the turn ends.
     pub fn handle(&mut self, now: Instant, event: Event, effects: &mut Vec<Effect>) {
         self.now = now;
+        self.pipeline.copies.now = now;
         match event {
             Event::Accepted { conn, door } => self.accepted(now, conn, door, effects),
             Event::Received { conn, len_bytes } => self.received(now, conn, len_bytes, effects),
             Event::Sent { conn, len_bytes } => self.sent(conn, len_bytes),
             Event::Broken { conn } => self.close(now, conn, Why::Broken, effects),
             Event::Closed { conn } => self.closed(conn),
+            Event::PeerConnected { peer, conn } => self.peer_connected(peer, conn),
+            Event::PeerFailed { peer } => self.peer_failed(peer),
             Event::Disk(event) => self.disk(now, event, effects),
             Event::Control { id, command } => self.control(id, command, effects),
             Event::Intended(intent) => self.intended(now, *intent, effects),
@@ -155,24 +186,36 @@ impl Node {
         let waits_for_room = self.pipeline.postponed_count() > 0
             || !self.choked.is_empty()
             || self.commands.waits_for_room()
+            || self.pipeline.copies.waits_for_room()
             || (self.agenda.has_due() && !self.phase.is_stopping());
         let work_left = self.pipeline.is_stirred()
             || (!self.ready.is_empty() && !self.is_full())
             || (waits_for_room && self.pipeline.store.has_room());
         let timer = self.timers.front().map(|&(due, _)| due);
-        let wakes = [timer, self.phase.deadline(), self.pipeline.store.deadline(), self.agenda.deadline()];
+        let copies = self.pipeline.copies.deadline();
+        let wakes = [timer, self.phase.deadline(), self.pipeline.store.deadline(), self.agenda.deadline(), copies];
         wakes.into_iter().chain([work_left.then_some(self.now)]).flatten().min()
     }
 
     /// Where to receive to; not empty while an [`Effect::Receive`] is outstanding, and the same place.
     pub fn receive_target(&mut self, conn: ConnId) -> &mut [u8] {
-        self.connections.get_mut(conn).map_or(&mut [], Connection::receive_target)
+        match self.connections.get_mut(conn) {
+            Some(connection) => connection.receive_target(),
+            None => {
+                let peers = &mut self.pipeline.copies.peers;
+                peers.connections.get_mut(&conn).map_or(&mut [], PeerConnection::receive_target)
+            }
+        }
     }
 
     /// What to send; the same while an [`Effect::Send`] is outstanding. Empty when the connection is not known.
     #[must_use]
-    pub fn send_source(&self, conn: ConnId) -> Option<OutboxSlices<'_>> {
-        self.connections.get(conn).map(|connection| connection.sending.slices())
+    pub fn send_source(&self, conn: ConnId) -> Option<SendSlices<'_>> {
+        if let Some(connection) = self.connections.get(conn) {
+            return Some(SendSlices::Client(connection.sending.slices()));
+        }
+        let peer = self.pipeline.copies.peers.connections.get(&conn)?;
+        Some(SendSlices::Peer(peer.outbox.slices()))
     }
 
     /// The bytes of an [`Effect::Write`], and the number of their registered buffer if they lie in one.
@@ -249,16 +292,22 @@ impl Node {
                 store::Effect::Read { io, at } => effects.push(Effect::Read { io, at }),
                 store::Effect::Sync { io } => effects.push(Effect::Sync { io }),
                 store::Effect::Run { id, job } => effects.push(Effect::Run { id, job }),
-                store::Effect::Report(report) => effects.push(Effect::Report(crate::event::Report::Store(report))),
+                store::Effect::Report(report) => {
+                    if matches!(report, store::Report::Poisoned { .. }) {
+                        self.pipeline.device_failed();
+                    }
+                    effects.push(Effect::Report(crate::event::Report::Store(report)));
+                }
                 store::Effect::Completed { token, outcome } => match Mark::of(token) {
                     Mark::Command(command) => self.command_ended(command, &outcome, effects),
-                    mark @ (Mark::Op(_) | Mark::Part(_) | Mark::Head(_) | Mark::Tail(_)) => {
+                    mark @ (Mark::Op(_) | Mark::Part(_) | Mark::Head(_) | Mark::Tail(_) | Mark::Work(_)) => {
                         self.pipeline.completed(mark, outcome);
                     }
                 },
             }
         }
         self.from_store = from_store;
+        self.pipeline.pump();
         self.reply_ended(now, effects);
     }
 

@@ -42,9 +42,19 @@ impl<'a> View<'a> {
         match self.entrance {
             // No loops: whoever relays must know where the volume is.
             Entrance::Relayed { .. } | Entrance::Silent => None,
-            Entrance::Client { .. } if self.wishes.named(name).is_some() => None,
+            Entrance::Client { .. }
+                if self.wishes.named(name).is_some_and(|replica| !self.may_be_elsewhere(replica)) =>
+            {
+                None
+            }
             Entrance::Client { .. } => self.wishes.route(name),
         }
+    }
+
+    /// Whether another node may serve a volume of which there is a replica here.
+    fn may_be_elsewhere(&self, replica: &ReplicaIntent) -> bool {
+        let is_served = self.volumes.get(&replica.volume).is_some_and(Volume::is_served_here);
+        replica.copies.is_some() && !is_served
     }
 
     fn find_here(&self, name: &str) -> Option<(&'a str, Export)> {
@@ -63,7 +73,10 @@ impl<'a> View<'a> {
 
     /// What a client sees of a volume, if it is served.
     fn export(&self, replica: &ReplicaIntent, grant: Grant) -> Option<Export> {
-        let volume = self.volumes.get(&replica.volume).filter(|volume| volume.is_serving())?;
+        let volume = self.volumes.get(&replica.volume).filter(|volume| volume.is_served_here())?;
+        if replica.copies.is_some() && volume.copy.is_none() {
+            return None;
+        }
         let read_only = grant.is_read_only();
         Some(Export {
             handle: Pass { volume: volume.id, grant }.handle(),

@@ -15,6 +15,7 @@ use std::mem;
 use std::ops::Range;
 
 use block::{BLOCK_BYTES, BlockIndex, BlockRange, Error, VolumeId};
+use replication::Change;
 use store::{Outcome, Payload, Source};
 
 use crate::mark::Mark;
@@ -60,15 +61,19 @@ pub(crate) enum Memory {
     Small(Vec<u8>),
     /// Becomes a batch of its own, not copied.
     Large(Payload),
+    /// Held by the other replicas' connections as well.
+    Shared(replication::Memory),
 }
 
 /// From here on a write is received into a payload of the store; below, the copy is cheaper than a batch of its own.
 const LARGE_BLOCKS_MIN: u32 = 9;
 
 impl Memory {
-    /// Memory for `blocks` blocks, of any content.
-    pub fn new(pipeline: &mut Pipeline, blocks: u32) -> Self {
-        if blocks < LARGE_BLOCKS_MIN {
+    /// Memory for `blocks` blocks of a volume, of any content.
+    pub fn new(pipeline: &mut Pipeline, volume: VolumeId, blocks: u32) -> Self {
+        if pipeline.volume(volume).copy.is_some() {
+            Self::Shared(replication::Memory::new(block::Pages::zeroed(blocks as usize)))
+        } else if blocks < LARGE_BLOCKS_MIN {
             Self::Small(vec![0; blocks as usize * BLOCK_BYTES])
         } else {
             Self::Large(pipeline.store.payload(blocks))
@@ -79,6 +84,7 @@ impl Memory {
         match self {
             Self::Small(bytes) => bytes,
             Self::Large(payload) => payload.data_mut(),
+            Self::Shared(memory) => memory.bytes_mut(),
         }
     }
 }
@@ -112,16 +118,16 @@ fn memory_bytes(range: BlockRange) -> u64 {
 
 impl Pipeline {
     /// Memory for a part, taken into account until the part ends.
-    pub(crate) fn part_memory(&mut self, range: BlockRange) -> Memory {
+    pub(crate) fn part_memory(&mut self, volume: VolumeId, range: BlockRange) -> Memory {
         self.hold(memory_bytes(range));
-        Memory::new(self, range.count.0)
+        Memory::new(self, volume, range.count.0)
     }
 
     /// Gives up memory that did not become a part.
     pub(crate) fn forget_memory(&mut self, range: BlockRange, memory: Memory) {
         self.let_go(memory_bytes(range));
         match memory {
-            Memory::Small(_) => {}
+            Memory::Small(_) | Memory::Shared(_) => {}
             Memory::Large(payload) => self.store.recycle_payload(payload),
         }
     }
@@ -222,6 +228,10 @@ impl Pipeline {
 
     /// Gives the part to the store, now or when that has room.
     pub(crate) fn hand_over(&mut self, key: Key) {
+        let id = self.parts.get(key).expect("a part lives until the store has it").volume;
+        if self.volume(id).copy.is_some() {
+            return self.wait_for_place(id, Mark::Part(key));
+        }
         if !self.store.has_room() {
             self.postponed.push_back(key);
             return;
@@ -233,6 +243,10 @@ impl Pipeline {
         let (volume, range, fua, token) = (part.volume, part.range, part.fua, Mark::Part(key).token());
         let taken = self.change(volume, |store, seq| match content {
             Content::Zeroes => store.zero(volume, seq, range, fua, token),
+            Content::Bytes { bytes: Memory::Shared(memory), .. } => {
+                let bytes = &memory.bytes()[..range.count.0 as usize * BLOCK_BYTES];
+                store.write(volume, seq, range.first, bytes, fua, token)
+            }
             Content::Bytes { bytes: Memory::Small(bytes), .. } => {
                 store.write(volume, seq, range.first, &bytes, fua, token)
             }
@@ -246,7 +260,38 @@ impl Pipeline {
         }
     }
 
-    fn release(&mut self, key: Key, volume: VolumeId) {
+    /// What a part that waits for a place is about, and whether it is of zeroes.
+    pub(crate) fn aim_of_part(&self, key: Key) -> (BlockRange, bool) {
+        let part = self.parts.get(key).expect("a part lives while it waits for a place");
+        (part.range, matches!(part.stage, Stage::Waiting(Content::Zeroes)))
+    }
+
+    /// A part as a change that others make as well; and whether it ends only on stable media.
+    pub(crate) fn change_of_part(&mut self, key: Key) -> (Change<replication::Payload>, bool) {
+        let part = self.parts.get_mut(key).expect("a part lives while it waits for a place");
+        let Stage::Waiting(content) = mem::replace(&mut part.stage, Stage::InStore) else {
+            unreachable!("a part takes its place once")
+        };
+        let range = part.range;
+        let blocks = range.count.0 as usize;
+        let change = match content {
+            Content::Zeroes => Change::Zero { range },
+            Content::Bytes { bytes: Memory::Shared(memory), .. } => {
+                Change::Write { range, payload: memory.seal(blocks) }
+            }
+            Content::Bytes { bytes: mut other, .. } => {
+                let mut memory = replication::Memory::new(block::Pages::zeroed(blocks));
+                memory.bytes_mut().copy_from_slice(&other.bytes_mut()[..blocks * BLOCK_BYTES]);
+                if let Memory::Large(payload) = other {
+                    self.store.recycle_payload(payload);
+                }
+                Change::Write { range, payload: memory.seal(blocks) }
+            }
+        };
+        (change, part.fua)
+    }
+
+    pub(crate) fn release(&mut self, key: Key, volume: VolumeId) {
         let volume = self.volumes.get_mut(&volume).expect("a volume with parts in flight is not removed");
         volume.claims.release(key, |granted| self.granted.push_back(granted));
     }

@@ -11,6 +11,7 @@ use block::{BlockRange, ByteRange, Error, Instant, VolumeId, WriteSeq};
 use nbd::Ticket;
 use store::{Outcome, ReadData, Refusal, Source, Store};
 
+use crate::copies::Copies;
 use crate::event::{ConnId, Operation};
 use crate::limits;
 use crate::mark::Mark;
@@ -25,6 +26,8 @@ use crate::volume::Volume;
 pub(crate) struct Pipeline {
     pub store: Store,
     pub volumes: BTreeMap<VolumeId, Volume>,
+    /// What volumes with replicas on other nodes share.
+    pub copies: Copies,
     pub(crate) ops: Slab<Op>,
     pub(crate) parts: Slab<Part>,
     /// Parts that the store had no room for, in order; handed over at a later turn's end.
@@ -58,6 +61,10 @@ pub(crate) struct Op {
     /// Requests to the store, parts, and receiving, that have not ended.
     pub outstanding: u32,
     pub error: Option<Error>,
+    /// Its volume has other replicas.
+    pub replicated: bool,
+    /// A read is not answered before this change is acknowledged.
+    pub after: u64,
 }
 
 /// What an op does.
@@ -66,6 +73,10 @@ pub(crate) enum Task {
     Read,
     /// The second half of a read, after the first.
     ReadRest {
+        found: ReadData,
+    },
+    /// A read of a replicated volume that is not answered before it is known to be right.
+    Held {
         found: ReadData,
     },
     Flush,
@@ -91,8 +102,9 @@ pub(crate) enum Reply {
 }
 
 impl Pipeline {
-    pub fn new(store: Store, volumes: BTreeMap<VolumeId, Volume>) -> Self {
+    pub fn new(store: Store, volumes: BTreeMap<VolumeId, Volume>, cold: bool, cluster: u128) -> Self {
         Self {
+            copies: Copies::new(store.pool(), store.incarnation(), cold, cluster),
             store,
             volumes,
             ops: Slab::default(),
@@ -137,7 +149,7 @@ impl Pipeline {
     pub fn begin(&mut self, asked: Admitted, task: Task) {
         let held_bytes = match task {
             Task::Read => u64::from(asked.range.len_bytes).max(limits::REQUEST_BYTES_MIN),
-            Task::ReadRest { .. } | Task::Flush | Task::Change { .. } => limits::REQUEST_BYTES_MIN,
+            Task::ReadRest { .. } | Task::Held { .. } | Task::Flush | Task::Change { .. } => limits::REQUEST_BYTES_MIN,
         };
         let op = self.open(asked, task, held_bytes);
         self.ask(op);
@@ -149,12 +161,21 @@ impl Pipeline {
         let volume = self.volume(asked.volume);
         volume.counters.in_flight += 1;
         volume.admissions.begin(asked.grant);
-        self.ops.insert(Op { asked, task, held_bytes, outstanding: 1, error: None })
+        let replicated = volume.copy.is_some();
+        self.ops.insert(Op { asked, task, held_bytes, outstanding: 1, error: None, replicated, after: 0 })
     }
 
     /// Makes the op's own request to the store.
     pub(crate) fn ask(&mut self, key: Key) {
-        let op = self.ops.get(key).expect("an op lives until its request ended");
+        let mut op = self.ops.get(key).expect("an op lives until its request ended");
+        if op.replicated {
+            if matches!(op.task, Task::Flush) {
+                let volume = op.asked.volume;
+                return self.wait_for_place(volume, Mark::Op(key));
+            }
+            self.note_flight(key);
+            op = self.ops.get(key).expect("an op lives until its request ended");
+        }
         let token = Mark::Op(key).token();
         let (source, blocks) = (Source::Volume(op.asked.volume), read::requests(op.asked.range));
         let taken = match (&op.task, blocks) {
@@ -163,6 +184,7 @@ impl Pipeline {
             }
             (Task::Flush, _) => self.store.flush(token),
             (Task::ReadRest { .. }, (_, None)) => unreachable!("a rest is read only when there is one"),
+            (Task::Held { .. }, _) => unreachable!("the content is there"),
             (Task::Change { .. }, _) => unreachable!("changes are made by parts"),
         };
         match taken {
@@ -188,6 +210,7 @@ impl Pipeline {
             (Mark::Op(key), outcome) => self.step_ended(key, failure_of(&outcome)),
             (Mark::Part(key), outcome) => self.part_ended(key, failure_of(&outcome)),
             (Mark::Head(key) | Mark::Tail(key), outcome) => self.end_read(mark, key, outcome),
+            (Mark::Work(key), outcome) => self.work_ended(key, outcome),
             (Mark::Command(_), _) => unreachable!("commands are kept elsewhere"),
         }
         self.settle();
@@ -243,6 +266,13 @@ impl Pipeline {
         make: impl FnOnce(&mut Store, WriteSeq) -> Result<(), Refusal>,
     ) -> Result<(), Refusal> {
         let volume = self.volumes.get_mut(&id).ok_or(Refusal::NoSuchVolume(id))?;
+        if volume.copy.is_some() {
+            // The order is the primary's: what is done here alone takes no place in it.
+            let last = self.store.volume(id).map_or(WriteSeq::ZERO, |state| state.last_seq);
+            make(&mut self.store, last)?;
+            self.stirred = true;
+            return Ok(());
+        }
         let seq = WriteSeq { epoch: volume.epoch, n: volume.last_seq.n + 1 };
         make(&mut self.store, seq)?;
         volume.last_seq = seq;

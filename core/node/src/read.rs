@@ -24,6 +24,7 @@ impl Pipeline {
     pub(crate) fn read_ended(&mut self, key: Key, found: ReadData) {
         let op = self.ops.get_mut(key).expect("an op lives until its request ended");
         let (first, rest) = requests(op.asked.range);
+        let replicated = op.replicated;
         let found = match mem::replace(&mut op.task, Task::Read) {
             Task::Read if rest.is_some() => {
                 op.task = Task::ReadRest { found };
@@ -34,8 +35,11 @@ impl Pipeline {
                 spent.into_iter().for_each(|buffer| self.store.recycle(buffer));
                 joined
             }
-            Task::Read | Task::Flush | Task::Change { .. } => found,
+            Task::Read | Task::Held { .. } | Task::Flush | Task::Change { .. } => found,
         };
+        if replicated {
+            return self.hold_read(key, found);
+        }
         let op = self.close(key);
         self.end(Ended { asked: op.asked, result: Ok(Reply::Read(found)) });
     }

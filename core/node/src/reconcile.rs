@@ -13,6 +13,7 @@ use crate::intent::{Intent, ReplicaIntent};
 use crate::mark::Mark;
 use crate::node::{Node, Offer};
 use crate::slab::Key;
+use crate::stop::Phase;
 
 /// Characters of a volume's name that go into its pool's name for it. With the id behind it, it is unique even while
 /// an older volume of the name is still there, and fits a pool's names.
@@ -37,7 +38,13 @@ impl Node {
         for id in volumes {
             if let (Some(replica), Some(volume)) = (self.wishes.replica(*id), self.pipeline.volumes.get_mut(id)) {
                 volume.name.clone_from(&replica.name);
+                if let Some(copies) = &replica.copies {
+                    self.pipeline.follow(*id, copies);
+                }
             }
+        }
+        if matches!(self.phase, Phase::Leaving { .. }) {
+            self.pipeline.leave_primacy();
         }
     }
 

@@ -4,6 +4,7 @@ use std::fmt;
 
 use block::{Instant, Outbox};
 use nbd::RelayHandshake;
+use replication::wire::HELLO_MAGIC;
 
 use crate::connection::Stage;
 use crate::door::Entrance;
@@ -49,21 +50,34 @@ impl Node {
             .push(Effect::HandOver { conn: id, relay: Box::new(Relay { address, upstream, downstream, handshake }) });
     }
 
-    /// Another node says on whose behalf it comes.
+    /// Another node says on whose behalf it comes: a client's, whose volume is here, or its own replicas'.
     pub(crate) fn introduced(&mut self, now: Instant, id: ConnId, effects: &mut Vec<Effect>) -> Served {
         let Some(connection) = self.connections.get_mut(id) else { return Served::Waits };
         let Some(bytes) = connection.inbox.unread().first_chunk() else {
             self.receive(now, id, PREAMBLE_BYTES, effects);
             return Served::Waits;
         };
+        if bytes.starts_with(&HELLO_MAGIC) {
+            self.become_peer(id);
+            return Served::Waits;
+        }
         match Preamble::parse(bytes) {
             Ok(preamble) => {
                 connection.entrance = Entrance::relayed(preamble);
                 connection.inbox.consume(PREAMBLE_BYTES);
+                self.touch(id);
             }
             Err(fault) => self.drain(now, id, Why::Preamble(fault)),
         }
         Served::More
+    }
+
+    /// It is no client's: what it said so far belongs to the replicas.
+    fn become_peer(&mut self, id: ConnId) {
+        if let Some(connection) = self.connections.remove(id) {
+            self.backlog_bytes -= connection.noted_backlog_bytes;
+            self.peer_accepted(id, connection.inbox);
+        }
     }
 }
 

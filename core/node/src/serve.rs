@@ -254,7 +254,7 @@ impl Node {
 
     /// Bytes came.
     pub(crate) fn received(&mut self, now: Instant, id: ConnId, len_bytes: usize, effects: &mut Vec<Effect>) {
-        let Some(connection) = self.connections.get_mut(id) else { return };
+        let Some(connection) = self.connections.get_mut(id) else { return self.peer_received(id, len_bytes) };
         connection.receive_outstanding = false;
         match &mut connection.stage {
             Stage::Negotiating { .. } | Stage::Open { .. } => {

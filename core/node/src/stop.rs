@@ -15,6 +15,14 @@ pub(crate) enum Phase {
     Finishing {
         until: Instant,
     },
+    /// Others become primary of replicated volumes, until then.
+    Leaving {
+        until: Instant,
+    },
+    /// They are, and are told that this node goes by it, until then.
+    Left {
+        until: Instant,
+    },
     /// The store finishes.
     Storing,
     Stopped,
@@ -27,7 +35,7 @@ impl Phase {
 
     pub fn deadline(self) -> Option<Instant> {
         match self {
-            Self::Finishing { until } => Some(until),
+            Self::Finishing { until } | Self::Leaving { until } | Self::Left { until } => Some(until),
             Self::Running | Self::Storing | Self::Stopped => None,
         }
     }
@@ -63,19 +71,48 @@ impl Node {
                     self.drop_all(now, effects);
                 }
                 if quiet || now >= until {
-                    self.phase = Phase::Storing;
-                    self.pipeline.store.stop();
-                    self.end_store_turn(now, effects);
-                    self.stop_further(now, effects);
+                    self.let_others_serve(now, effects);
+                }
+            }
+            Phase::Leaving { until } => {
+                if now >= until {
+                    self.store_all(now, effects);
+                } else if self.pipeline.successors().is_empty() {
+                    self.phase = Phase::Left { until: until.min(now + limits::HAND_OVER_GRACE) };
+                }
+            }
+            Phase::Left { until } => {
+                if now >= until {
+                    self.store_all(now, effects);
                 }
             }
             Phase::Storing => {
-                if self.pipeline.store.is_stopped() && self.connections.len() == 0 {
+                if self.pipeline.store.is_stopped()
+                    && self.connections.len() == 0
+                    && self.pipeline.copies.peers.connections.is_empty()
+                {
                     self.phase = Phase::Stopped;
                     effects.push(Effect::Stopped);
                 }
             }
         }
+    }
+
+    /// Lets others serve what this node does: whoever is primary next need not wait until its promises expire.
+    fn let_others_serve(&mut self, now: Instant, effects: &mut Vec<Effect>) {
+        if self.pipeline.successors().is_empty() {
+            return self.store_all(now, effects);
+        }
+        self.phase = Phase::Leaving { until: now + limits::HAND_OVER_PATIENCE };
+        self.pipeline.leave_primacy();
+    }
+
+    fn store_all(&mut self, now: Instant, effects: &mut Vec<Effect>) {
+        self.phase = Phase::Storing;
+        self.leave_peers();
+        self.pipeline.store.stop();
+        self.end_store_turn(now, effects);
+        self.stop_further(now, effects);
     }
 
     fn drop_all(&mut self, now: Instant, effects: &mut Vec<Effect>) {

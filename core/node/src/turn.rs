@@ -3,6 +3,7 @@
 use block::Instant;
 
 use crate::connection::Stage;
+use crate::door::Entrance;
 use crate::event::{ConnId, Effect};
 use crate::extents;
 use crate::intake::request_bytes;
@@ -16,6 +17,7 @@ impl Node {
     pub(crate) fn turn_ended(&mut self, now: Instant, effects: &mut Vec<Effect>) {
         self.turn_requests = 0;
         self.expire(now, effects);
+        self.tick_peers(now);
         self.control_again(effects);
         self.reconcile(now);
         self.pipeline.hand_over_postponed();
@@ -29,15 +31,20 @@ impl Node {
             }
         }
         self.delete_idle(effects);
+        self.tell_copies(effects);
         self.confirm();
         self.succeed();
         self.tell_observation(effects);
         self.stop_further(now, effects);
         self.send(now, effects);
+        self.serve_peers(now, effects);
     }
 
     /// Replies to every request that ended.
     pub(crate) fn reply_ended(&mut self, now: Instant, effects: &mut Vec<Effect>) {
+        if !self.pipeline.copies.deposed.is_empty() {
+            self.drop_deposed(effects);
+        }
         while let Some(ended) = self.pipeline.pop_ended() {
             self.reply(now, ended, effects);
         }
@@ -87,7 +94,7 @@ impl Node {
 
     /// A send ended.
     pub(crate) fn sent(&mut self, id: ConnId, len_bytes: usize) {
-        let Some(connection) = self.connections.get_mut(id) else { return };
+        let Some(connection) = self.connections.get_mut(id) else { return self.peer_sent(id, len_bytes) };
         connection.send_outstanding = false;
         connection.sending.advance(len_bytes);
         if connection.sending.is_empty() {
@@ -110,6 +117,8 @@ impl Node {
             self.backlog_bytes -= std::mem::replace(&mut connection.noted_backlog_bytes, backlog_bytes);
             match connection.stage {
                 Stage::Closing { .. } => {}
+                // A node is not greeted as a client before it has said that it brings one.
+                Stage::Negotiating { .. } if connection.entrance == Entrance::Silent => {}
                 Stage::Leaving { .. } if !connection.send_outstanding => self.hand_over(id, effects),
                 Stage::Leaving { .. } => {}
                 Stage::Draining { why, .. } if connection.is_settled() => self.close(now, id, why, effects),

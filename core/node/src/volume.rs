@@ -5,6 +5,7 @@ use store::VolumeState;
 
 use crate::admission::{Access, Service};
 use crate::claims::Claims;
+use crate::copies::Replicated;
 use crate::event::Operation;
 use crate::pass::{Admissions, Grant};
 
@@ -27,6 +28,8 @@ pub(crate) struct Volume {
     pub admissions: Admissions,
     /// The newest generation of attachments of which every other client is shut out, and all it asked for has ended.
     pub confirmed: u64,
+    /// Its replica, if it has others.
+    pub copy: Option<Box<Replicated>>,
 }
 
 /// What was done to a volume since the node started. Counted at the reply.
@@ -69,6 +72,7 @@ impl Volume {
             counters: Counters::default(),
             admissions: Admissions::default(),
             confirmed: 0,
+            copy: None,
         }
     }
 
@@ -79,6 +83,15 @@ impl Volume {
 
     pub fn is_serving(&self) -> bool {
         self.service == Service::Serving
+    }
+
+    /// Whether this node lets clients in: of a replicated volume the primary does. One that ever was replicated is not
+    /// served as if it were alone, whatever is forgotten elsewhere.
+    pub fn is_served_here(&self) -> bool {
+        match &self.copy {
+            Some(copy) => self.is_serving() && copy.is_serving(),
+            None => self.is_serving() && self.epoch == Epoch(0),
+        }
     }
 }
 

@@ -79,7 +79,9 @@ impl Pipeline {
     pub fn begin_write(&mut self, asked: Admitted, fua: bool, payload: &[u8]) -> Option<Assembly> {
         let complete = payload.len() == asked.range.len_bytes as usize;
         let task = Task::Change { fua, rest: NOTHING };
-        if complete && asked.range.is_aligned() && !self.volume(asked.volume).claims.overlaps(asked.range.covering()) {
+        let volume = self.volume(asked.volume);
+        let alone = volume.copy.is_none() && !volume.claims.overlaps(asked.range.covering());
+        if complete && asked.range.is_aligned() && alone {
             let op = self.open(asked, task, payload.len() as u64);
             if self.write_straight(op, asked, fua, payload) {
                 return None;
@@ -117,7 +119,7 @@ impl Pipeline {
     /// Gives the assembly memory for its next part.
     pub fn extend(&mut self, assembly: &mut Assembly) {
         let bounds = part_at(assembly.range, assembly.arrived_bytes);
-        let memory = self.part_memory(bounds.blocks);
+        let memory = self.part_memory(assembly.volume, bounds.blocks);
         assembly.filling = Some(Filling { memory, next: bounds.fresh.start, bounds });
     }
 

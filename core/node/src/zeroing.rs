@@ -63,7 +63,7 @@ impl Pipeline {
 
     fn zero_edge(&mut self, op: Key, asked: Admitted, fua: bool, edge: Edge) {
         let range = BlockRange::new(edge.block.0, 1);
-        let mut memory = self.part_memory(range);
+        let mut memory = self.part_memory(asked.volume, range);
         memory.bytes_mut()[edge.bytes.clone()].fill(0);
         self.ops.get_mut(op).expect("just opened").outstanding += 1;
         self.start(op, asked.volume, range, fua, Content::Bytes { bytes: memory, fresh: edge.bytes });

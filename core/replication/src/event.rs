@@ -73,6 +73,11 @@ pub enum Event<P> {
         /// Which.
         epoch: Epoch,
     },
+    /// The store does not take what it is given: it is full, or its device failed. Nothing that it was given since then
+    /// may be counted on.
+    Unable,
+    /// It takes changes again.
+    Able,
     /// A primary should let another member be primary, as soon as nothing is in flight; `None`: not any more.
     HandOver {
         /// Which.

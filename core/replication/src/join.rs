@@ -75,7 +75,7 @@ impl<P: Clone> Replica<P> {
     pub(crate) fn join(&mut self, content: &impl Content, cx: &mut Context<'_, P>) {
         let Role::Idle(idle) = &mut self.role else { return };
         let Some(newest) = &self.newest else { return };
-        let wanted = newest.primary != self.me && !newest.has(self.me, self.incarnation);
+        let wanted = newest.primary != self.me && !newest.has(self.me, self.incarnation) && self.able;
         if !wanted || cx.now < idle.join_at || !self.links.contains(&newest.primary) {
             return;
         }
@@ -93,7 +93,7 @@ impl<P: Clone> Replica<P> {
 
     pub(crate) fn join_deadline(&self, idle: &Idle) -> Option<Instant> {
         let newest = self.newest.as_ref()?;
-        let wanted = newest.primary != self.me && !newest.has(self.me, self.incarnation);
+        let wanted = newest.primary != self.me && !newest.has(self.me, self.incarnation) && self.able;
         (wanted && self.links.contains(&newest.primary)).then_some(idle.join_at)
     }
 

@@ -74,6 +74,21 @@ impl<P: Clone> Leading<P> {
 }
 
 impl<P: Clone> Replica<P> {
+    /// Whether [`Replica::submit`] takes a change with so many blocks of payload now.
+    ///
+    /// # Errors
+    /// See [`NotServing`].
+    pub fn may_submit(&self, payload_blocks: u32) -> Result<(), NotServing> {
+        let leading = self.active().ok_or(NotServing::NotPrimary)?;
+        if leading.configuration.members.len() < leading.configuration.members_min {
+            return Err(NotServing::TooFew);
+        }
+        if leading.log.is_full(payload_blocks) || leading.successor.is_some() {
+            return Err(NotServing::Busy);
+        }
+        Ok(())
+    }
+
     /// Takes a client's change. Its place in the order is decided by this call; [`Effect::Completed`] follows when every
     /// member has it, or [`Effect::Deposed`] when that will not be known here.
     ///
@@ -87,13 +102,8 @@ impl<P: Clone> Replica<P> {
         fua: bool,
         out: &mut Vec<Effect<P>>,
     ) -> Result<WriteSeq, NotServing> {
+        self.may_submit(change.payload_blocks())?;
         let leading = self.active_mut().ok_or(NotServing::NotPrimary)?;
-        if leading.configuration.members.len() < leading.configuration.members_min {
-            return Err(NotServing::TooFew);
-        }
-        if leading.log.is_full(change.payload_blocks()) || leading.successor.is_some() {
-            return Err(NotServing::Busy);
-        }
         let seq = WriteSeq { epoch: leading.configuration.epoch, n: leading.log.received() + 1 };
         if let Some(range) = change.range() {
             leading.flight.ranges.push_back((seq.n, range));
@@ -122,6 +132,18 @@ impl<P: Clone> Replica<P> {
     pub fn change_in_flight(&self, range: BlockRange) -> Option<u64> {
         let ranges = &self.active()?.flight.ranges;
         ranges.iter().rev().find(|(_, changing)| changing.overlaps(range)).map(|(n, _)| *n)
+    }
+
+    /// Whether that change, which changes blocks, is not acknowledged yet.
+    #[must_use]
+    pub fn is_in_flight(&self, n: u64) -> bool {
+        self.active().is_some_and(|leading| leading.flight.ranges.front().is_some_and(|(first, _)| *first <= n))
+    }
+
+    /// Whether it is primary and serves.
+    #[must_use]
+    pub fn is_serving(&self) -> bool {
+        self.active().is_some()
     }
 
     fn active(&self) -> Option<&Leading<P>> {

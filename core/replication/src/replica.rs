@@ -46,6 +46,8 @@ pub struct Replica<P> {
     pub(crate) nonce: u64,
     /// What the control plane said last.
     pub(crate) newest: Option<Configuration>,
+    /// Whether its store takes what it is given. Without that it is out, and stays out.
+    pub(crate) able: bool,
     /// Whom it has connections to.
     pub(crate) links: BTreeSet<PoolId>,
     pub(crate) role: Role<P>,
@@ -100,6 +102,7 @@ impl<P: Clone> Replica<P> {
             last: start.last,
             nonce: 0,
             newest: None,
+            able: true,
             links: BTreeSet::new(),
             role: Role::Idle(Idle::default()),
         }
@@ -136,6 +139,11 @@ impl<P: Clone> Replica<P> {
                 self.answer_new_epoch(cx);
                 self.say_flushed(cx);
             }
+            Event::Unable => {
+                self.able = false;
+                self.step_down(cx);
+            }
+            Event::Able => self.able = true,
             Event::HandOver { to } => self.hand_over(to, cx),
             Event::Tick => self.tick(content, cx),
         }
@@ -209,7 +217,7 @@ impl<P: Clone> Replica<P> {
     /// Acts on the newest configuration, unless it is what it goes by. Not only when it is told: a message that was long on
     /// its way may have made it a member of an older one since.
     pub(crate) fn go_by_newest(&mut self, cx: &mut Context<'_, P>) {
-        let Some(found) = &self.newest else { return };
+        let Some(found) = self.newest.as_ref().filter(|_| self.able) else { return };
         let is_idle = matches!(self.role, Role::Idle(_));
         let is_older = found.epoch <= self.epoch() || found.epoch < self.epoch_seen;
         if is_older || (is_idle && !(found.recovery && found.primary == self.me)) {

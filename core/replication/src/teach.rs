@@ -137,6 +137,13 @@ impl<P: Clone> Leading<P> {
 }
 
 impl<P: Clone> Replica<P> {
+    /// Groups that its learners are still to be given.
+    #[must_use]
+    pub fn groups_to_teach(&self) -> u64 {
+        let Role::Leading(leading) = &self.role else { return 0 };
+        leading.pupils.values().map(|pupil| pupil.need.len() + pupil.in_flight as u64).sum()
+    }
+
     /// A replica asks to be taught.
     pub(crate) fn join_asked(
         &mut self,

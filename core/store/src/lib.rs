@@ -34,6 +34,7 @@ mod requests;
 mod segments;
 mod space;
 mod stats;
+mod would;
 mod zeroing;
 
 pub use buffers::Payload;

@@ -57,7 +57,12 @@ pub async fn set_settings(
     overcommit_percent: Option<u64>,
     full_percent: Option<u64>,
 ) -> Result<v1::Settings, ClientError> {
-    let request = v1::SetSettingsRequest { request_id: request_id()?, overcommit_percent, full_percent };
+    let request = v1::SetSettingsRequest {
+        request_id: request_id()?,
+        overcommit_percent,
+        full_percent,
+        ..v1::SetSettingsRequest::default()
+    };
     client.call(request, async |channel, request| ClusterServiceClient::new(channel).set_settings(request).await).await
 }
 

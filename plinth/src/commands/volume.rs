@@ -108,6 +108,7 @@ fn spec(args: &CreateArgs) -> Result<v1::VolumeSpec> {
         description: args.description.clone(),
         labels: labels(&args.label)?,
         open: args.open,
+        ..v1::VolumeSpec::default()
     })
 }
 

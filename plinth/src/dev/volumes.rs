@@ -107,8 +107,13 @@ async fn wait_for_volumes(client: &mut Client, nodes: &[String]) -> Result<Vec<v
 /// Whether there is nothing to wait for: it is ready, or lost, or on a node that was not started.
 fn is_settled(volume: &view::Volume, nodes: &[String]) -> bool {
     match volume.phase {
-        Phase::Ready | Phase::Lost => true,
-        Phase::Creating | Phase::Changing | Phase::Unavailable | Phase::Unknown => !volume.is_on(nodes),
+        Phase::Ready | Phase::Lost | Phase::Failed | Phase::Degraded | Phase::NeedsAttach => true,
+        Phase::Creating
+        | Phase::Changing
+        | Phase::Unavailable
+        | Phase::Blocked
+        | Phase::Recovering
+        | Phase::Unknown => !volume.is_on(nodes),
     }
 }
 

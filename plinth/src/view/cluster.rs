@@ -79,6 +79,7 @@ enum Role {
 pub struct Settings {
     overcommit_percent: u64,
     full_percent: u64,
+    replace_after_ms: u64,
 }
 
 impl From<v1::StatusReply> for Status {
@@ -119,7 +120,8 @@ impl From<v1::Problem> for Problem {
 
 impl From<v1::Settings> for Settings {
     fn from(settings: v1::Settings) -> Self {
-        Self { overcommit_percent: settings.overcommit_percent, full_percent: settings.full_percent }
+        let v1::Settings { overcommit_percent, full_percent, replace_after_ms } = settings;
+        Self { overcommit_percent, full_percent, replace_after_ms }
     }
 }
 
@@ -193,6 +195,7 @@ impl Settings {
         facts([
             ("overcommit percent", self.overcommit_percent.to_string()),
             ("full percent", self.full_percent.to_string()),
+            ("replace after", format!("{} s", self.replace_after_ms / 1000)),
         ])
     }
 }
@@ -308,7 +311,7 @@ mod tests {
             used_bytes: 1 << 40,
             promised_bytes: 3 << 40,
             tombstones: 2,
-            settings: Some(v1::Settings { overcommit_percent: 150, full_percent: 90 }),
+            settings: Some(v1::Settings { overcommit_percent: 150, full_percent: 90, replace_after_ms: 600_000 }),
             problems: vec![
                 v1::Problem { severity: 3, subject: "volume db".into(), sentence: "It cannot be reached.".into() },
                 v1::Problem { severity: 1, subject: "node n2".into(), sentence: "It is cordoned.".into() },
@@ -351,6 +354,7 @@ ID  ADDRESS   ROLE     HEARD      LAG
 
 overcommit percent  150
 full percent        90
+replace after       600 s
 ";
         assert!(text.contains(expected), "{text}");
     }

@@ -42,6 +42,17 @@ pub struct Replica {
     state: ReplicaState,
     size_bytes: u64,
     generation: u64,
+    /// Among the volume's replicas; missing for the only one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    role: Option<Role>,
+}
+
+/// What a replica is among others.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+struct Role {
+    name: String,
+    in_sync: bool,
+    filled_percent: Option<u32>,
 }
 
 /// Permission of a client.
@@ -67,6 +78,16 @@ pub enum Phase {
     Unavailable,
     /// Its pool is there without it.
     Lost,
+    /// It is served, and fewer replicas are in sync than there should be.
+    Degraded,
+    /// It can be read only.
+    Blocked,
+    /// It is not served, and will be by itself.
+    Recovering,
+    /// No replica that counts will come back.
+    Failed,
+    /// It lost power: clients have to attach it again.
+    NeedsAttach,
     /// Of a later version.
     Unknown,
 }
@@ -121,8 +142,9 @@ impl From<v1::Replica> for Replica {
             v1::replica::State::Nothing => ReplicaState::Nothing,
             v1::replica::State::Present => ReplicaState::Present,
         };
-        let v1::Replica { node, pool, size_bytes, generation, .. } = replica;
-        Self { node, pool, state, size_bytes, generation }
+        let v1::Replica { node, pool, size_bytes, generation, role: name, in_sync, filled_percent, .. } = replica;
+        let role = (!name.is_empty()).then_some(Role { name, in_sync, filled_percent });
+        Self { node, pool, state, size_bytes, generation, role }
     }
 }
 
@@ -146,6 +168,11 @@ impl Phase {
             v1::volume::Phase::Changing => Self::Changing,
             v1::volume::Phase::Unavailable => Self::Unavailable,
             v1::volume::Phase::Lost => Self::Lost,
+            v1::volume::Phase::Degraded => Self::Degraded,
+            v1::volume::Phase::Blocked => Self::Blocked,
+            v1::volume::Phase::Recovering => Self::Recovering,
+            v1::volume::Phase::Failed => Self::Failed,
+            v1::volume::Phase::NeedsAttach => Self::NeedsAttach,
         }
     }
 
@@ -156,6 +183,11 @@ impl Phase {
             Self::Changing => "changing",
             Self::Unavailable => "unavailable",
             Self::Lost => "lost",
+            Self::Degraded => "degraded",
+            Self::Blocked => "blocked",
+            Self::Recovering => "recovering",
+            Self::Failed => "failed",
+            Self::NeedsAttach => "needs attach",
             Self::Unknown => "unknown",
         }
     }
@@ -167,6 +199,17 @@ impl ReplicaState {
             Self::Unknown => "unknown",
             Self::Nothing => "nothing",
             Self::Present => "present",
+        }
+    }
+}
+
+impl Replica {
+    /// Of one among others what it is, and how far it is filled.
+    fn shown_state(&self) -> String {
+        match &self.role {
+            None => self.state.word().to_owned(),
+            Some(Role { name, filled_percent: Some(percent), .. }) => format!("{name} ({percent}%)"),
+            Some(Role { name, .. }) => name.clone(),
         }
     }
 }
@@ -251,7 +294,7 @@ impl Volume {
             table.add_row([
                 replica.node.clone(),
                 replica.pool.clone(),
-                replica.state.word().to_owned(),
+                replica.shown_state(),
                 size::show(replica.size_bytes),
                 replica.generation.to_string(),
             ]);
@@ -302,6 +345,7 @@ mod tests {
                 state: v1::replica::State::Present.into(),
                 size_bytes: 10 << 30,
                 generation: 3,
+                ..v1::Replica::default()
             }],
             attachments: vec![v1::Attachment { client: "host1".into(), mode: 1, generation: 3 }],
             generation: 3,
@@ -326,6 +370,29 @@ NAME   SIZE  PHASE  NODE  ATTACHED TO  ID  REPLICAS  OPEN  AGE  LABELS    DESCRI
 db    10GiB  ready  n1    host1        5   1         no    1h   team=web  orders
 ";
         assert_eq!(Volume::table(&volumes[..1], Detail::Wide, NOW), wide);
+    }
+
+    #[test]
+    fn of_several_replicas_each_tells_what_it_is_and_how_far() {
+        let of = |node: &str, role: &str, filled_percent| v1::Replica {
+            node: node.into(),
+            pool: "00ff".into(),
+            state: v1::replica::State::Present.into(),
+            role: role.into(),
+            filled_percent,
+            ..v1::Replica::default()
+        };
+        let replicas = vec![of("n1", "primary", None), of("n2", "being filled", Some(40))];
+        let volume = Volume::from(v1::Volume { phase: v1::volume::Phase::Degraded.into(), replicas, ..volume("db") });
+        let text = volume.facts(NOW);
+        for part in ["degraded", "primary", "being filled (40%)"] {
+            assert!(text.contains(part), "{part} is missing in: {text}");
+        }
+        let json = serde_json::to_value(&volume).unwrap();
+        assert_eq!(
+            json["replicas"][1]["role"],
+            json!({ "name": "being filled", "in_sync": false, "filled_percent": 40 })
+        );
     }
 
     #[test]

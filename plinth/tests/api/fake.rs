@@ -353,9 +353,12 @@ impl v1::cluster_service_server::ClusterService for Shared {
     }
 
     async fn set_settings(&self, request: Request<v1::SetSettingsRequest>) -> Result<Response<v1::Settings>, Status> {
-        let v1::SetSettingsRequest { request_id, overcommit_percent, full_percent } = request.into_inner();
+        let v1::SetSettingsRequest { request_id, overcommit_percent, full_percent, replace_after_ms } =
+            request.into_inner();
         self.enter("set-settings", &request_id)?;
         let overcommit_percent = overcommit_percent.unwrap_or(100);
-        Ok(Response::new(v1::Settings { overcommit_percent, full_percent: full_percent.unwrap_or(90) }))
+        let full_percent = full_percent.unwrap_or(90);
+        let replace_after_ms = replace_after_ms.unwrap_or(600_000);
+        Ok(Response::new(v1::Settings { overcommit_percent, full_percent, replace_after_ms }))
     }
 }

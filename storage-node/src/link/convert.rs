@@ -1,8 +1,12 @@
 //! Where the messages of the link become values of ours, checked, and the other way round. Nothing that a leader sends
 //! makes this panic: what cannot be is an error that names the field.
 
-use block::{PoolId, VOLUME_BYTES_MAX, VolumeId};
-use node::{Attachment, Intent, ReplicaIntent, Route, TokenHash};
+use std::collections::BTreeMap;
+
+use block::{Epoch, Incarnation, PoolId, VOLUME_BYTES_MAX, VolumeId};
+use node::{
+    Attachment, Configuration, CopiesIntent, CopyObservation, Intent, Proposal, ReplicaIntent, Route, TokenHash,
+};
 use proto::link::{self, FromNode, ToNode, from_node, to_node};
 
 use super::delta::{Delta, PoolDelta};
@@ -14,6 +18,8 @@ const VERSION: u32 = 1;
 const ENTRIES_MAX: usize = 100_000;
 /// Attachments of one volume: its readers, and one that changes places.
 const ATTACHMENTS_MAX: usize = 257;
+/// Replicas of one volume, and those that are on their way in or out.
+const REPLICAS_MAX: usize = 16;
 /// Smallest volume.
 const VOLUME_BYTES_MIN: u64 = 1 << 20;
 /// Sizes of volumes are multiples of this.
@@ -36,6 +42,8 @@ pub(super) enum Message {
         /// Entries that are for pools of others; left out.
         foreign: usize,
     },
+    /// What became of a proposal. An intent tells it as well, with all that belongs to it.
+    Decision,
 }
 
 /// Why a message is not one.
@@ -80,6 +88,12 @@ pub(crate) enum ConvertError {
         /// What came, cut.
         found: String,
     },
+    /// Not what members of a configuration can be.
+    #[error("replicas.replication of volume {volume} names no primary that is a member, or one twice")]
+    Members {
+        /// Of which volume.
+        volume: u64,
+    },
     /// No size of a volume.
     #[error("replicas.size_bytes is {found}, where a multiple of 4096 from 1 MiB to 64 TiB is needed")]
     Size {
@@ -107,6 +121,7 @@ fn pool_report(id: PoolId, tags: &[String], news: &PoolDelta) -> link::PoolRepor
         volume: replica.volume.0,
         size_bytes: replica.size_bytes,
         generation: replica.generation,
+        ..replica.copy.as_ref().map(standing).unwrap_or_default()
     });
     link::PoolReport {
         id: id.0.to_be_bytes().to_vec(),
@@ -120,6 +135,47 @@ fn pool_report(id: PoolId, tags: &[String], news: &PoolDelta) -> link::PoolRepor
     }
 }
 
+/// What a replica is among those of its volume.
+fn standing(copy: &CopyObservation) -> link::ReplicaReport {
+    link::ReplicaReport {
+        incarnation: copy.incarnation.0,
+        warm_from: copy.warm_from.0,
+        epoch: copy.epoch.0,
+        role: role_of(copy.role).into(),
+        ..link::ReplicaReport::default()
+    }
+}
+
+fn role_of(role: &str) -> link::Role {
+    match role {
+        "learner" => link::Role::Learner,
+        "joining" => link::Role::Joining,
+        "backup" => link::Role::Backup,
+        "candidate" => link::Role::Candidate,
+        "recovering" => link::Role::Recovering,
+        "reconciling" => link::Role::Reconciling,
+        "primary" => link::Role::Primary,
+        _ => link::Role::Out,
+    }
+}
+
+/// What a volume's primary, or who wants to be, asks for.
+pub(super) fn proposal(volume: VolumeId, wanted: &Proposal) -> FromNode {
+    let member = |(pool, incarnation): (PoolId, Incarnation)| link::Member {
+        pool: pool.0.to_be_bytes().to_vec(),
+        incarnation: incarnation.0,
+    };
+    let Configuration { primary, members, .. } = &wanted.configuration;
+    let proposal = link::Proposal {
+        volume: volume.0,
+        expected: wanted.expected.0,
+        proposer: Some(member(wanted.proposer)),
+        primary: primary.0.to_be_bytes().to_vec(),
+        members: members.iter().map(|(pool, incarnation)| member((*pool, *incarnation))).collect(),
+    };
+    FromNode { message: Some(from_node::Message::Proposal(proposal)) }
+}
+
 /// Takes a message of a leader to the node whose pool is `ours`.
 pub(super) fn parse(message: ToNode, ours: PoolId) -> Result<Message, ConvertError> {
     match message.message {
@@ -128,6 +184,7 @@ pub(super) fn parse(message: ToNode, ours: PoolId) -> Result<Message, ConvertErr
             Ok(Message::Welcome(ClusterId(u128::from_be_bytes(cluster))))
         }
         Some(to_node::Message::Intent(intent)) => parse_intent(intent, ours),
+        Some(to_node::Message::Decision(_)) => Ok(Message::Decision),
         None => Err(ConvertError::UnknownKind),
     }
 }
@@ -162,6 +219,7 @@ fn here<T>(
 
 fn parse_replica(replica: link::ReplicaIntent) -> Result<(PoolId, ReplicaIntent), ConvertError> {
     let pool = pool_id("replicas.pool", &replica.pool)?;
+    let copies = replica.replication.map(|replication| parse_copies(replica.volume, pool, replication)).transpose()?;
     let attachments = bounded("replicas.attachments", replica.attachments, ATTACHMENTS_MAX)?;
     let parsed = ReplicaIntent {
         volume: VolumeId(replica.volume),
@@ -171,8 +229,59 @@ fn parse_replica(replica: link::ReplicaIntent) -> Result<(PoolId, ReplicaIntent)
         generation: replica.generation,
         attachments: attachments.into_iter().map(parse_attachment).collect::<Result<_, _>>()?,
         open: replica.open,
+        copies,
     };
     Ok((pool, parsed))
+}
+
+fn parse_copies(volume: u64, me: PoolId, found: link::Replication) -> Result<CopiesIntent, ConvertError> {
+    let link::Replication { lineage, configuration, peers, hand_over_to } = found;
+    let mut addresses = BTreeMap::new();
+    for peer in bounded("replicas.replication.peers", peers, REPLICAS_MAX)? {
+        addresses.insert(pool_id("replicas.replication.peers.pool", &peer.pool)?, peer.address);
+    }
+    let hand_over = match hand_over_to.as_slice() {
+        [] => None,
+        bytes => Some(pool_id("replicas.replication.hand_over_to", bytes)?),
+    };
+    let history = Epoch(u32::try_from(lineage).unwrap_or(u32::MAX));
+    let configuration = match configuration {
+        Some(configuration) => parse_configuration(volume, configuration, history)?,
+        None => Configuration {
+            epoch: Epoch(0),
+            primary: me,
+            members: BTreeMap::new(),
+            members_min: 1,
+            cache_generation: 0,
+            history,
+            recovery: false,
+        },
+    };
+    Ok(CopiesIntent { configuration, peers: addresses, hand_over })
+}
+
+fn parse_configuration(volume: u64, found: link::Configuration, history: Epoch) -> Result<Configuration, ConvertError> {
+    let primary = pool_id("replicas.replication.configuration.primary", &found.primary)?;
+    let named = bounded("replicas.replication.configuration.members", found.members, REPLICAS_MAX)?;
+    let count = named.len();
+    let members: BTreeMap<PoolId, Incarnation> = named.iter().map(parse_member).collect::<Result<_, _>>()?;
+    if members.len() != count || !members.contains_key(&primary) {
+        return Err(ConvertError::Members { volume });
+    }
+    Ok(Configuration {
+        epoch: Epoch(found.epoch),
+        primary,
+        members,
+        members_min: found.members_min as usize,
+        cache_generation: found.cache_generation,
+        history,
+        recovery: found.recovery,
+    })
+}
+
+fn parse_member(member: &link::Member) -> Result<(PoolId, Incarnation), ConvertError> {
+    let pool = pool_id("replicas.replication.configuration.members.pool", &member.pool)?;
+    Ok((pool, Incarnation(member.incarnation)))
 }
 
 fn parse_attachment(attachment: link::Attachment) -> Result<Attachment, ConvertError> {
@@ -227,7 +336,9 @@ fn array<const N: usize>(field: &'static str, bytes: &[u8]) -> Result<[u8; N], C
 #[cfg(test)]
 mod tests {
     use block::PoolId;
-    use proto::link::{Attachment, Deletion, Intent, ReplicaIntent, Route, ToNode, Welcome, to_node};
+    use proto::link::{
+        Attachment, Configuration, Deletion, Intent, ReplicaIntent, Replication, Route, ToNode, Welcome, to_node,
+    };
 
     use super::{ATTACHMENTS_MAX, ENTRIES_MAX, Message, parse};
 
@@ -279,7 +390,12 @@ mod tests {
             change(&mut intent);
             of(intent).expect_err("refused").to_string()
         };
-        let rows: [(&str, Change); 13] = [
+        let rows: [(&str, Change); 14] = [
+            ("names no primary that is a member", |intent| {
+                let configuration = Configuration { primary: vec![7; 16], epoch: 1, ..Configuration::default() };
+                let replication = Replication { configuration: Some(configuration), ..Replication::default() };
+                intent.replicas[0].replication = Some(replication);
+            }),
             ("replicas.pool has 15", |intent| intent.replicas[0].pool.truncate(15)),
             ("replicas.name is \"V\"", |intent| intent.replicas[0].name = "V".to_owned()),
             ("replicas.name is \"\"", |intent| intent.replicas[0].name.clear()),

@@ -129,6 +129,7 @@ mod tests {
             volume: VolumeId(*volume),
             size_bytes: 1 << 20,
             generation: *generation,
+            copy: None,
         };
         let observation = Observation { heard, replicas: replicas.iter().map(replica).collect() };
         Holding { pool: PoolId(1), capacity_bytes: CAPACITY_BYTES, used_bytes, failed: false, observation }

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use block::VolumeId;
+use node::Proposal;
 use proto::link::node_link_client::NodeLinkClient;
 use proto::link::{FromNode, ToNode};
 use tokio::select;
@@ -52,6 +54,8 @@ enum Occasion<'a> {
     Stop,
     /// The leader said something.
     Told(ToNode),
+    /// A volume's primary asks for another configuration.
+    Wished(VolumeId, Proposal),
     /// There may be something to say.
     Stirred,
     /// It may be said now, or never again.
@@ -91,7 +95,7 @@ impl Stream {
         let first = incoming.message().await?.ok_or(LinkError::Ended)?;
         let cluster = match convert::parse(first, subject.pool)? {
             Message::Welcome(cluster) => cluster,
-            Message::Intent { .. } => {
+            Message::Intent { .. } | Message::Decision => {
                 return Err(LinkError::OutOfTurn { found: "an intent", expected: "a welcome" });
             }
         };
@@ -116,6 +120,7 @@ impl Stream {
             let occasion = select! {
                 () = control.stopping() => Occasion::Stop,
                 message = self.incoming.message() => Occasion::Told(message?.ok_or(LinkError::Ended)?),
+                Some((volume, wanted)) = control.proposal(), if !course.deaf => Occasion::Wished(volume, wanted),
                 () = control.news(), if !course.stirred => Occasion::Stirred,
                 _ = look.tick() => Occasion::Stirred,
                 permit = course.turn(&self.outgoing), if course.may_say() => Occasion::Turn(permit),
@@ -123,6 +128,11 @@ impl Stream {
             let runs = match occasion {
                 Occasion::Stop => false,
                 Occasion::Told(message) => course.take(message, linking).await?,
+                // Without room it is wished for again.
+                Occasion::Wished(volume, wanted) => {
+                    drop(self.outgoing.try_send(convert::proposal(volume, &wanted)));
+                    true
+                }
                 Occasion::Stirred => course.stir(),
                 Occasion::Turn(Ok(permit)) => course.say(permit, &linking.subject).await,
                 Occasion::Turn(Err(SendError(()))) => course.go_deaf(),
@@ -192,6 +202,7 @@ impl Course {
     async fn take(&mut self, message: ToNode, linking: &mut Linking) -> Result<bool, LinkError> {
         let (intent, foreign) = match convert::parse(message, linking.subject.pool)? {
             Message::Intent { intent, foreign } => (intent, foreign),
+            Message::Decision => return Ok(true),
             Message::Welcome(_) => return Err(LinkError::OutOfTurn { found: "a welcome", expected: "an intent" }),
         };
         if !(intent.whole || self.heard_whole) {

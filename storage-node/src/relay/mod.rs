@@ -3,8 +3,8 @@
 //! ```text
 //!   data thread ── Handed ──> queue ──> opening: connect, say what the client said ──> pump: bytes both ways ──> end
 //! ```
-//! One thread carries all of them, so that the data thread never waits for another node, and no byte is copied to user
-//! space on the way. A failure of either end is the end of both; when this node stops they all end. Not here: what NBD
+//! One thread carries all of them (`outbound`), so that the data thread never waits for another node, and no byte is
+//! copied to user space on the way. A failure of either end is the end of both; when this node stops they all end. Not here: what NBD
 //! is, and where a volume lies. The node has decided that before it let go of the connection.
 
 mod counters;
@@ -17,10 +17,8 @@ mod tests;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
-use std::thread::{self, JoinHandle};
 
 use node::{ConnId, Relay};
-use tokio::runtime::{Builder, Runtime};
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::mpsc::{Receiver, Sender, channel};
 use tokio::task::{JoinError, JoinSet};
@@ -28,6 +26,7 @@ use tokio::task::{JoinError, JoinSet};
 pub(crate) use counters::RelayCounters;
 pub use counters::RelayFigures;
 
+use crate::lookup::{Lookup, LookupError};
 use crate::report;
 use opening::Open;
 use socket::Socket;
@@ -38,8 +37,6 @@ pub(crate) const RELAYS_MAX: u32 = 1024;
 pub(crate) const FILES_PER_RELAY: u64 = 6;
 /// Connections on their way to the relay thread: all that a data thread has, should they come at once.
 const HANDED_MAX: usize = node::limits::CONNECTIONS_MAX;
-/// Threads that may wait for the name service.
-const RESOLVERS_MAX: usize = 2;
 
 /// The data thread's end.
 #[derive(Debug)]
@@ -47,7 +44,6 @@ pub(crate) struct Relays {
     /// None once it was stopped.
     queue: Option<Sender<Handed>>,
     counters: Arc<RelayCounters>,
-    thread: Option<JoinHandle<()>>,
 }
 
 /// A connection that has left the data thread.
@@ -67,6 +63,9 @@ pub(crate) enum RelayError {
     /// Could not connect.
     #[error("the node that has the volume cannot be reached: {0}; look whether it is up and its address is right")]
     Unreachable(#[source] io::Error),
+    /// Its address leads nowhere.
+    #[error("the node that has the volume cannot be found: {0}")]
+    Lookup(#[from] LookupError),
     /// The peer said nothing for too long.
     #[error("the node that has the volume did not {doing} within {seconds} s; look whether it is up")]
     Late {
@@ -90,14 +89,11 @@ pub(crate) enum RelayError {
 }
 
 impl Relays {
-    /// Starts the thread, which carries `relays_max` relays at once.
-    pub fn start(relays_max: u32, counters: Arc<RelayCounters>) -> io::Result<Self> {
-        let runtime =
-            Builder::new_current_thread().enable_io().enable_time().max_blocking_threads(RESOLVERS_MAX).build()?;
+    /// Both ends, for `relays_max` relays at once.
+    pub fn new(relays_max: u32, counters: Arc<RelayCounters>, lookup: Lookup) -> (Self, Carrier) {
         let (queue, handed) = channel(HANDED_MAX);
-        let carrier = Carrier { handed, relays_max: relays_max as usize, counters: Arc::clone(&counters) };
-        let thread = thread::Builder::new().name("relay".to_owned()).spawn(move || carrier.run(runtime))?;
-        Ok(Self { queue: Some(queue), counters, thread: Some(thread) })
+        let carrier = Carrier { handed, relays_max: relays_max as usize, lookup, counters: Arc::clone(&counters) };
+        (Self { queue: Some(queue), counters }, carrier)
     }
 
     /// Takes a connection. One that cannot be relayed is closed, and the log says why.
@@ -119,32 +115,18 @@ impl Relays {
     }
 }
 
-impl Drop for Relays {
-    /// Waits for the thread, which waits for nobody.
-    fn drop(&mut self) {
-        self.stop();
-        if let Some(thread) = self.thread.take() {
-            drop(thread.join());
-        }
-    }
-}
-
-/// The relay thread.
-struct Carrier {
+/// The thread's end.
+#[derive(Debug)]
+pub(crate) struct Carrier {
     handed: Receiver<Handed>,
     relays_max: usize,
+    lookup: Lookup,
     counters: Arc<RelayCounters>,
 }
 
 impl Carrier {
-    fn run(self, runtime: Runtime) {
-        runtime.block_on(self.carry());
-        // A look-up in the name service may hang for long, and nobody waits for its result any more.
-        runtime.shutdown_background();
-    }
-
     /// Until the queue is closed; relays that are open then end with the set they are in.
-    async fn carry(mut self) {
+    pub async fn carry(mut self) {
         let mut relays = JoinSet::new();
         loop {
             tokio::select! {
@@ -159,7 +141,7 @@ impl Carrier {
 
     fn begin(&self, handed: Handed, relays: &mut JoinSet<()>) {
         if relays.len() < self.relays_max {
-            relays.spawn(relay(handed, Arc::clone(&self.counters)));
+            relays.spawn(relay(handed, self.lookup.clone(), Arc::clone(&self.counters)));
         } else {
             self.counters.failed();
             let Handed { conn, relay, .. } = handed;
@@ -176,11 +158,11 @@ impl Carrier {
 }
 
 /// One relay, from its beginning to its end.
-async fn relay(handed: Handed, counters: Arc<RelayCounters>) {
+async fn relay(handed: Handed, lookup: Lookup, counters: Arc<RelayCounters>) {
     let Handed { conn, client, relay } = handed;
     let _open = counters.open();
     let address = relay.address.clone();
-    match carry_one(conn, client, *relay, &counters).await {
+    match carry_one(conn, client, *relay, (&lookup, &counters)).await {
         Ok(()) => counters.reporting(|| report::relay_ended(conn, &address)),
         Err(error) => {
             counters.failed();
@@ -189,9 +171,14 @@ async fn relay(handed: Handed, counters: Arc<RelayCounters>) {
     }
 }
 
-async fn carry_one(conn: ConnId, client: OwnedFd, relay: Relay, counters: &RelayCounters) -> Result<(), RelayError> {
+async fn carry_one(
+    conn: ConnId,
+    client: OwnedFd,
+    relay: Relay,
+    (lookup, counters): (&Lookup, &RelayCounters),
+) -> Result<(), RelayError> {
     let address = relay.address.clone();
-    let open = Open::between(Socket::new(client)?, relay, counters).await?;
+    let open = Open::between(Socket::new(client)?, relay, (lookup, counters)).await?;
     counters.reporting(|| report::relay_opened(conn, &address));
     pump::both_ways(&open.client, &open.peer, counters).await
 }

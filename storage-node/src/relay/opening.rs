@@ -9,6 +9,7 @@ use tokio::time::timeout;
 
 use super::socket::Socket;
 use super::{RelayCounters, RelayError};
+use crate::lookup::Lookup;
 
 /// How long connecting may take, with looking the address up.
 const CONNECT_MAX: Duration = Duration::from_secs(3);
@@ -26,12 +27,17 @@ pub(super) struct Open {
 
 impl Open {
     /// Connects `client` through to where its relay leads.
-    pub async fn between(client: Socket, relay: Relay, counters: &RelayCounters) -> Result<Self, RelayError> {
+    pub async fn between(
+        client: Socket,
+        relay: Relay,
+        (lookup, counters): (&Lookup, &RelayCounters),
+    ) -> Result<Self, RelayError> {
         let Relay { address, upstream, downstream, handshake } = relay;
-        let peer = bounded("take a connection", CONNECT_MAX, async {
-            Socket::connect(&address).await.map_err(RelayError::Unreachable)
-        })
-        .await?;
+        let connect = async {
+            let hosts = lookup.find(&address).await?;
+            Socket::connect(&hosts).await.map_err(RelayError::Unreachable)
+        };
+        let peer = bounded("take a connection", CONNECT_MAX, connect).await?;
         bounded("answer", ANSWER_MAX, async {
             peer.send(&upstream).await?;
             let early = swallow(&peer, handshake).await?;

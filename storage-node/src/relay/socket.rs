@@ -1,6 +1,7 @@
 //! A connected stream socket on the relay thread.
 
 use std::io;
+use std::net::SocketAddr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::io::ioctl_fionbio;
@@ -40,9 +41,9 @@ impl Socket {
         Ok(Self::Tcp(TcpStream::from_std(socket.into())?))
     }
 
-    /// Connects to HOST:PORT.
-    pub async fn connect(address: &str) -> io::Result<Self> {
-        let stream = TcpStream::connect(address).await?;
+    /// Connects to the first of these that answers.
+    pub async fn connect(hosts: &[SocketAddr]) -> io::Result<Self> {
+        let stream = TcpStream::connect(hosts).await?;
         Self::new(stream.into_std()?.into())
     }
 

@@ -11,7 +11,9 @@ use block::Outbox;
 use nbd::{Exports, Session, Step};
 use node::{ConnId, Relay};
 
-use super::{RelayCounters, RelayFigures, Relays};
+use super::{RelayCounters, RelayFigures};
+use crate::outbound::Outbound;
+use crate::wake::Wake;
 
 const PATIENCE: Duration = Duration::from_secs(20);
 /// What a node greets with, and the flags a client answers with.
@@ -19,7 +21,7 @@ const GREETING: &[u8] = b"NBDMAGICIHAVEOPT\0\x03";
 const CLIENT_FLAGS: &[u8] = &[0, 0, 0, 3];
 
 struct Scene {
-    relays: Relays,
+    outbound: Outbound,
     counters: Arc<RelayCounters>,
     listener: TcpListener,
 }
@@ -27,8 +29,9 @@ struct Scene {
 impl Scene {
     fn new(relays_max: u32) -> Self {
         let counters = Arc::new(RelayCounters::default());
-        let relays = Relays::start(relays_max, Arc::clone(&counters)).expect("started");
-        Self { relays, counters, listener: TcpListener::bind("127.0.0.1:0").expect("bound") }
+        let wake = Arc::new(Wake::new().expect("made"));
+        let outbound = Outbound::start(relays_max, Arc::clone(&counters), wake).expect("started");
+        Self { outbound, counters, listener: TcpListener::bind("127.0.0.1:0").expect("bound") }
     }
 
     /// Hands a client over; answers the test's end of it.
@@ -41,7 +44,7 @@ impl Scene {
             downstream: downstream.to_vec(),
             handshake: negotiated().relay().expect("it negotiates"),
         };
-        self.relays.take(ConnId { slot: 0, generation: 0 }, near.into(), Box::new(relay));
+        self.outbound.relays.take(ConnId { slot: 0, generation: 0 }, near.into(), Box::new(relay));
         far
     }
 
@@ -176,7 +179,7 @@ fn a_stop_ends_them_all_and_takes_no_more() {
     let clients = [scene.hand_over(b"", b"x"), scene.hand_over(b"", b"")];
     let open = scene.peer();
     let (waiting, _) = scene.listener.accept().expect("it comes");
-    scene.relays.stop();
+    scene.outbound.stop();
     let mut rest = Vec::new();
     (&clients[0]).read_to_end(&mut rest).expect("ended");
     expect_end(&clients[1]);

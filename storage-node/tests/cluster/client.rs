@@ -17,6 +17,7 @@ const REPLY_ACK: u32 = 1;
 const REPLY_INFO: u32 = 3;
 const READ: u16 = 0;
 const WRITE: u16 = 1;
+const FLUSH: u16 = 3;
 const DATA: u16 = 1;
 const HOLE: u16 = 2;
 const DONE: u16 = 1;
@@ -128,6 +129,11 @@ impl Client {
         let mut bytes = vec![0; len_bytes];
         self.receive(cookie, offset, &mut bytes)?;
         Ok(bytes)
+    }
+
+    pub fn flush(&mut self) -> io::Result<()> {
+        let cookie = self.send(FLUSH, 0, 0, &[])?;
+        self.receive(cookie, 0, &mut [])
     }
 
     /// Waits until the server has hung up.

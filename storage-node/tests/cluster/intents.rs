@@ -28,6 +28,7 @@ pub fn replica(pool: &[u8], number: u64) -> ReplicaIntent {
         generation: 0,
         attachments: Vec::new(),
         open: false,
+        replication: None,
     }
 }
 

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "these are tests")]
 
 mod client;
+mod copies;
 mod intents;
 mod leader;
 mod link;

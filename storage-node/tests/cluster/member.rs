@@ -6,9 +6,10 @@ use std::net::{SocketAddr, TcpStream};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
+use block::PoolId;
 use storage_node::{
-    Address, Addresses, ClusterConfig, ClusterFigures, Config, Figures, NodeConfig, PoolConfig, PoolSize, StartError,
-    StorageNode,
+    Address, Addresses, ClusterConfig, ClusterFigures, Config, Control, Figures, NodeConfig, PoolConfig, PoolSize,
+    StartError, StorageNode,
 };
 use tempfile::TempDir;
 use tokio::runtime::{Builder, Runtime};
@@ -65,6 +66,20 @@ impl Member {
 
     pub fn peers(&self) -> String {
         self.node.peers().unwrap().to_string()
+    }
+
+    pub fn control(&self) -> Control {
+        self.node.control().clone()
+    }
+
+    /// Lets guests in, without the word of a leader.
+    pub fn listen(&self) {
+        self.runtime.block_on(self.node.control().listen()).unwrap();
+    }
+
+    /// Its pool.
+    pub fn pool(&self) -> PoolId {
+        self.runtime.block_on(self.node.control().observe()).unwrap().unwrap().pool
     }
 
     pub fn figures(&self) -> Box<Figures> {

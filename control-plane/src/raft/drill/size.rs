@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use block::{PoolId, VolumeId};
-use cluster::{Change, Generation, NodeReport, PoolReport, ReplicaReport, Replicas};
+use cluster::{Change, Generation, NodeReport, PoolReport, ReplicaReport, Replicas, Standing};
 
 use super::voter::Voter;
 use super::{cluster_of, mark, propose, wait_until};
@@ -11,8 +11,12 @@ use crate::raft::ProposeError;
 
 /// A report of the node of the first mark.
 fn report(replicas: u64) -> Change {
-    let replica =
-        |volume| ReplicaReport { volume: VolumeId(volume), size_bytes: 1 << 40, generation: Generation(1 << 20) };
+    let replica = |volume| ReplicaReport {
+        volume: VolumeId(volume),
+        size_bytes: 1 << 40,
+        generation: Generation(1 << 20),
+        standing: Standing::default(),
+    };
     let pool = PoolReport {
         id: PoolId(1),
         capacity_bytes: 1 << 50,

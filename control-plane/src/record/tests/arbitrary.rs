@@ -1,9 +1,10 @@
 //! Any command at all.
 
-use block::{PoolId, VolumeId};
+use block::{Epoch, Incarnation, PoolId, VolumeId};
 use cluster::{
     AccessMode, Addresses, Admin, Change, ClusterId, Command, Generation, Labels, Modification, Name, NodeReport,
-    PoolReport, ReplicaReport, Replicas, RequestId, Revision, Settings, Time, TokenHash, VolumeSpec,
+    PoolReport, Progress, Proposal, ReplicaReport, Replicas, RequestId, Revision, Role, Settings, Standing, Time,
+    TokenHash, VolumeSpec, ZoneSpread,
 };
 use openraft::EntryPayload;
 use openraft::testing::log_id;
@@ -11,6 +12,7 @@ use proptest::collection::{btree_map, vec};
 use proptest::option;
 use proptest::prelude::{Just, Strategy, any, prop_oneof};
 use proptest::proptest;
+use proptest::sample::select;
 
 use crate::raft::Entry;
 use crate::record::{command_len, read_entry, write_entry};
@@ -28,10 +30,50 @@ fn addresses() -> impl Strategy<Value = Addresses> {
 }
 
 fn replica() -> impl Strategy<Value = ReplicaReport> {
-    any::<(u64, u64, u64)>().prop_map(|(volume, size_bytes, generation)| ReplicaReport {
+    (any::<(u64, u64, u64)>(), standing()).prop_map(|((volume, size_bytes, generation), standing)| ReplicaReport {
         volume: VolumeId(volume),
         size_bytes,
         generation: Generation(generation),
+        standing,
+    })
+}
+
+fn standing() -> impl Strategy<Value = Standing> {
+    let roles = [
+        Role::Out,
+        Role::Learner,
+        Role::Joining,
+        Role::Backup,
+        Role::Candidate,
+        Role::Recovering,
+        Role::Reconciling,
+        Role::Primary,
+    ];
+    let progress = any::<(u64, u64)>().prop_map(|(left, groups)| Progress { left, groups });
+    (any::<(u64, u64, u32)>(), select(roles.to_vec()), option::of(progress)).prop_map(
+        |((incarnation, warm_from, epoch), role, resync)| Standing {
+            incarnation: Incarnation(incarnation),
+            warm_from: Incarnation(warm_from),
+            epoch: Epoch(epoch),
+            role,
+            resync,
+        },
+    )
+}
+
+fn spread() -> impl Strategy<Value = ZoneSpread> {
+    prop_oneof![Just(ZoneSpread::Preferred), Just(ZoneSpread::Required), Just(ZoneSpread::None)]
+}
+
+fn proposal() -> impl Strategy<Value = Proposal> {
+    let member = || any::<(u128, u64)>().prop_map(|(pool, incarnation)| (PoolId(pool), Incarnation(incarnation)));
+    (any::<(u32, u128)>(), member(), vec(member(), 0..4)).prop_map(|((expected, primary), proposer, members)| {
+        Proposal {
+            expected: Epoch(expected),
+            proposer,
+            primary: PoolId(primary),
+            members: members.into_iter().collect(),
+        }
     })
 }
 
@@ -60,20 +102,23 @@ fn report() -> impl Strategy<Value = NodeReport> {
 }
 
 fn spec() -> impl Strategy<Value = VolumeSpec> {
-    let parts = (any::<(u8, String, bool)>(), vec(any::<String>(), 0..3), labels(), labels());
-    parts.prop_map(|((replicas, description, open), pool_tags, node_selector, labels)| VolumeSpec {
-        replicas,
-        pool_tags,
-        node_selector,
-        description,
-        labels,
-        open,
+    let parts = (any::<(u8, Option<u8>, String, bool)>(), spread(), vec(any::<String>(), 0..3), labels(), labels());
+    parts.prop_map(|((replicas, members_min, description, open), zone_spread, pool_tags, node_selector, labels)| {
+        VolumeSpec { replicas, members_min, zone_spread, pool_tags, node_selector, description, labels, open }
     })
 }
 
 fn modification() -> impl Strategy<Value = Modification> {
-    (any::<(Option<String>, Option<bool>)>(), option::of(labels()))
-        .prop_map(|((description, open), labels)| Modification { description, labels, open })
+    let parts =
+        (any::<(Option<String>, Option<bool>, Option<u8>, Option<u8>)>(), option::of(labels()), option::of(spread()));
+    parts.prop_map(|((description, open, replicas, members_min), labels, zone_spread)| Modification {
+        description,
+        labels,
+        open,
+        replicas,
+        members_min,
+        zone_spread,
+    })
 }
 
 fn admin() -> impl Strategy<Value = Admin> {
@@ -111,9 +156,14 @@ fn change() -> impl Strategy<Value = Change> {
             token: TokenHash(token),
         }),
         (name(), option::of(name())).prop_map(|(volume, client)| Change::Detach { volume, client }),
-        any::<(u64, u64)>().prop_map(|(overcommit_percent, full_percent)| {
-            Change::Set(Settings { overcommit_percent, full_percent })
+        any::<(u64, u64, u64)>().prop_map(|(overcommit_percent, full_percent, replace_after_ms)| {
+            Change::Set(Settings { overcommit_percent, full_percent, replace_after_ms })
         }),
+        (any::<u64>(), proposal())
+            .prop_map(|(volume, proposal)| Change::Configure { volume: VolumeId(volume), proposal }),
+        (name(), any::<u128>()).prop_map(|(volume, pool)| Change::ForcePromote { volume, pool: PoolId(pool) }),
+        (name(), any::<u128>()).prop_map(|(volume, pool)| Change::HandOver { volume, pool: PoolId(pool) }),
+        Just(Change::Tick),
     ]
 }
 

@@ -1,5 +1,6 @@
-//! Records as version 1 wrote them: they are read as what they were, and written in the same bytes today. A record that
-//! changes has another version, and its old bytes stay here to be read.
+//! Records as every version wrote them. Those of the last are read as what they were, and written in the same bytes today;
+//! those of version 1, which knew one replica of a volume, are read as what they were. A record that changes has another
+//! version, and its old bytes stay here to be read.
 //!
 //! `PLINTH_WRITE_FIXTURES=1` writes those that are missing.
 
@@ -7,10 +8,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Debug;
 use std::path::{Path, PathBuf};
 
-use block::{PoolId, VolumeId};
+use block::{Epoch, Incarnation, PoolId, VolumeId};
 use cluster::{
-    AccessMode, Addresses, Admin, Change, ClusterId, Command, Generation, Labels, Modification, Name, NodeReport,
-    PoolReport, ReplicaReport, Replicas, RequestId, Revision, Settings, State, Time, TokenHash, VolumeSpec,
+    AccessMode, Addresses, Admin, Change, ClusterId, Command, Contents, Generation, Labels, Modification, Name,
+    NodeReport, PoolReport, Progress, Proposal, ReplicaReport, Replicas, RequestId, Revision, Role, Settings, Standing,
+    State, Time, TokenHash, VolumeSpec, ZoneSpread,
 };
 use openraft::testing::log_id;
 use openraft::{EntryPayload, Membership, SnapshotMeta, StoredMembership, Vote};
@@ -19,19 +21,32 @@ use crate::raft::{Entry, StoreId, Voter};
 use crate::record::{self, Current, Invalid};
 use crate::store::Identity;
 
-fn folder() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/record-v1")
+fn folder(version: u32) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/fixtures/record-v{version}"))
 }
 
+/// The record of the last version.
 fn check<T: PartialEq + Debug>(name: &str, value: &T, bytes: &[u8], read: impl Fn(&[u8]) -> Result<T, Invalid>) {
-    let path = folder().join(format!("{name}.bin"));
+    let path = folder(2).join(format!("{name}.bin"));
     if !path.exists() && std::env::var("PLINTH_WRITE_FIXTURES").is_ok() {
-        std::fs::create_dir_all(folder()).unwrap();
+        std::fs::create_dir_all(folder(2)).unwrap();
         std::fs::write(&path, bytes).unwrap();
     }
-    let kept = std::fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-    assert_eq!(read(&kept).unwrap(), *value, "{name} means something else now");
+    let kept = check_read(2, name, value, read);
     assert_eq!(kept, bytes, "{name} is written in other bytes now: that takes another version");
+}
+
+/// The record of a version, which need not be the last.
+fn check_read<T: PartialEq + Debug>(
+    version: u32,
+    name: &str,
+    value: &T,
+    read: impl Fn(&[u8]) -> Result<T, Invalid>,
+) -> Vec<u8> {
+    let path = folder(version).join(format!("{name}.bin"));
+    let kept = std::fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    assert_eq!(read(&kept).unwrap(), *value, "{name} of version {version} means something else now");
+    kept
 }
 
 fn name(text: &str) -> Name {
@@ -45,6 +60,8 @@ fn labels() -> Labels {
 fn spec() -> VolumeSpec {
     VolumeSpec {
         replicas: 1,
+        members_min: None,
+        zone_spread: ZoneSpread::Preferred,
         pool_tags: vec!["ssd".to_owned()],
         node_selector: labels(),
         description: "orders".to_owned(),
@@ -71,7 +88,14 @@ fn report(replicas: Replicas) -> Change {
 }
 
 fn present(volume: u64) -> ReplicaReport {
-    ReplicaReport { volume: VolumeId(volume), size_bytes: 1 << 30, generation: Generation(1) }
+    let standing = Standing::default();
+    ReplicaReport { volume: VolumeId(volume), size_bytes: 1 << 30, generation: Generation(1), standing }
+}
+
+/// A replica that takes part in the replication of its volume.
+fn member(volume: u64, role: Role, resync: Option<Progress>) -> ReplicaReport {
+    let standing = Standing { incarnation: Incarnation(9), warm_from: Incarnation(8), epoch: Epoch(1), role, resync };
+    ReplicaReport { standing, ..present(volume) }
 }
 
 fn attach(mode: AccessMode) -> Change {
@@ -82,10 +106,15 @@ fn create(volume: &str) -> Change {
     Change::CreateVolume { name: name(volume), size_bytes: 1 << 30, spec: spec() }
 }
 
-fn changes() -> Vec<(&'static str, Change)> {
-    let modification =
-        Modification { description: Some("old orders".to_owned()), labels: Some(Labels::new()), open: Some(false) };
-    let settings = Settings { overcommit_percent: 200, full_percent: 80 };
+/// What version 1 could say.
+fn changes_of_version_1() -> Vec<(&'static str, Change)> {
+    let modification = Modification {
+        description: Some("old orders".to_owned()),
+        labels: Some(Labels::new()),
+        open: Some(false),
+        ..Modification::default()
+    };
+    let settings = Settings { overcommit_percent: 200, full_percent: 80, ..Settings::default() };
     let changed = Replicas::Changed { present: vec![present(1)], gone: vec![VolumeId(2)] };
     vec![
         ("found", Change::Found { cluster: ClusterId(0x0123_4567_89ab_cdef_0123_4567_89ab_cdef) }),
@@ -108,15 +137,44 @@ fn changes() -> Vec<(&'static str, Change)> {
     ]
 }
 
+/// What was added since.
+fn changes_of_version_2() -> Vec<(&'static str, Change)> {
+    let progress = Progress { left: 3, groups: 70 };
+    let standings = vec![member(1, Role::Primary, None), member(2, Role::Learner, Some(progress))];
+    let spec = VolumeSpec { replicas: 3, members_min: Some(2), zone_spread: ZoneSpread::Required, ..spec() };
+    let modification = Modification {
+        replicas: Some(3),
+        members_min: Some(1),
+        zone_spread: Some(ZoneSpread::None),
+        ..Modification::default()
+    };
+    let proposal = Proposal {
+        expected: Epoch(7),
+        proposer: (PoolId(5), Incarnation(9)),
+        primary: PoolId(6),
+        members: BTreeMap::from([(PoolId(5), Incarnation(9)), (PoolId(6), Incarnation(2))]),
+    };
+    let settings = Settings { replace_after_ms: 60_000, ..Settings::default() };
+    vec![
+        ("report-standings", report(Replicas::All(standings))),
+        ("create-replicated", Change::CreateVolume { name: name("db"), size_bytes: 1 << 30, spec }),
+        ("modify-replicas", Change::ModifyVolume { volume: name("db"), modification }),
+        ("configure", Change::Configure { volume: VolumeId(1), proposal }),
+        ("force-promote", Change::ForcePromote { volume: name("db"), pool: PoolId(5) }),
+        ("hand-over", Change::HandOver { volume: name("db"), pool: PoolId(6) }),
+        ("tick", Change::Tick),
+        ("set-replace-after", Change::Set(settings)),
+    ]
+}
+
 fn membership() -> Membership<u64, Voter> {
     let voter = |id: u64| (id, Voter { address: format!("v{id}:4700"), store: StoreId(u128::from(id) << 100) });
     let members: BTreeMap<u64, Voter> = [1, 2, 4].map(voter).into();
     Membership::new(vec![BTreeSet::from([1]), BTreeSet::from([1, 2])], members)
 }
 
-/// One of everything that a state can hold.
+/// One of everything that a state of version 1 can hold.
 fn state() -> State {
-    let mut state = State::default();
     let delete = Change::DeleteVolume { volume: name("old"), force: false };
     let history = [
         Change::Found { cluster: ClusterId(6) },
@@ -133,42 +191,106 @@ fn state() -> State {
         Change::Lose { node: name("n2") },
         Change::Administer { node: name("n1"), admin: Admin::Cordoned },
     ];
-    for (at, change) in (1000..).zip(history) {
+    applied(State::default(), 1000, history)
+}
+
+fn applied(mut state: State, from: u64, history: impl IntoIterator<Item = Change>) -> State {
+    for (at, change) in (from..).zip(history) {
         let request = Some(RequestId(u128::from(at) << 64));
         state.apply(Command { at: Time(at), request, change }).unwrap();
     }
     state
 }
 
+/// The same with a volume of two replicas: a primary, and one that is lost and to be replaced; and what is left of a third.
+fn replicated() -> State {
+    let pool = |node: &str, id: u128, all: Vec<ReplicaReport>| {
+        let Change::Report { report, .. } = report(Replicas::All(all)) else { panic!("it is a report") };
+        let pools = report.pools.into_iter().map(|pool| PoolReport { id: PoolId(id), ..pool }).collect();
+        Change::Report { node: name(node), report: NodeReport { heard: Revision(0), pools } }
+    };
+    let node = |node: &str| Change::Register { node: name(node), addresses: Addresses::default(), labels: labels() };
+    let spec = VolumeSpec { replicas: 2, ..spec() };
+    let uncordon = Change::Administer { node: name("n1"), admin: Admin::Schedulable };
+    let two = PoolId(6);
+    let grown = BTreeMap::from([(PoolId(5), Incarnation(9)), (two, Incarnation(9))]);
+    let configure = |members, expected| {
+        let proposal =
+            Proposal { expected: Epoch(expected), proposer: (PoolId(5), Incarnation(9)), primary: PoolId(5), members };
+        Change::Configure { volume: VolumeId(79), proposal }
+    };
+    let history = vec![
+        uncordon,
+        node("n3"),
+        pool("n3", 6, Vec::new()),
+        Change::CreateVolume { name: name("pair"), size_bytes: 1 << 30, spec },
+        pool("n1", 5, vec![present(1), member(79, Role::Primary, None)]),
+        pool("n3", 6, vec![member(79, Role::Learner, Some(Progress { left: 1, groups: 2 }))]),
+        configure(grown, 1),
+        Change::Attach {
+            volume: name("pair"),
+            client: name("host"),
+            mode: AccessMode::ReadWrite,
+            token: TokenHash([3; 32]),
+        },
+        Change::HandOver { volume: name("pair"), pool: two },
+    ];
+    let state = applied(state(), 5000, history);
+    let lost = ["n1", "n3"].map(|node| Change::Lose { node: name(node) });
+    let back = pool("n1", 5, vec![present(1)]);
+    let state = applied(state, 6000, lost.into_iter().chain([node("n1"), back]));
+    applied(state, 800_000, [Change::Tick])
+}
+
+fn entry_of(index: u64, request: Option<RequestId>, change: Change) -> Entry {
+    let command = Command { at: Time(1_700_000_000_000), request, change };
+    Entry { log_id: log_id(7, 2, index), payload: EntryPayload::Normal(command) }
+}
+
+fn entries_of(changes: Vec<(&'static str, Change)>, from: u64) -> Vec<(String, Entry)> {
+    let named = |(index, (name, change)): (u64, (&str, Change))| {
+        (format!("entry-{name}"), entry_of(index, Some(RequestId(index.into())), change))
+    };
+    (from..).zip(changes).map(named).collect()
+}
+
+fn entries_of_version_1() -> Vec<(String, Entry)> {
+    let mut entries = vec![
+        ("entry-blank".to_owned(), Entry { log_id: log_id(7, 2, 1), payload: EntryPayload::Blank }),
+        (
+            "entry-membership".to_owned(),
+            Entry { log_id: log_id(7, 2, 2), payload: EntryPayload::Membership(membership()) },
+        ),
+    ];
+    entries.extend(entries_of(changes_of_version_1(), 3));
+    entries.push(("entry-without-request".to_owned(), entry_of(99, None, Change::Lose { node: name("n1") })));
+    entries
+}
+
 #[test]
 fn entries_of_version_1_are_read() {
-    let entry = |index, payload| Entry { log_id: log_id(7, 2, index), payload };
-    let command = |request, change| EntryPayload::Normal(Command { at: Time(1_700_000_000_000), request, change });
-    let mut entries = vec![
-        ("entry-blank", entry(1, EntryPayload::Blank)),
-        ("entry-membership", entry(2, EntryPayload::Membership(membership()))),
-    ];
-    let names: Vec<(String, Change)> =
-        changes().into_iter().map(|(name, change)| (format!("entry-{name}"), change)).collect();
-    for (index, (name, change)) in (3..).zip(&names) {
-        entries.push((name, entry(index, command(Some(RequestId(u128::from(index))), change.clone()))));
-    }
-    entries.push(("entry-without-request", entry(99, command(None, Change::Lose { node: name("n1") }))));
-    for (name, entry) in entries {
-        check(name, &entry, &record::write_entry(&entry), record::read_entry);
+    for (name, entry) in entries_of_version_1() {
+        check_read(1, &name, &entry, record::read_entry);
     }
 }
 
 #[test]
-fn marks_of_version_1_are_read() {
+fn entries_of_version_2_are_read_and_written_as_they_were() {
+    for (name, entry) in entries_of_version_1().into_iter().chain(entries_of(changes_of_version_2(), 50)) {
+        check(&name, &entry, &record::write_entry(&entry), record::read_entry);
+    }
+}
+
+#[test]
+fn marks_are_read_and_written_as_they_were() {
     let id = log_id(7, 2, 1 << 40);
-    check("log-id", &id, &record::write_log_id(&id), record::read_log_id);
+    check_mark("log-id", &id, &record::write_log_id(&id), record::read_log_id);
     for (name, vote) in [("vote", Vote::new(8, 3)), ("vote-committed", Vote::new_committed(8, 3))] {
-        check(name, &vote, &record::write_vote(&vote), record::read_vote);
+        check_mark(name, &vote, &record::write_vote(&vote), record::read_vote);
     }
     let whole = Identity { voter: 2, store: StoreId(11), cluster: Some(ClusterId(12)) };
     for (name, identity) in [("identity", whole), ("identity-new", Identity { cluster: None, ..whole })] {
-        check(name, &(1, identity), &record::write_identity(1, &identity), record::read_identity);
+        check_mark(name, &(1, identity), &record::write_identity(1, &identity), record::read_identity);
     }
     let meta = SnapshotMeta {
         last_log_id: Some(id),
@@ -176,13 +298,31 @@ fn marks_of_version_1_are_read() {
         snapshot_id: "7-2-5".to_owned(),
     };
     let current = Current { meta, generation: 3, len_bytes: 1234, checksum: 0xdead_beef };
-    check("current-snapshot", &current, &record::write_current(&current), record::read_current);
+    check_mark("current-snapshot", &current, &record::write_current(&current), record::read_current);
+}
+
+/// A record that is what it was in version 1.
+fn check_mark<T: PartialEq + Debug>(name: &str, value: &T, bytes: &[u8], read: impl Fn(&[u8]) -> Result<T, Invalid>) {
+    let kept = check_read(1, name, value, read);
+    assert_eq!(kept, bytes, "{name} is written in other bytes now: that takes another version");
+}
+
+fn read_contents(bytes: &[u8]) -> Result<Contents, Invalid> {
+    record::read_state(bytes).map(|state| state.contents().clone())
 }
 
 #[test]
 fn a_state_of_version_1_is_read() {
     let contents = state().contents().clone();
     assert!(!contents.tombstones.is_empty() && !contents.ended.is_empty(), "it has one of everything");
-    let read = |bytes: &[u8]| record::read_state(bytes).map(|state| state.contents().clone());
-    check("state", &contents, &record::write_state(&state()), read);
+    check_read(1, "state", &contents, read_contents);
+}
+
+#[test]
+fn a_state_of_version_2_is_read_and_written_as_it_was() {
+    let contents = replicated().contents().clone();
+    let volume = &contents.volumes[&VolumeId(79)];
+    let replication = volume.replication.as_ref().unwrap();
+    assert!(replication.lost_since.is_some() && volume.replicas.len() > 1, "it has one of everything: {volume:?}");
+    check("state", &contents, &record::write_state(&replicated()), read_contents);
 }

@@ -1,12 +1,13 @@
 //! States that random histories lead to: what was kept and loaded again is the same, and goes on in the same way.
 
-use block::{PoolId, VolumeId};
+use block::{Epoch, Incarnation, PoolId, VolumeId};
 use cluster::{
-    AccessMode, Addresses, Admin, Change, ClusterId, Command, Generation, Labels, Name, NodeReport, PoolReport,
-    ReplicaReport, Replicas, RequestId, Revision, State, Time, TokenHash, VolumeSpec,
+    AccessMode, Addresses, Admin, Change, ClusterId, Command, Generation, Labels, Modification, Name, NodeReport,
+    PoolReport, Progress, Proposal, ReplicaReport, Replicas, RequestId, Revision, Role, Standing, State, Time,
+    TokenHash, VolumeSpec,
 };
 use proptest::collection::vec;
-use proptest::prelude::{Strategy, any, prop_oneof};
+use proptest::prelude::{Just, Strategy, any, prop_oneof};
 use proptest::{option, proptest};
 
 use crate::record::{read_state, write_state};
@@ -18,10 +19,18 @@ fn one_of(letter: char, count: u8) -> impl Strategy<Value = Name> {
 }
 
 fn report() -> impl Strategy<Value = Change> {
-    let replica = (1..12_u64, 1..4_u64, 0..3_u64).prop_map(|(volume, gib, generation)| ReplicaReport {
+    let parts = (1..12_u64, 1..4_u64, 0..3_u64, 1..4_u64, any::<bool>(), 0..3_u32);
+    let replica = parts.prop_map(|(volume, gib, generation, incarnation, leads, epoch)| ReplicaReport {
         volume: VolumeId(volume),
         size_bytes: gib * GIB,
         generation: Generation(generation),
+        standing: Standing {
+            incarnation: Incarnation(incarnation),
+            warm_from: Incarnation(incarnation - 1),
+            epoch: Epoch(epoch),
+            role: if leads { Role::Primary } else { Role::Learner },
+            resync: (!leads).then_some(Progress { left: gib, groups: 4 }),
+        },
     });
     let replicas = (vec(replica, 0..6), vec(1..12_u64, 0..3), any::<bool>());
     (0..3_u8, 0..60_u64, replicas).prop_map(|(number, heard, (present, gone, whole))| {
@@ -46,10 +55,21 @@ fn change() -> impl Strategy<Value = Change> {
         addresses: Addresses { peers: "a:1".to_owned(), nbd: vec!["a:2".to_owned()] },
         labels: Labels::from([("zone".to_owned(), "a".to_owned())]),
     });
-    let create = (one_of('v', 6), 1..4_u64).prop_map(|(name, gib)| Change::CreateVolume {
+    let create = (one_of('v', 6), 1..4_u64, 1..4_u8).prop_map(|(name, gib, replicas)| Change::CreateVolume {
         name,
         size_bytes: gib * GIB,
-        spec: VolumeSpec::default(),
+        spec: VolumeSpec { replicas, ..VolumeSpec::default() },
+    });
+    let member = || (1..4_u128, 1..4_u64).prop_map(|(pool, incarnation)| (PoolId(pool), Incarnation(incarnation)));
+    let configure =
+        (1..12_u64, 1..4_u32, member(), vec(member(), 0..3)).prop_map(|(volume, expected, proposer, others)| {
+            let members = others.into_iter().chain([proposer]).collect();
+            let proposal = Proposal { expected: Epoch(expected), proposer, primary: proposer.0, members };
+            Change::Configure { volume: VolumeId(volume), proposal }
+        });
+    let copies = (one_of('v', 6), 1..4_u8).prop_map(|(volume, replicas)| Change::ModifyVolume {
+        volume,
+        modification: Modification { replicas: Some(replicas), ..Modification::default() },
     });
     let attach = (one_of('v', 6), one_of('c', 3), any::<bool>()).prop_map(|(volume, client, writes)| Change::Attach {
         volume,
@@ -67,6 +87,11 @@ fn change() -> impl Strategy<Value = Change> {
         1 => (one_of('v', 6), 1..6_u64).prop_map(|(volume, gib)| Change::ResizeVolume { volume, size_bytes: gib * GIB }),
         2 => (one_of('v', 6), any::<bool>()).prop_map(|(volume, force)| Change::DeleteVolume { volume, force }),
         3 => attach,
+        4 => configure,
+        1 => copies,
+        1 => (one_of('v', 6), 1..4_u128).prop_map(|(volume, pool)| Change::ForcePromote { volume, pool: PoolId(pool) }),
+        1 => (one_of('v', 6), 1..4_u128).prop_map(|(volume, pool)| Change::HandOver { volume, pool: PoolId(pool) }),
+        2 => Just(Change::Tick),
         1 => (one_of('v', 6), option::of(one_of('c', 3))).prop_map(|(volume, client)| Change::Detach { volume, client }),
     ]
 }
@@ -75,7 +100,8 @@ fn commands(changes: Vec<(Option<u8>, Change)>) -> Vec<Command> {
     let found = (None, Change::Found { cluster: ClusterId(9) });
     let all = std::iter::once(found).chain(changes);
     let command = |(at, (request, change)): (u64, (Option<u8>, Change))| Command {
-        at: Time(at),
+        // Some wait for minutes.
+        at: Time(at * 20_000),
         request: request.map(|request| RequestId(request.into())),
         change,
     };

@@ -1,6 +1,8 @@
 //! How commands change the state. Everything is checked before anything is changed: a refused command leaves no trace.
 
+mod configurations;
 mod nodes;
+mod plan;
 mod volumes;
 
 use crate::command::{Answer, Change, Command, RequestId, Revision, Time};
@@ -21,6 +23,7 @@ impl State {
         // Leaders' clocks differ; what is shown as a time never goes back.
         let now = self.contents.now.max(at);
         let answer = self.change(now, change)?;
+        self.plan(now);
         self.contents.now = now;
         self.contents.revision = self.next_revision();
         self.settle_operations(now);
@@ -35,16 +38,20 @@ impl State {
             Change::Found { cluster } => self.found(cluster),
             Change::Register { node, addresses, labels } => self.register(now, node, addresses, labels),
             Change::Lose { node } => self.lose(now, &node),
-            Change::Report { node, report } => self.report(&node, report),
-            Change::Administer { node, admin } => self.administer(node, admin),
+            Change::Report { node, report } => self.report(now, &node, report),
+            Change::Administer { node, admin } => self.administer(&node, admin),
             Change::RemoveNode { node } => self.remove_node(&node),
             Change::CreateVolume { name, size_bytes, spec } => self.create_volume(now, name, size_bytes, spec),
             Change::ResizeVolume { volume, size_bytes } => self.resize_volume(now, volume, size_bytes),
-            Change::ModifyVolume { volume, modification } => self.modify_volume(&volume, modification),
+            Change::ModifyVolume { volume, modification } => self.modify_volume(now, &volume, modification),
             Change::DeleteVolume { volume, force } => self.delete_volume(now, &volume, force),
             Change::Attach { volume, client, mode, token } => self.attach(now, &volume, &client, mode, token),
             Change::Detach { volume, client } => self.detach(now, &volume, client.as_ref()),
             Change::Set(settings) => self.set(settings),
+            Change::Configure { volume, proposal } => self.configure(volume, &proposal),
+            Change::ForcePromote { volume, pool } => self.force_promote(&volume, pool),
+            Change::HandOver { volume, pool } => self.hand_over(&volume, pool),
+            Change::Tick => Ok(self.tick(now)),
         }
     }
 
@@ -82,7 +89,7 @@ impl State {
     }
 
     fn set(&mut self, settings: Settings) -> Result<Answer, Refusal> {
-        let Settings { overcommit_percent, full_percent } = settings;
+        let Settings { overcommit_percent, full_percent, replace_after_ms } = settings;
         if !(1..=100_000).contains(&overcommit_percent) {
             let expected = "1 to 100000 percent";
             return Err(Refusal::Setting { what: "the overcommit limit", found: overcommit_percent, expected });
@@ -90,6 +97,11 @@ impl State {
         if !(1..=100).contains(&full_percent) {
             let expected = "1 to 100 percent";
             return Err(Refusal::Setting { what: "the limit for new volumes", found: full_percent, expected });
+        }
+        if !(10_000..=30 * 86_400_000).contains(&replace_after_ms) {
+            let expected = "10000 ms to 30 days";
+            let what = "the time after which a silent replica is replaced";
+            return Err(Refusal::Setting { what, found: replace_after_ms, expected });
         }
         self.contents.settings = settings;
         Ok(Answer::Done)

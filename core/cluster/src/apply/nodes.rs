@@ -8,9 +8,10 @@ use crate::command::{Answer, Revision, Time};
 use crate::name::Name;
 use crate::node::{Addresses, Admin, LABELS_MAX, Labels, Link, Node, Pool};
 use crate::refusal::Refusal;
+use crate::replica::Observed;
 use crate::report::{NodeReport, PoolReport, ReplicaReport, Replicas};
 use crate::state::{NODES_MAX, State};
-use crate::volume::{Observed, Phase};
+use crate::volume::{Phase, Tombstone};
 
 /// Higher ids are never given, so nothing has to be left out for them; and whoever reports one cannot use all ids up.
 const FOREIGN_ID_MAX: u64 = 1 << 48;
@@ -47,18 +48,18 @@ impl State {
             node.link = Link::Lost { since: now };
         }
         self.close_pools(name);
-        self.forget_closed(name);
+        self.forget_closed(now, name);
         Ok(Answer::Done)
     }
 
     /// Nothing is known of what is in pools that the node has not opened.
-    fn forget_closed(&mut self, node: &Name) {
+    fn forget_closed(&mut self, now: Time, node: &Name) {
         for pool in self.ids_of_pools(node) {
             if self.contents.pools[&pool].open {
                 continue;
             }
             for volume in self.replicas_in(pool) {
-                self.observe(volume, Observed::Unknown);
+                self.observe(now, pool, volume, Observed::Unknown);
             }
         }
     }
@@ -69,7 +70,7 @@ impl State {
         }
     }
 
-    /// Volumes whose replica is or was in the pool.
+    /// Volumes of which a replica is or was in the pool.
     fn replicas_in(&self, pool: PoolId) -> Vec<VolumeId> {
         let mut all = self.index.volumes_in(pool);
         all.extend(self.index.tombstones_in(pool));
@@ -90,7 +91,7 @@ impl State {
         self.pools_of(node).map(|(id, _)| id).collect()
     }
 
-    pub(super) fn report(&mut self, name: &Name, report: NodeReport) -> Result<Answer, Refusal> {
+    pub(super) fn report(&mut self, now: Time, name: &Name, report: NodeReport) -> Result<Answer, Refusal> {
         if !self.contents.nodes.contains_key(name) {
             return Err(Refusal::NoSuchNode(name.clone()));
         }
@@ -98,9 +99,9 @@ impl State {
             self.check_pool(name, pool)?;
         }
         for pool in report.pools {
-            self.take_pool(name, pool);
+            self.take_pool(now, name, pool);
         }
-        self.forget_closed(name);
+        self.forget_closed(now, name);
         self.free_tombstones(name, report.heard);
         Ok(Answer::Done)
     }
@@ -118,11 +119,11 @@ impl State {
         }
     }
 
-    fn take_pool(&mut self, node: &Name, report: PoolReport) {
+    fn take_pool(&mut self, now: Time, node: &Name, report: PoolReport) {
         let PoolReport { id, capacity_bytes, used_bytes, tags, failed, replicas } = report;
         self.leave_out_ids(&replicas);
         let known = self.contents.pools.get(&id);
-        let moved = known.is_some_and(|known| known.node != *node);
+        let moved = known.is_some_and(|known| known.node != *node || known.failed != failed);
         let orphans = known.map(|known| known.orphans.clone()).unwrap_or_default();
         let pool = Pool { node: node.clone(), capacity_bytes, used_bytes, tags, failed, open: true, orphans };
         self.contents.pools.insert(id, pool);
@@ -133,8 +134,8 @@ impl State {
             }
         }
         match replicas {
-            Replicas::All(all) => self.take_all(id, &all),
-            Replicas::Changed { present, gone } => self.take_changed(id, &present, &gone),
+            Replicas::All(all) => self.take_all(now, id, &all),
+            Replicas::Changed { present, gone } => self.take_changed(now, id, &present, &gone),
         }
     }
 
@@ -146,55 +147,50 @@ impl State {
         self.contents.last_volume = ids.fold(self.contents.last_volume, u64::max);
     }
 
-    fn take_all(&mut self, pool: PoolId, all: &[ReplicaReport]) {
+    fn take_all(&mut self, now: Time, pool: PoolId, all: &[ReplicaReport]) {
         let present: BTreeMap<VolumeId, &ReplicaReport> = all.iter().map(|replica| (replica.volume, replica)).collect();
         for volume in self.replicas_in(pool) {
-            self.observe(volume, present.get(&volume).map_or(Observed::Nothing, |found| found.observed()));
+            self.observe(now, pool, volume, present.get(&volume).map_or(Observed::Nothing, |found| found.observed()));
         }
-        let orphans = present.keys().copied().filter(|volume| self.is_orphan(*volume)).collect();
+        let orphans = present.keys().copied().filter(|volume| self.is_orphan(pool, *volume)).collect();
         self.contents.pools.get_mut(&pool).expect("just put there").orphans = orphans;
     }
 
-    fn take_changed(&mut self, pool: PoolId, present: &[ReplicaReport], gone: &[VolumeId]) {
+    fn take_changed(&mut self, now: Time, pool: PoolId, present: &[ReplicaReport], gone: &[VolumeId]) {
         let changed = present.iter().map(|replica| (replica.volume, replica.observed()));
         for (volume, observed) in changed.chain(gone.iter().map(|volume| (*volume, Observed::Nothing))) {
-            if self.place_of(volume) == Some(pool) {
-                self.observe(volume, observed);
-            }
+            self.observe(now, pool, volume, observed);
         }
-        let found = present.iter().map(|replica| replica.volume).filter(|volume| self.is_orphan(*volume));
+        let found = present.iter().map(|replica| replica.volume).filter(|volume| self.is_orphan(pool, *volume));
         let found: BTreeSet<VolumeId> = found.collect();
         let orphans = &mut self.contents.pools.get_mut(&pool).expect("just put there").orphans;
         orphans.retain(|volume| !gone.contains(volume) && !found.contains(volume));
         orphans.extend(found);
     }
 
-    /// Where the replica of a volume is, or of what is left of one.
-    fn place_of(&self, volume: VolumeId) -> Option<PoolId> {
-        let contents = &self.contents;
-        let there = contents.volumes.get(&volume).map(|volume| volume.replica.pool);
-        there.or_else(|| contents.tombstones.get(&volume).map(|tombstone| tombstone.pool))
+    fn is_orphan(&self, pool: PoolId, volume: VolumeId) -> bool {
+        let known = self.contents.volumes.get(&volume).is_some_and(|volume| volume.replicas.contains_key(&pool));
+        !known && !self.contents.tombstones.contains_key(&(volume, pool))
     }
 
-    fn is_orphan(&self, volume: VolumeId) -> bool {
-        !self.contents.volumes.contains_key(&volume) && !self.contents.tombstones.contains_key(&volume)
-    }
-
-    fn observe(&mut self, id: VolumeId, observed: Observed) {
-        let revision = self.next_revision();
-        if let Some(tombstone) = self.contents.tombstones.get_mut(&id) {
-            tombstone.observed = observed;
+    /// Takes note of what was found of a volume in a pool, if it was ever wanted there.
+    fn observe(&mut self, now: Time, pool: PoolId, id: VolumeId, found: Observed) {
+        if let Some(tombstone) = self.contents.tombstones.get_mut(&(id, pool)) {
+            tombstone.observed = found;
             return;
         }
-        let volume = self.contents.volumes.get_mut(&id).expect("what is in the index is there");
-        if volume.replica.observed == observed {
-            return;
-        }
-        volume.replica.observed = observed;
-        if let Observed::Present { .. } = observed {
+        let Some(volume) = self.contents.volumes.get_mut(&id) else { return };
+        let is_replicated = volume.is_replicated();
+        let Some(replica) = volume.replicas.get_mut(&pool) else { return };
+        let before = replica.observed;
+        replica.observe(if is_replicated { now } else { Time::default() }, found);
+        if !is_replicated && replica.seen {
             volume.phase = Phase::Ready;
         }
-        self.index.touch(id, revision);
+        if before.essence() != found.essence() {
+            let revision = self.next_revision();
+            self.index.touch(id, revision);
+        }
     }
 
     /// A tombstone goes when its replica is not there **and** the node has heard of the deletion: before, it may still
@@ -202,23 +198,31 @@ impl State {
     fn free_tombstones(&mut self, node: &Name, heard: Revision) {
         for pool in self.ids_of_pools(node) {
             for volume in self.index.tombstones_in(pool) {
-                let tombstone = &self.contents.tombstones[&volume];
+                let tombstone = &self.contents.tombstones[&(volume, pool)];
                 if tombstone.revision <= heard && tombstone.observed == Observed::Nothing {
-                    self.drop_tombstone(volume);
+                    self.drop_tombstone(pool, volume);
                 }
             }
         }
     }
 
-    fn drop_tombstone(&mut self, volume: VolumeId) {
+    fn drop_tombstone(&mut self, pool: PoolId, volume: VolumeId) {
         let revision = self.next_revision();
-        if let Some(tombstone) = self.contents.tombstones.remove(&volume) {
-            self.index.freed(volume, &tombstone, revision);
+        let Some(Tombstone { name, .. }) = self.contents.tombstones.remove(&(volume, pool)) else { return };
+        self.index.freed(pool, volume, revision);
+        if !self.contents.volumes.contains_key(&volume) && self.tombstones_of(volume).next().is_none() {
+            self.index.forgotten(volume, name);
         }
     }
 
-    pub(super) fn administer(&mut self, name: Name, admin: Admin) -> Result<Answer, Refusal> {
-        self.contents.nodes.get_mut(&name).ok_or(Refusal::NoSuchNode(name))?.admin = admin;
+    pub(super) fn administer(&mut self, name: &Name, admin: Admin) -> Result<Answer, Refusal> {
+        self.contents.nodes.get_mut(name).ok_or_else(|| Refusal::NoSuchNode(name.clone()))?.admin = admin;
+        // What is on a node that is to be emptied is to be elsewhere.
+        for pool in self.ids_of_pools(name) {
+            for volume in self.index.volumes_in(pool) {
+                self.index.note(volume);
+            }
+        }
         Ok(Answer::Done)
     }
 
@@ -234,7 +238,7 @@ impl State {
         for pool in pools {
             // Whoever removes a node says that it does not come back: its tombstones have nobody to free them.
             for volume in self.index.tombstones_in(pool) {
-                self.drop_tombstone(volume);
+                self.drop_tombstone(pool, volume);
             }
             self.contents.pools.remove(&pool);
             self.index.remove_pool(pool);

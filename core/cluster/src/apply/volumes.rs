@@ -8,10 +8,9 @@ use crate::name::Name;
 use crate::node::LABELS_MAX;
 use crate::operation::OperationKind;
 use crate::refusal::Refusal;
+use crate::replica::Replica;
 use crate::state::{State, VOLUMES_MAX};
-use crate::volume::{
-    DESCRIPTION_BYTES_MAX, Modification, Observed, Phase, Replica, Tombstone, Volume, VolumeSpec, is_size,
-};
+use crate::volume::{DESCRIPTION_BYTES_MAX, Modification, Phase, REPLICAS_MAX, Tombstone, Volume, VolumeSpec, is_size};
 
 impl State {
     pub(super) fn create_volume(
@@ -24,9 +23,7 @@ impl State {
         if !is_size(size_bytes) {
             return Err(Refusal::Size(size_bytes));
         }
-        if spec.replicas != 1 {
-            return Err(Refusal::Replicas(spec.replicas));
-        }
+        check_copies(spec.replicas, spec.members_min)?;
         check_words(
             Some(&spec.description),
             spec.labels.len().max(spec.node_selector.len()).max(spec.pool_tags.len()),
@@ -37,7 +34,8 @@ impl State {
         if self.contents.volumes.len() >= VOLUMES_MAX {
             return Err(Refusal::Volumes);
         }
-        let pool = self.place(size_bytes, &spec).map_err(Refusal::NoPlace)?;
+        let pools = self.place(size_bytes, &spec).map_err(Refusal::NoPlace)?;
+        let since = if spec.replicas > 1 { now } else { Time::default() };
         self.contents.last_volume += 1;
         let id = VolumeId(self.contents.last_volume);
         let volume = Volume {
@@ -45,8 +43,8 @@ impl State {
             size_bytes,
             spec,
             phase: Phase::Creating,
-            // Its node was just seen with this pool, and no volume of this id was ever anywhere.
-            replica: Replica { pool, observed: Observed::Nothing },
+            replicas: pools.into_iter().map(|pool| (pool, Replica::new(since))).collect(),
+            replication: None,
             attachments: Attachments::default(),
             created: now,
         };
@@ -91,15 +89,29 @@ impl State {
         }
         let (id, volume) = self.change_volume(&name)?;
         volume.size_bytes = size_bytes;
-        let pool = volume.replica.pool;
-        self.index.grown(pool, size_bytes - is_bytes);
+        for pool in volume.replicas.keys().copied().collect::<Vec<_>>() {
+            self.index.grown(pool, size_bytes - is_bytes);
+        }
         Ok(Answer::Started(self.start(now, OperationKind::Resize(id, size_bytes))))
     }
 
-    pub(super) fn modify_volume(&mut self, name: &Name, modification: Modification) -> Result<Answer, Refusal> {
-        let Modification { description, labels, open } = modification;
+    pub(super) fn modify_volume(
+        &mut self,
+        now: Time,
+        name: &Name,
+        modification: Modification,
+    ) -> Result<Answer, Refusal> {
+        let Modification { description, labels, open, replicas, members_min, zone_spread } = modification;
         check_words(description.as_deref(), labels.as_ref().map_or(0, std::collections::BTreeMap::len))?;
-        let spec = &mut self.change_volume(name)?.1.spec;
+        let (replicas, members_min) = self.copies(name, replicas, members_min)?;
+        let (_, volume) = self.change_volume(name)?;
+        if !volume.is_replicated() && replicas > 1 {
+            // What is known of the only one has no time.
+            volume.replicas.values_mut().for_each(|replica| replica.since = now);
+        }
+        let spec = &mut volume.spec;
+        (spec.replicas, spec.members_min) = (replicas, members_min);
+        spec.zone_spread = zone_spread.unwrap_or(spec.zone_spread);
         spec.description = description.unwrap_or_else(|| std::mem::take(&mut spec.description));
         spec.labels = labels.unwrap_or_else(|| std::mem::take(&mut spec.labels));
         let closes = spec.open && open == Some(false);
@@ -109,6 +121,19 @@ impl State {
             self.change_volume(name)?.1.attachments.raise();
         }
         Ok(Answer::Done)
+    }
+
+    /// What is asked for of copies, checked together. A limit for writes that was asked for before and does not fit the new
+    /// number of copies is as if it had not been asked for.
+    fn copies(&self, name: &Name, replicas: Option<u8>, min: Option<u8>) -> Result<(u8, Option<u8>), Refusal> {
+        let Volume { spec, phase, .. } = self.named(name)?;
+        let replicas = replicas.unwrap_or(spec.replicas);
+        if replicas != spec.replicas && *phase == Phase::Creating {
+            return Err(Refusal::NotMade(name.clone()));
+        }
+        let min = min.or(spec.members_min.filter(|min| *min <= replicas));
+        check_copies(replicas, min)?;
+        Ok((replicas, min))
     }
 
     /// The name is free at once; the data goes when its node is heard. An attached volume is refused unless by force:
@@ -122,8 +147,10 @@ impl State {
         let volume = self.contents.volumes.remove(&id).expect("just found");
         let revision = self.next_revision();
         self.index.deleted(id, &volume, revision);
-        let Replica { pool, observed } = volume.replica;
-        self.contents.tombstones.insert(id, Tombstone { name: volume.name, pool, observed, since: now, revision });
+        for (pool, Replica { observed, .. }) in volume.replicas {
+            let tombstone = Tombstone { name: volume.name.clone(), pool, observed, since: now, revision };
+            self.contents.tombstones.insert((id, pool), tombstone);
+        }
         Ok(Answer::Started(self.start(now, OperationKind::Delete(id))))
     }
 
@@ -141,16 +168,29 @@ impl State {
         })?;
         let (id, volume) = self.change_volume(name)?;
         let generation = volume.attachments.attach(client, mode, token);
+        volume.is_attached_again(client, mode);
         let operation = self.start(now, OperationKind::Attach(id, generation));
         Ok(Answer::Attached { generation, operation })
     }
 
     /// Always possible, whatever has become of the client. Has ended when the node that serves the volume has dropped
-    /// it: then nothing of it will ever be applied.
+    /// it: then nothing of it will ever be applied. Of a replicated volume that is the primary of the configuration in
+    /// force: an older one can acknowledge nothing any more, and a later one is told of the detach before it serves.
     pub(super) fn detach(&mut self, now: Time, name: &Name, client: Option<&Name>) -> Result<Answer, Refusal> {
         let (id, volume) = self.change_volume(name)?;
         let generation = volume.attachments.detach(client).unwrap_or(volume.attachments.generation);
+        volume.is_given_up(client);
         Ok(Answer::Started(self.start(now, OperationKind::Attach(id, generation))))
+    }
+}
+
+fn check_copies(replicas: u8, members_min: Option<u8>) -> Result<(), Refusal> {
+    if !(1..=REPLICAS_MAX).contains(&replicas) {
+        return Err(Refusal::ReplicaCount(replicas));
+    }
+    match members_min {
+        Some(found) if !(1..=replicas).contains(&found) => Err(Refusal::MembersMin { found, replicas }),
+        Some(_) | None => Ok(()),
     }
 }
 

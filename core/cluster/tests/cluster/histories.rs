@@ -87,10 +87,10 @@ fn check(world: &World) {
     let mut promised = std::collections::BTreeMap::<PoolId, u64>::new();
     for (id, volume) in state.volumes(None) {
         assert_eq!(state.volume(&volume.name).map(|(id, _)| id), Some(id), "a name stands for one volume");
-        *promised.entry(volume.replica.pool).or_default() += volume.size_bytes;
+        *promised.entry(volume.home()).or_default() += volume.size_bytes;
         let writers = volume.attachments.held().iter().filter(|held| held.mode == AccessMode::ReadWrite).count();
         assert!(writers == 0 || volume.attachments.held().len() == 1, "a writer is alone");
-        if let Observed::Present { generation, .. } = volume.replica.observed {
+        if let Observed::Present { generation, .. } = volume.at_home().observed {
             assert!(generation <= volume.attachments.generation, "nobody goes by what was never said");
             assert_eq!(volume.phase, Phase::Ready);
         }

@@ -4,4 +4,5 @@
 
 mod histories;
 mod promises;
+mod replicated;
 mod world;

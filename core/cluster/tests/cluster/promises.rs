@@ -6,7 +6,7 @@ use cluster::{
     Waiting,
 };
 
-use crate::world::{GIB, World, name, operation};
+use crate::world::{GIB, SimReplica, World, name, operation};
 
 fn zone(zone: &str) -> VolumeSpec {
     VolumeSpec { node_selector: Labels::from([("zone".to_owned(), zone.to_owned())]), ..VolumeSpec::default() }
@@ -64,7 +64,7 @@ fn placement_obeys_every_rule_and_says_which_one_each_pool_breaks() {
         ("any", VolumeSpec::default(), &[1, 3]),
     ] {
         world.create(volume, GIB, spec).unwrap();
-        let pool = world.state.volume(&name(volume)).unwrap().1.replica.pool;
+        let pool = world.state.volume(&name(volume)).unwrap().1.home();
         assert!(expected.contains(&pool.0), "{volume} is in {pool}");
     }
     world.apply(None, Change::Administer { node: name("n0"), admin: Admin::Cordoned }).unwrap();
@@ -123,7 +123,7 @@ fn a_volume_that_was_seen_is_never_made_anew() {
     world.report(&name("n0"));
     world.round();
     assert!(world.nodes[&name("n0")].pools[&PoolId(1)].is_empty());
-    assert_eq!(world.state.volume(&name("db")).unwrap().1.replica.observed, Observed::Nothing);
+    assert_eq!(world.state.volume(&name("db")).unwrap().1.at_home().observed, Observed::Nothing);
     let attaching = operation(&world.attach("db", "host", AccessMode::ReadWrite).unwrap());
     let waiting = world.state.waits_for(attaching).unwrap();
     assert!(matches!(waiting, Waiting::Data { .. }), "{waiting}");
@@ -144,7 +144,7 @@ fn what_is_not_known_is_not_nothing() {
     // It comes back without its pool.
     let pools = std::mem::take(&mut world.nodes.get_mut(&name("n0")).unwrap().pools);
     world.connect(&name("n0"));
-    assert_eq!(world.state.volume(&name("db")).unwrap().1.replica.observed, Observed::Unknown);
+    assert_eq!(world.state.volume(&name("db")).unwrap().1.at_home().observed, Observed::Unknown);
     let deleting = operation(&world.apply(None, Change::DeleteVolume { volume: name("db"), force: false }).unwrap());
     let waiting = world.state.waits_for(deleting).unwrap();
     assert!(matches!(waiting, Waiting::Pool { .. }), "{waiting}");
@@ -233,7 +233,7 @@ fn a_new_volume_is_never_taken_for_one_that_a_pool_brought_along() {
     world.round();
     let pool = world.nodes.get_mut(&name("n0")).unwrap().pools.get_mut(&PoolId(1)).unwrap();
     for stranger in [2, 3, u64::MAX] {
-        pool.insert(block::VolumeId(stranger), (GIB, Generation(0)));
+        pool.insert(block::VolumeId(stranger), SimReplica::default());
     }
     world.report(&name("n0"));
     let Answer::Volume { id, .. } = world.create("new", GIB, VolumeSpec::default()).unwrap() else {
@@ -248,7 +248,7 @@ fn volumes_nobody_knows_are_told_and_left_alone() {
     let mut world = World::new(1, 10 * GIB);
     let stranger = block::VolumeId(77);
     let pool = world.nodes.get_mut(&name("n0")).unwrap().pools.get_mut(&PoolId(1)).unwrap();
-    pool.insert(stranger, (GIB, Generation(0)));
+    pool.insert(stranger, SimReplica::default());
     world.round();
     world.round();
     assert!(world.state.pools().next().unwrap().1.orphans.iter().eq([&stranger]));

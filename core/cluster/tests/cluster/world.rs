@@ -2,11 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use block::{PoolId, VolumeId};
+use block::{Epoch, Incarnation, PoolId, VolumeId};
 use cluster::{
     AccessMode, Addresses, Answer, Change, Command, Generation, Labels, Name, NodeIntent, NodeReport, OperationId,
-    PoolReport, Refusal, ReplicaIntent, ReplicaReport, Replicas, RequestId, Revision, State, Time, TokenHash,
-    VolumeSpec,
+    PoolReport, Refusal, ReplicaIntent, ReplicaReport, Replicas, RequestId, Revision, Role, Standing, State, Time,
+    TokenHash, VolumeSpec,
 };
 
 pub const GIB: u64 = 1 << 30;
@@ -15,8 +15,18 @@ pub fn name(text: &str) -> Name {
     text.parse().unwrap()
 }
 
-/// Sizes and generations of the replicas in pools.
-type Held = BTreeMap<PoolId, BTreeMap<VolumeId, (u64, Generation)>>;
+/// The replicas in pools.
+type Held = BTreeMap<PoolId, BTreeMap<VolumeId, SimReplica>>;
+
+/// A replica as it is, whatever the control plane believes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct SimReplica {
+    pub size_bytes: u64,
+    pub generation: Generation,
+    pub standing: Standing,
+    /// The last write it has.
+    pub data: u64,
+}
 
 /// What a node holds, whatever the control plane believes.
 #[derive(Clone, Debug, Default)]
@@ -29,6 +39,8 @@ pub struct SimNode {
     pub told: Told,
     /// What it reported on this stream, if anything.
     pub reported: Option<Held>,
+    /// The last incarnation that any replica in its pools had.
+    pub life: u64,
 }
 
 /// All that a node was told, put together.
@@ -55,6 +67,7 @@ impl Told {
         }
         for replica in intent.replicas {
             self.routes.remove(&replica.name);
+            self.deletions.remove(&(replica.pool, replica.volume));
             self.replicas.insert(replica.volume, replica);
         }
         self.routes.extend(intent.routes.into_iter().map(|route| (route.name, route.address)));
@@ -64,15 +77,18 @@ impl Told {
 impl SimNode {
     /// Does what it was told.
     pub fn work(&mut self) {
-        for replica in self.told.replicas.values() {
-            let Some(pool) = self.pools.get_mut(&replica.pool) else { continue };
-            let held = match pool.get_mut(&replica.volume) {
+        for intent in self.told.replicas.values() {
+            let Some(pool) = self.pools.get_mut(&intent.pool) else { continue };
+            let held = match pool.get_mut(&intent.volume) {
                 Some(held) => held,
-                None if replica.may_create => pool.entry(replica.volume).or_insert((0, Generation(0))),
+                None if intent.may_create => pool.entry(intent.volume).or_default(),
                 None => continue,
             };
-            held.0 = held.0.max(replica.size_bytes);
-            held.1 = held.1.max(replica.attachments.generation);
+            held.size_bytes = held.size_bytes.max(intent.size_bytes);
+            held.generation = held.generation.max(intent.attachments.generation);
+            if intent.replication.is_some() {
+                follow(held, intent, &mut self.life);
+            }
         }
         for (pool, volume) in &self.told.deletions {
             if let Some(pool) = self.pools.get_mut(pool) {
@@ -81,13 +97,27 @@ impl SimNode {
         }
     }
 
+    /// Its process ended and another began. With a loss of power it is not known what it had last.
+    pub fn restart(&mut self, cold: bool) {
+        for replica in self.pools.values_mut().flat_map(BTreeMap::values_mut) {
+            if replica.standing.incarnation.0 > 0 {
+                be_born(&mut replica.standing, &mut self.life);
+                if cold {
+                    replica.standing.warm_from = replica.standing.incarnation;
+                }
+            }
+        }
+        self.told = Told::default();
+    }
+
     /// Everything it holds, or what changed since it reported on this stream.
     pub fn report(&mut self) -> NodeReport {
         let before = self.reported.replace(self.pools.clone());
-        let one = |(volume, (size_bytes, generation)): (&VolumeId, &(u64, Generation))| ReplicaReport {
+        let one = |(volume, held): (&VolumeId, &SimReplica)| ReplicaReport {
             volume: *volume,
-            size_bytes: *size_bytes,
-            generation: *generation,
+            size_bytes: held.size_bytes,
+            generation: held.generation,
+            standing: held.standing,
         };
         let pools = self.pools.iter().map(|(id, replicas)| PoolReport {
             id: *id,
@@ -105,6 +135,44 @@ impl SimNode {
         });
         NodeReport { heard: self.told.heard, pools: pools.collect() }
     }
+}
+
+/// Another life of a replica: what it promised in the one before is forgotten.
+fn be_born(standing: &mut Standing, life: &mut u64) {
+    *life += 1;
+    standing.incarnation = Incarnation(*life);
+    if standing.warm_from.0 == 0 {
+        standing.warm_from = standing.incarnation;
+    }
+    (standing.role, standing.epoch) = (Role::Out, Epoch(0));
+}
+
+/// Goes by the configuration it was told of, as `replication` does.
+fn follow(held: &mut SimReplica, intent: &ReplicaIntent, life: &mut u64) {
+    let standing = &mut held.standing;
+    if standing.incarnation.0 == 0 {
+        be_born(standing, life);
+    }
+    let Some(configuration) = intent.replication.as_ref().and_then(|replication| replication.configuration.as_ref())
+    else {
+        return;
+    };
+    if configuration.epoch < standing.epoch {
+        return;
+    }
+    let was_in = standing.role != Role::Out && standing.role != Role::Learner;
+    standing.role = match configuration.has(intent.pool, standing.incarnation) {
+        // A candidate does not go back to what it was under the same configuration.
+        true if standing.role == Role::Candidate && standing.epoch == configuration.epoch => return,
+        true if configuration.primary == intent.pool => Role::Primary,
+        true => Role::Backup,
+        false if was_in => {
+            be_born(standing, life);
+            Role::Out
+        }
+        false => Role::Learner,
+    };
+    standing.epoch = configuration.epoch;
 }
 
 /// A state and the nodes it is about.
@@ -136,7 +204,11 @@ impl World {
     }
 
     pub fn apply(&mut self, request: Option<u128>, change: Change) -> Result<Answer, Refusal> {
-        self.now += 1;
+        self.apply_after(1, request, change)
+    }
+
+    pub fn apply_after(&mut self, ms: u64, request: Option<u128>, change: Change) -> Result<Answer, Refusal> {
+        self.now += ms;
         let command = Command { at: Time(self.now), request: request.map(RequestId), change };
         self.log.push(command.clone());
         let before = self.state.clone();
@@ -186,6 +258,11 @@ impl World {
             node.told.hear(intent);
         }
         let whole = self.state.intent(name);
+        let volumes = self.state.volumes(None).filter_map(|(id, volume)| Some((id, volume.replication.as_ref()?)));
+        let members: BTreeSet<(PoolId, VolumeId)> = volumes
+            .flat_map(|(id, replication)| replication.configuration.members.keys().map(move |pool| (*pool, id)))
+            .collect();
+        assert!(!whole.deletions.iter().any(|deletion| members.contains(deletion)), "no member is deleted");
         let replicas: BTreeMap<_, _> = whole.replicas.into_iter().map(|replica| (replica.volume, replica)).collect();
         let routes: BTreeMap<_, _> = whole.routes.into_iter().map(|route| (route.name, route.address)).collect();
         assert!(node.told.replicas == replicas && node.told.routes == routes, "what changed adds up to all there is");

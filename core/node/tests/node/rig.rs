@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use block::{Instant, PoolId, PoolOffset};
 use node::{
-    Answer, Command, ConnId, ControlError, ControlId, Door, Effect, Event, Intent, Node, NodeConfig, Offer, Relay,
-    ReplicaObservation, Report, Why, limits,
+    Answer, Command, ConnId, ControlError, ControlId, Door, Effect, Event, Intent, Node, NodeConfig, Offer, PeerFault,
+    Relay, ReplicaObservation, Report, Why, limits,
 };
+use replication::Proposal;
 use store::{BootId, FormatOptions, IoId, Job, JobId};
 
 use crate::disk::{Disk, FAILED};
@@ -64,6 +65,11 @@ pub struct Rig {
     pub syncs: u64,
     /// How often the node said that there is something new to observe.
     pub news: u64,
+    /// Nodes to be connected to.
+    pub dials: Vec<PoolId>,
+    pub proposals: Vec<Proposal>,
+    /// What was wrong with connections of other nodes.
+    pub faults: Vec<PeerFault>,
 }
 
 pub fn config() -> NodeConfig {
@@ -77,9 +83,17 @@ pub fn intended() -> NodeConfig {
 
 /// A disk with an empty pool.
 fn blank(pool_bytes: u64) -> Disk {
+    named(PoolId(7), pool_bytes)
+}
+
+/// Of a node that has replicas of other nodes' volumes.
+pub fn member() -> NodeConfig {
+    NodeConfig { cluster: 77, cold: false, ..intended() }
+}
+
+fn named(pool: PoolId, pool_bytes: u64) -> Disk {
     let mut disk = Disk::new(usize::try_from(pool_bytes).unwrap());
-    let options =
-        FormatOptions { zeroed: true, segment_pages: 512, ..FormatOptions::new(PoolId(7), pool_bytes, BootId(1)) };
+    let options = FormatOptions { zeroed: true, segment_pages: 512, ..FormatOptions::new(pool, pool_bytes, BootId(1)) };
     for (at, pages) in store::format(&options).unwrap() {
         disk.write(at, pages.bytes()).unwrap();
     }
@@ -120,7 +134,47 @@ impl Rig {
             next_control: 0,
             syncs: 0,
             news: 0,
+            dials: Vec::new(),
+            proposals: Vec::new(),
+            faults: Vec::new(),
         }
+    }
+
+    /// A node on a new pool of this name that lives by intents, and has replicas.
+    pub fn member(pool: PoolId, pool_bytes: u64) -> Self {
+        Self::on(named(pool, pool_bytes), member())
+    }
+
+    /// The same node after its process was killed.
+    pub fn killed(self) -> Self {
+        let config = self.node.config().clone();
+        let mut next = Self::on(self.disk, config);
+        (next.now, next.seed) = (self.now, self.seed);
+        next
+    }
+
+    /// Another node connects, or was connected to.
+    pub fn join(&mut self, dialled: Option<PoolId>) -> usize {
+        match dialled {
+            None => {
+                let peer = self.connect_by(Door::Peer);
+                self.record(peer);
+                peer
+            }
+            Some(pool) => {
+                let peer = self.add_peer();
+                self.record(peer);
+                let conn = self.peers[peer].conn;
+                self.handle(Event::PeerConnected { peer: pool, conn });
+                peer
+            }
+        }
+    }
+
+    /// The connection is reset: what is on its way is lost.
+    pub fn reset(&mut self, peer: usize) {
+        self.peers[peer].outgoing.clear();
+        self.peers[peer].gone = true;
     }
 
     /// A node on a new pool, set up so.
@@ -162,6 +216,13 @@ impl Rig {
 
     /// Somebody connects; nothing is said yet.
     pub fn connect_by(&mut self, door: Door) -> usize {
+        let peer = self.add_peer();
+        let conn = self.peers[peer].conn;
+        self.handle(Event::Accepted { conn, door });
+        peer
+    }
+
+    fn add_peer(&mut self) -> usize {
         let slot = u32::try_from(self.peers.len()).unwrap();
         let conn = ConnId { slot, generation: slot + 100 };
         self.peers.push(Peer {
@@ -179,7 +240,6 @@ impl Rig {
             relay: None,
             recorded: None,
         });
-        self.handle(Event::Accepted { conn, door });
         self.peers.len() - 1
     }
 
@@ -342,10 +402,13 @@ impl Rig {
 
     fn is_able(&self, peer: usize) -> bool {
         let peer = &self.peers[peer];
+        if peer.closed {
+            return false;
+        }
         let receives = peer.receive.is_some() && !peer.outgoing.is_empty();
         let breaks = peer.gone && !peer.broken && (peer.receive.is_some() || peer.send) && peer.outgoing.is_empty();
         let sends = peer.send && peer.listens && !peer.gone;
-        !peer.closed && (receives || sends || breaks || peer.close)
+        receives || sends || breaks || peer.close
     }
 
     fn transfer(&mut self, index: usize) {
@@ -468,6 +531,8 @@ impl Rig {
             Effect::Answered { id, answer } => assert!(self.answers.insert(id.0, answer).is_none(), "answered once"),
             Effect::Measured { .. } => self.measured += 1,
             Effect::ObservationChanged => self.news += 1,
+            Effect::Connect { peer, .. } => self.dials.push(peer),
+            Effect::Propose { proposal, .. } => self.proposals.push(proposal),
             Effect::HandOver { conn, relay } => {
                 let peer = self.peer(conn);
                 assert!(peer.receive.is_none() && !peer.send && !peer.close, "nothing is outstanding");
@@ -476,6 +541,7 @@ impl Rig {
                 peer.closed = true;
             }
             Effect::Report(Report::Ended { conn, why, .. }) => self.ended.push((conn, why)),
+            Effect::Report(Report::Peer { fault, .. }) => self.faults.push(fault),
             Effect::Report(_) => {}
             Effect::Stopped => {
                 assert!(!self.stopped, "stopped once");

@@ -38,6 +38,7 @@ pub fn replica() -> ReplicaIntent {
         generation: 0,
         attachments: Vec::new(),
         open: false,
+        copies: None,
     }
 }
 

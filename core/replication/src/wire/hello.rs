@@ -11,7 +11,8 @@ use crate::wire::channel::Channel;
 use crate::wire::header::checksum_around;
 use crate::wire::limits::NAME_BYTES_MAX;
 
-const MAGIC: [u8; 8] = *b"PLNHELLO";
+/// What every such connection begins with.
+pub const MAGIC: [u8; 8] = *b"PLNHELLO";
 /// What this program speaks, and the oldest that it still does.
 pub(crate) const VERSION: u16 = 1;
 pub(crate) const VERSION_LOWEST: u16 = 1;

@@ -30,7 +30,7 @@ pub use channel::{Channel, Lane};
 pub use encode::{Unsendable, encode, encode_signal, payloads};
 pub use fault::Fault;
 pub use header::{Envelope, Kind};
-pub use hello::{Greeted, Hello, Refusal};
+pub use hello::{Greeted, Hello, MAGIC as HELLO_MAGIC, Refusal};
 pub use limits::{
     ANSWER_BYTES_MAX, ENTRIES_BYTES_MAX, ENTRIES_MAX, FRAME_BYTES_MAX, HEADER_BYTES, HELLO_BYTES_MAX, INPUT_BYTES_MAX,
     MEMBERS_MAX, NAME_BYTES_MAX, WRITE_BLOCKS_MAX,

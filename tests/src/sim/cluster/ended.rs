@@ -14,7 +14,7 @@ pub(super) fn check_operations(state: &State) -> Result<(), String> {
         }
     }
     for (id, volume) in state.volumes(None) {
-        if volume.replica.observed != Observed::Nothing && !volume.is_settled() {
+        if volume.at_home().observed != Observed::Nothing && !volume.is_settled() {
             return Err(format!("volume {id} is not what it should be: {volume:?}"));
         }
     }

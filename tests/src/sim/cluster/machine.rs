@@ -306,6 +306,7 @@ impl Life {
                 return Err(format!("an honest disk led to {report:?}"));
             }
             Effect::Report(_) | Effect::Measured { .. } => {}
+            Effect::Connect { .. } | Effect::Propose { .. } => return Err("no volume has several replicas".to_owned()),
             Effect::Answered { .. } | Effect::Stopped => return Err("nobody asked for it".to_owned()),
         }
         Ok(())

@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, VecDeque};
 use block::{PoolId, VolumeId};
 use cluster::{
     Addresses, Change, Generation, Labels, Name, NodeIntent, NodeReport, PoolReport, ReplicaReport, Replicas, Revision,
+    Standing,
 };
 use node::{Attachment, Intent, Observation, ReplicaIntent, ReplicaObservation, Route, TokenHash};
 
@@ -114,6 +115,7 @@ fn report(pool: PoolId, before: Option<&Observation>, now: &Observation) -> Node
         volume: replica.volume,
         size_bytes: replica.size_bytes,
         generation: Generation(replica.generation),
+        standing: Standing::default(),
     };
     let by_id = |observation: &Observation| -> BTreeMap<VolumeId, ReplicaObservation> {
         observation.replicas.iter().map(|replica| (replica.volume, *replica)).collect()
@@ -145,7 +147,8 @@ fn intent(intent: NodeIntent) -> Intent {
 }
 
 fn replica(replica: cluster::ReplicaIntent) -> ReplicaIntent {
-    let cluster::ReplicaIntent { pool: _, volume, name, size_bytes, may_create, attachments, open } = replica;
+    let cluster::ReplicaIntent { pool: _, volume, name, size_bytes, may_create, attachments, open, replication: _ } =
+        replica;
     let attachment = |held: &cluster::Attachment| Attachment {
         client: held.client.to_string(),
         read_only: held.mode == cluster::AccessMode::ReadOnly,
@@ -160,5 +163,7 @@ fn replica(replica: cluster::ReplicaIntent) -> ReplicaIntent {
         generation: attachments.generation.0,
         attachments: attachments.held().iter().map(attachment).collect(),
         open,
+        // The simulated clusters keep single replicas; `replication_sim` and the tests of `node` have several.
+        copies: None,
     }
 }

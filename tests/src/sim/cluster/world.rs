@@ -142,7 +142,7 @@ impl World {
 
     fn raise_fence(&mut self, volume: VolumeId, generation: u64) {
         if let Some(there) = self.voters.decided().contents().volumes.get(&volume) {
-            let site = self.sites.iter().find(|site| site.machine.pool == there.replica.pool);
+            let site = self.sites.iter().find(|site| site.machine.pool == there.home());
             let held = site.and_then(|site| site.machine.held().get(&volume));
             self.outcome.fences += 1;
             self.fences.raise(volume, generation, held.copied());

@@ -1,13 +1,16 @@
 //! What is wrong, and what a thing is doing, in words for people.
 
+mod replicas;
+
 use block::{PoolId, VolumeId};
 
 use crate::attachment::AccessMode;
 use crate::name::Name;
 use crate::node::{Admin, Link, Node, Pool};
 use crate::operation::{OperationId, OperationKind};
+use crate::replica::Observed;
 use crate::state::State;
-use crate::volume::{Health, Observed, Volume};
+use crate::volume::{Health, Volume};
 
 /// How bad a problem is.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -69,23 +72,29 @@ impl State {
 
     /// One that is on a lost node is told with the node.
     fn volume_problem(&self, volume: &Volume) -> Option<Problem> {
+        if volume.is_replicated() {
+            return self.replicated_problem(volume);
+        }
         let subject = format!("volume {}", volume.name);
-        let pool = self.pool(volume.replica.pool)?;
+        let pool = self.pool(volume.home())?;
         match volume.health() {
             Health::Lost => Some(Problem {
                 severity: Severity::Critical,
                 subject,
                 sentence: format!(
                     "node {} has opened pool {}, and the volume is not in it: its data is gone unless the pool was exchanged. Bring the old pool back, or delete the volume",
-                    pool.node, volume.replica.pool
+                    pool.node,
+                    volume.home()
                 ),
             }),
             Health::Unavailable if pool_is_missing(self, pool) => Some(Problem {
                 severity: Severity::Critical,
                 subject,
-                sentence: format!("node {} is heard and has not opened pool {}", pool.node, volume.replica.pool),
+                sentence: format!("node {} is heard and has not opened pool {}", pool.node, volume.home()),
             }),
             Health::Unavailable | Health::Creating | Health::Changing | Health::Ready => None,
+            // Of several replicas only.
+            Health::Degraded | Health::Blocked | Health::Recovering | Health::Failed | Health::NeedsAttach => None,
         }
     }
 
@@ -93,8 +102,10 @@ impl State {
     #[must_use]
     pub fn explain_volume(&self, name: &Name) -> Option<Vec<String>> {
         let (id, volume) = self.volume(name)?;
-        let pool = self.pool(volume.replica.pool)?;
-        let mut sentences = vec![self.explain_replica(volume, pool)];
+        let mut sentences = match volume.is_replicated() {
+            true => self.explain_replicated(volume),
+            false => vec![self.explain_replica(volume, self.pool(volume.home())?)],
+        };
         if volume.attachments.held().is_empty() {
             let open = if volume.spec.open { "; clients of open networks may use it by its name" } else { "" };
             sentences.push(format!("Nobody has it attached{open}."));
@@ -111,8 +122,8 @@ impl State {
     }
 
     fn explain_replica(&self, volume: &Volume, pool: &Pool) -> String {
-        let (name, id, node) = (&volume.name, volume.replica.pool, &pool.node);
-        match (volume.health(), volume.replica.observed) {
+        let (name, id, node) = (&volume.name, volume.home(), &pool.node);
+        match (volume.health(), volume.at_home().observed) {
             (Health::Ready, _) => format!("Volume {name} is ready: its replica is on node {node}, in pool {id}."),
             (Health::Changing, _) => format!("Volume {name} is there, on node {node}, and being changed."),
             (Health::Creating, Observed::Nothing) => {
@@ -123,7 +134,12 @@ impl State {
                 format!("Volume {name} cannot be reached: node {node} has not opened pool {id}.")
             }
             (Health::Unavailable, _) => format!("Volume {name} cannot be reached: node {node} is not heard."),
-            (Health::Lost, _) => format!("Volume {name} is lost: pool {id} on node {node} is there without it."),
+            (Health::Lost | Health::Failed, _) => {
+                format!("Volume {name} is lost: pool {id} on node {node} is there without it.")
+            }
+            (Health::Degraded | Health::Blocked | Health::Recovering | Health::NeedsAttach, _) => {
+                format!("Volume {name} is on node {node}, and should have other replicas.")
+            }
         }
     }
 

@@ -1,0 +1,107 @@
+//! Configurations of replicated volumes that are asked for: by members, and by operators.
+
+use block::{PoolId, VolumeId};
+
+use crate::attachment::AccessMode;
+use crate::command::Answer;
+use crate::configuration::{Configuration, Proposal};
+use crate::name::Name;
+use crate::refusal::Refusal;
+use crate::replica::Standing;
+use crate::replication::Replication;
+use crate::state::State;
+use crate::volume::Volume;
+
+impl State {
+    /// Answers when the configuration that the proposal asks for is in force.
+    pub(super) fn configure(&mut self, id: VolumeId, proposal: &Proposal) -> Result<Answer, Refusal> {
+        let volume = self.contents.volumes.get(&id).ok_or(Refusal::Deleted(id))?;
+        let judged = volume.judge(proposal).map_err(|reason| Refusal::NotAccepted { volume: id, reason })?;
+        if let Some(next) = judged {
+            self.decide(id, next);
+        }
+        Ok(Answer::Done)
+    }
+
+    /// Puts a configuration in force.
+    pub(super) fn decide(&mut self, id: VolumeId, next: Configuration) {
+        let revision = self.next_revision();
+        let Some(volume) = self.contents.volumes.get_mut(&id) else { return };
+        match &mut volume.replication {
+            Some(replication) => {
+                assert!(next.epoch > replication.configuration.epoch, "epochs only grow");
+                replication.configuration = next;
+            }
+            none => *none = Some(Replication::new(next)),
+        }
+        self.index.touch(id, revision);
+    }
+
+    /// The data of all other replicas is given up for that of this one.
+    pub(super) fn force_promote(&mut self, name: &Name, pool: PoolId) -> Result<Answer, Refusal> {
+        let (id, volume) = self.volume(name).ok_or_else(|| Refusal::NoSuchVolume(name.clone()))?;
+        if let Some(member) = volume.in_sync().next() {
+            return Err(Refusal::NotLost { volume: name.clone(), member });
+        }
+        let expected = "is there and could be gone on from";
+        let missing = || Refusal::NoSuchReplica { volume: name.clone(), pool, expected };
+        let Standing { incarnation, .. } =
+            volume.replicas.get(&pool).and_then(crate::replica::Replica::standing).ok_or_else(missing)?;
+        let Some(Replication { configuration: lost, .. }) = &volume.replication else { return Err(missing()) };
+        let generation = lost.cache_generation + 1;
+        self.decide(id, Configuration::of_one(lost.next_epoch(), (pool, incarnation), lost.members_min, generation));
+        let volume = self.contents.volumes.get_mut(&id).expect("just found");
+        if let Some(replication) = &mut volume.replication {
+            replication.lineage = u64::from(replication.configuration.epoch.0);
+            replication.lost_since = None;
+        }
+        volume.cut_off();
+        Ok(Answer::Done)
+    }
+
+    /// The primary is told, and asks for the configuration when everybody has what it was given.
+    pub(super) fn hand_over(&mut self, name: &Name, pool: PoolId) -> Result<Answer, Refusal> {
+        let (id, volume) = self.volume(name).ok_or_else(|| Refusal::NoSuchVolume(name.clone()))?;
+        if volume.member(pool).is_none() {
+            let expected = "is in sync";
+            return Err(Refusal::NoSuchReplica { volume: name.clone(), pool, expected });
+        }
+        let revision = self.next_revision();
+        if let Some(replication) = self.contents.volumes.get_mut(&id).and_then(|volume| volume.replication.as_mut()) {
+            replication.hand_over_to = (replication.configuration.primary != pool).then_some(pool);
+        }
+        self.index.touch(id, revision);
+        Ok(Answer::Done)
+    }
+}
+
+impl Volume {
+    /// Clients must not go on with what they have in mind: every attachment ends, and whoever had one has to ask for
+    /// another. Clients without one are shut out as well, and may come again.
+    pub(super) fn cut_off(&mut self) {
+        let held = std::mem::take(&mut self.attachments.held);
+        self.attachments.raise();
+        let Some(Replication { cut_off, .. }) = &mut self.replication else { return };
+        for client in held.into_iter().map(|held| held.client) {
+            if !cut_off.contains(&client) {
+                cut_off.push(client);
+            }
+        }
+    }
+
+    /// A client that was cut off has attached it again. A writer is alone: whoever else was cut off has lost it.
+    pub(super) fn is_attached_again(&mut self, client: &Name, mode: AccessMode) {
+        let all = match mode {
+            AccessMode::ReadWrite => None,
+            AccessMode::ReadOnly => Some(client),
+        };
+        self.is_given_up(all);
+    }
+
+    /// A client that was cut off does not want it any more; or none does.
+    pub(super) fn is_given_up(&mut self, client: Option<&Name>) {
+        if let Some(Replication { cut_off, .. }) = &mut self.replication {
+            cut_off.retain(|cut| client.is_some_and(|client| cut != client));
+        }
+    }
+}

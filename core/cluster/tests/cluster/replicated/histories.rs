@@ -1,0 +1,307 @@
+//! Random histories: nodes stop, start, lose power and lose pools; proposals come late, twice or never; volumes are made,
+//! grown, given more replicas and fewer, and deleted. Whatever happens in whatever order, the invariants hold, and when
+//! everybody is heard again every volume that has not lost all its members is whole.
+
+use std::collections::BTreeMap;
+
+use block::{Epoch, VolumeId};
+use cluster::{AccessMode, Admin, Change, Configuration, Health, Modification, State, Volume, VolumeSpec, ZoneSpread};
+use proptest::prelude::{Just, ProptestConfig, Strategy, any, prop_oneof};
+use proptest::{collection, proptest};
+
+use super::members::Members;
+use crate::world::{GIB, World, name};
+
+const NODES: u8 = 5;
+
+#[derive(Clone, Debug)]
+enum Deed {
+    Create(u8, u8),
+    Delete(u8),
+    Replicas(u8, u8),
+    Attach(u8, u8),
+    Detach(u8),
+    Stop(u8),
+    Start(u8, bool),
+    Glitch(u8),
+    Wipe(u8),
+    Round(u8),
+    Write(u8),
+    Propose(u8),
+    Seek(u8),
+    Decide(usize, bool),
+    Drain(u8, bool),
+    HandOver(u8, u8),
+    Wait(u64),
+}
+
+fn deed() -> impl Strategy<Value = Deed> {
+    let node = || 0..NODES;
+    prop_oneof![
+        3 => (0..3_u8, 1..4_u8).prop_map(|(volume, replicas)| Deed::Create(volume, replicas)),
+        1 => (0..3_u8).prop_map(Deed::Delete),
+        2 => (0..3_u8, 1..5_u8).prop_map(|(volume, replicas)| Deed::Replicas(volume, replicas)),
+        2 => (0..3_u8, 0..2_u8).prop_map(|(volume, client)| Deed::Attach(volume, client)),
+        1 => (0..3_u8).prop_map(Deed::Detach),
+        3 => node().prop_map(Deed::Stop),
+        4 => (node(), any::<bool>()).prop_map(|(node, cold)| Deed::Start(node, cold)),
+        1 => node().prop_map(Deed::Glitch),
+        1 => node().prop_map(Deed::Wipe),
+        12 => node().prop_map(Deed::Round),
+        8 => node().prop_map(Deed::Write),
+        6 => node().prop_map(Deed::Propose),
+        3 => node().prop_map(Deed::Seek),
+        8 => (any::<usize>(), any::<bool>()).prop_map(|(which, twice)| Deed::Decide(which, twice)),
+        1 => (node(), any::<bool>()).prop_map(|(node, drains)| Deed::Drain(node, drains)),
+        1 => (0..3_u8, 0..3_u8).prop_map(|(volume, which)| Deed::HandOver(volume, which)),
+        4 => prop_oneof![Just(500_u64), Just(1100), Just(31_000), Just(700_000)].prop_map(Deed::Wait),
+    ]
+}
+
+/// A history, with what is remembered to check it.
+struct History {
+    world: World,
+    members: Members,
+    /// Every configuration there ever was.
+    decided: BTreeMap<(VolumeId, Epoch), Configuration>,
+}
+
+impl History {
+    fn new() -> Self {
+        let world = World::new(NODES.into(), 100 * GIB);
+        Self { world, members: Members::default(), decided: BTreeMap::new() }
+    }
+
+    fn apply(&mut self, wait_ms: u64, change: &Change) {
+        let before = self.world.state.clone();
+        let _refused_or_not = self.world.apply_after(wait_ms, None, change.clone());
+        self.check_step(&before, change);
+    }
+
+    fn perform(&mut self, deed: &Deed) {
+        let node = |index: &u8| name(&format!("n{index}"));
+        let volume = |index: &u8| name(&format!("v{index}"));
+        let change = match deed {
+            Deed::Create(index, replicas) => {
+                let spread = if index % 2 == 0 { ZoneSpread::Preferred } else { ZoneSpread::None };
+                let spec = VolumeSpec { replicas: *replicas, zone_spread: spread, ..VolumeSpec::default() };
+                Change::CreateVolume { name: volume(index), size_bytes: GIB, spec }
+            }
+            Deed::Delete(index) => Change::DeleteVolume { volume: volume(index), force: true },
+            Deed::Replicas(index, replicas) => {
+                let modification = Modification { replicas: Some(*replicas), ..Modification::default() };
+                Change::ModifyVolume { volume: volume(index), modification }
+            }
+            Deed::Attach(index, client) => Change::Attach {
+                volume: volume(index),
+                client: name(&format!("c{client}")),
+                mode: AccessMode::ReadWrite,
+                token: cluster::TokenHash([*client; 32]),
+            },
+            Deed::Detach(index) => Change::Detach { volume: volume(index), client: None },
+            Deed::Stop(index) => return self.stop(&node(index)),
+            Deed::Start(index, cold) => return self.start(&node(index), *cold),
+            Deed::Glitch(index) => return self.glitch(&node(index)),
+            Deed::Wipe(index) => return self.wipe(&node(index)),
+            Deed::Round(index) => return self.round(&node(index)),
+            Deed::Write(index) => return self.members.write(&mut self.world, &node(index)),
+            Deed::Propose(index) => return self.members.propose(&mut self.world, &node(index)),
+            Deed::Seek(index) => return self.members.seek(&mut self.world, &node(index)),
+            Deed::Decide(which, twice) => return self.decide(*which, *twice),
+            Deed::Drain(index, drains) => Change::Administer {
+                node: node(index),
+                admin: if *drains { Admin::Draining } else { Admin::Schedulable },
+            },
+            Deed::HandOver(index, which) => {
+                let found = self.world.state.volume(&volume(index));
+                let Some(pool) = found.and_then(|(_, volume)| volume.replicas.keys().nth(usize::from(*which))) else {
+                    return;
+                };
+                Change::HandOver { volume: volume(index), pool: *pool }
+            }
+            Deed::Wait(ms) => return self.apply(*ms, &Change::Tick),
+        };
+        self.apply(1, &change);
+    }
+
+    fn stop(&mut self, node: &cluster::Name) {
+        self.world.nodes.get_mut(node).unwrap().up = false;
+        self.apply(1, &Change::Lose { node: node.clone() });
+    }
+
+    fn start(&mut self, node: &cluster::Name, cold: bool) {
+        self.world.nodes.get_mut(node).unwrap().restart(cold);
+        self.connect(node);
+    }
+
+    /// Its stream broke and is there again; the node went on meanwhile, unless it was down.
+    fn glitch(&mut self, node: &cluster::Name) {
+        if self.world.nodes[node].up {
+            self.apply(1, &Change::Lose { node: node.clone() });
+            self.connect(node);
+        }
+    }
+
+    fn connect(&mut self, node: &cluster::Name) {
+        let before = self.world.state.clone();
+        self.world.connect(node);
+        self.check_step(&before, &Change::Tick);
+    }
+
+    fn wipe(&mut self, node: &cluster::Name) {
+        self.world.nodes.get_mut(node).unwrap().pools.values_mut().for_each(BTreeMap::clear);
+        self.start(node, true);
+    }
+
+    fn round(&mut self, node: &cluster::Name) {
+        let before = self.world.state.clone();
+        self.world.tell(node);
+        if self.world.nodes[node].up {
+            self.world.nodes.get_mut(node).unwrap().work();
+        }
+        self.world.report(node);
+        self.check_step(&before, &Change::Tick);
+    }
+
+    fn decide(&mut self, which: usize, twice: bool) {
+        if self.members.pending.is_empty() {
+            return;
+        }
+        let which = which % self.members.pending.len();
+        let change = if twice { self.members.pending[which].clone() } else { self.members.pending.swap_remove(which) };
+        self.apply(1, &change);
+    }
+
+    /// What a step may lead to.
+    fn check_step(&mut self, before: &State, change: &Change) {
+        for (id, volume) in self.world.state.volumes(None) {
+            let Some(replication) = &volume.replication else { continue };
+            let now = &replication.configuration;
+            if let Some(known) = self.decided.get(&(id, now.epoch)) {
+                assert_eq!(known, now, "there is one configuration of an epoch");
+            }
+            self.decided.insert((id, now.epoch), now.clone());
+            let Some(was) = before.contents().volumes.get(&id) else { continue };
+            let Some(last) = was.replication.as_ref().map(|replication| &replication.configuration) else { continue };
+            assert!(now.epoch >= last.epoch, "epochs only grow");
+            if now.epoch == last.epoch {
+                continue;
+            }
+            if now.recovery {
+                self.check_recovery(id, last, now);
+            } else if let Change::Configure { volume: about, proposal } = change
+                && *about == id
+            {
+                let (proposer, incarnation) = proposal.proposer;
+                assert!(last.has(proposer, incarnation), "only members propose");
+                assert_eq!(proposal.expected, last.epoch);
+                assert_eq!(now.members, proposal.members);
+            } else {
+                assert_eq!((&now.members, now.primary), (&last.members, last.primary), "nobody asked for another");
+            }
+        }
+        for (_, volume) in self.world.state.volumes(None) {
+            check_volume(&self.world.state, volume);
+        }
+    }
+
+    fn check_recovery(&self, id: VolumeId, last: &Configuration, now: &Configuration) {
+        assert!(last.members.contains_key(&now.primary), "a volume goes on only from a member");
+        assert_ne!(last.members.get(&now.primary), now.members.get(&now.primary), "it was not there as it was");
+        assert_eq!(now.members.len(), 1);
+        let lacking = self.members.lacking(&self.world, id, now.members.iter());
+        assert!(lacking.is_empty(), "what was acknowledged is where the volume goes on from");
+    }
+
+    /// All that was acknowledged is at every member that is as it was.
+    fn check_data(&self) {
+        for (id, volume) in self.world.state.volumes(None) {
+            if let Some(replication) = &volume.replication {
+                let lacking = self.members.lacking(&self.world, id, replication.configuration.members.iter());
+                assert!(lacking.is_empty(), "members {lacking:?} of {volume:?} lack what was acknowledged");
+            }
+        }
+    }
+
+    fn heal(&mut self) {
+        for index in 0..NODES {
+            let node = name(&format!("n{index}"));
+            if !self.world.nodes[&node].up {
+                self.start(&node, false);
+            }
+            self.apply(1, &Change::Administer { node, admin: Admin::Schedulable });
+        }
+        for _ in 0..40 {
+            for index in 0..NODES {
+                let node = name(&format!("n{index}"));
+                self.round(&node);
+                self.members.seek(&mut self.world, &node);
+                self.members.propose(&mut self.world, &node);
+                self.members.write(&mut self.world, &node);
+                while !self.members.pending.is_empty() {
+                    self.decide(0, false);
+                }
+            }
+            self.apply(11_000, &Change::Tick);
+            self.check_data();
+        }
+        for (_, volume) in self.world.state.volumes(None) {
+            let health = volume.health();
+            let is_over = matches!(health, Health::Ready | Health::NeedsAttach | Health::Failed | Health::Lost);
+            assert!(is_over, "{health:?}: {:?}\n{volume:#?}", self.world.state.explain_volume(&volume.name));
+        }
+        let failed = |id| {
+            self.world
+                .state
+                .contents()
+                .volumes
+                .get(&id)
+                .is_some_and(|volume| matches!(volume.health(), Health::Failed | Health::Lost))
+        };
+        for (id, operation) in self.world.state.operations() {
+            let is_over = operation.ended.is_some() || failed(operation.kind.volume());
+            assert!(is_over, "{operation:?} waits for {:?}", self.world.state.waits_for(id));
+        }
+        assert!(self.world.state.tombstones().next().is_none(), "everything that was given up is deleted");
+    }
+}
+
+fn check_volume(state: &State, volume: &Volume) {
+    let nodes: std::collections::BTreeSet<_> =
+        volume.replicas.keys().map(|pool| &state.pool(*pool).unwrap().node).collect();
+    assert_eq!(nodes.len(), volume.replicas.len(), "never two replicas on one node");
+    if let Some(replication) = &volume.replication {
+        let configuration = &replication.configuration;
+        assert!(configuration.members.contains_key(&configuration.primary));
+        assert!(configuration.members.keys().all(|member| volume.replicas.contains_key(member)));
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(512))]
+
+    #[test]
+    fn whatever_happens_there_is_one_configuration_and_it_has_what_was_acknowledged(
+        deeds in collection::vec(deed(), 1..250),
+    ) {
+        let mut history = History::new();
+        for deed in &deeds {
+            history.perform(deed);
+            history.check_data();
+        }
+        history.heal();
+        let log = &history.world.log;
+        let (first, rest) = log.split_at(log.len() / 2);
+        let mut again = State::default();
+        for command in first {
+            let _refused_or_not = again.apply(command.clone());
+        }
+        let mut loaded = State::load(again.contents().clone()).unwrap();
+        assert_eq!(loaded.deadline(), again.deadline());
+        for command in rest {
+            let _refused_or_not = loaded.apply(command.clone());
+        }
+        assert!(loaded.contents() == history.world.state.contents(), "a snapshot and the rest of the log make the same");
+        assert_eq!(loaded.deadline(), history.world.state.deadline());
+    }
+}

@@ -1,0 +1,130 @@
+//! One connection with another node: its buffers, and how far it is.
+
+use block::{Instant, Pages, PoolId};
+use replication::Memory;
+use replication::wire::{INPUT_BYTES_MAX, Pending};
+
+use crate::event::ConnId;
+use crate::inbox::{INBOX_BYTES, Inbox};
+use crate::limits::{PEER_KEEPALIVE, PEER_SILENCE};
+use crate::peers::send::PeerOutbox;
+
+const _: () = assert!(INPUT_BYTES_MAX <= INBOX_BYTES, "whatever is needed in one piece fits the inbox");
+
+/// A connection's state.
+#[derive(Debug)]
+pub(crate) struct PeerConnection {
+    pub conn: ConnId,
+    pub stage: Stage,
+    /// Of whoever made it; a newer connection of the same node has a higher one.
+    pub session: u64,
+    pub inbox: Inbox,
+    /// Bytes that must be there before the next look.
+    pub need_bytes: usize,
+    /// A payload that is arriving.
+    pub receiving: Option<Receiving>,
+    pub outbox: PeerOutbox,
+    pub receive_outstanding: bool,
+    pub send_outstanding: bool,
+    /// When it said something last, and when this node did.
+    pub heard: Instant,
+    pub said: Instant,
+}
+
+/// How far it is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Stage {
+    /// This node said who it is.
+    Asking { peer: PoolId },
+    /// The other one has not said who it is.
+    Answering,
+    /// Messages go both ways.
+    Open { peer: PoolId },
+    /// The other one was refused; the connection ends when it has been told why.
+    Leaving,
+    /// It has ended; the memory stays until the kernel is done with it.
+    Closing,
+}
+
+/// A message and the part of its payload that arrived.
+#[derive(Debug)]
+pub(crate) struct Receiving {
+    pub pending: Pending,
+    pub memory: Memory,
+    pub filled_bytes: usize,
+}
+
+impl Receiving {
+    pub fn new(pending: Pending) -> Self {
+        let pages = pending.payload_bytes().div_ceil(block::PAGE_BYTES);
+        Self { pending, memory: Memory::new(Pages::zeroed(pages)), filled_bytes: 0 }
+    }
+
+    /// Where the next bytes go.
+    pub fn free(&mut self) -> &mut [u8] {
+        let end = self.pending.payload_bytes();
+        &mut self.memory.bytes_mut()[self.filled_bytes..end]
+    }
+
+    pub fn is_complete(&self) -> bool {
+        self.filled_bytes == self.pending.payload_bytes()
+    }
+}
+
+impl PeerConnection {
+    /// One that this node made: it says `hello` first.
+    pub fn asking(conn: ConnId, now: Instant, hello: (u64, Vec<u8>), peer: PoolId) -> Self {
+        let (session, bytes) = hello;
+        let mut connection = Self::new(conn, now, Stage::Asking { peer });
+        connection.session = session;
+        connection.outbox.push_bytes(bytes);
+        connection
+    }
+
+    /// One that another node made.
+    pub fn answering(conn: ConnId, now: Instant) -> Self {
+        Self::new(conn, now, Stage::Answering)
+    }
+
+    fn new(conn: ConnId, now: Instant, stage: Stage) -> Self {
+        Self {
+            conn,
+            stage,
+            session: 0,
+            inbox: Inbox::default(),
+            need_bytes: 0,
+            receiving: None,
+            outbox: PeerOutbox::default(),
+            receive_outstanding: false,
+            send_outstanding: false,
+            heard: now,
+            said: now,
+        }
+    }
+
+    /// Where received bytes go.
+    pub fn receive_target(&mut self) -> &mut [u8] {
+        match &mut self.receiving {
+            Some(receiving) => receiving.free(),
+            None => self.inbox.free(),
+        }
+    }
+
+    pub fn is_silent(&self, now: Instant) -> bool {
+        self.stage != Stage::Closing && now >= self.heard + PEER_SILENCE
+    }
+
+    /// Whether something is to be said so that the other end knows that this one is there.
+    pub fn is_quiet(&self, now: Instant) -> bool {
+        matches!(self.stage, Stage::Open { .. }) && self.outbox.is_empty() && now >= self.said + PEER_KEEPALIVE
+    }
+
+    pub fn deadline(&self) -> Option<Instant> {
+        let silent = self.heard + PEER_SILENCE;
+        match self.stage {
+            Stage::Closing => None,
+            Stage::Open { .. } if self.outbox.is_empty() => Some(silent.min(self.said + PEER_KEEPALIVE)),
+            Stage::Open { .. } | Stage::Asking { .. } | Stage::Answering | Stage::Leaving => Some(silent),
+        }
+    }
+}

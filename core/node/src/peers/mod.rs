@@ -1,0 +1,154 @@
+//! Connections to the nodes that hold other replicas: one with each, made by the node whose pool has the lower id.
+//!
+//! ```text
+//!   Waiting ── time ──> Dialling ── Connected ──> hello, answer ──> open ── broken, silent ──> Waiting (a longer one)
+//! ```
+//! Both sides say something at least every [`PEER_KEEPALIVE`](crate::limits::PEER_KEEPALIVE); a peer that says nothing for
+//! [`PEER_SILENCE`](crate::limits::PEER_SILENCE) is gone. What is to be sent is bounded by
+//! [`PEER_OUTBOX_BYTES_MAX`](crate::limits::PEER_OUTBOX_BYTES_MAX), and what does not fit is refused to the volume that
+//! wanted it: its link ends, the connection and the other volumes go on.
+//!
+//! Deliberately not here: what is said (`copies`, `replication::wire`), who may say it: whoever reaches the address is
+//! believed, as long as nodes have no certificates.
+
+mod connection;
+mod dial;
+mod frames;
+mod receive;
+mod send;
+mod turn;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use block::{Instant, PoolId, VolumeId};
+use replication::wire::{Envelope, Signal};
+use replication::{Message, Payload};
+
+pub(crate) use connection::{PeerConnection, Stage};
+pub(crate) use dial::{Dial, Target};
+pub use frames::FrameSlices;
+pub(crate) use receive::Step;
+
+use crate::event::ConnId;
+
+/// What a peer says about a volume.
+#[derive(Debug)]
+pub(crate) enum Said {
+    Signal(Signal),
+    Message(Message<Payload>),
+}
+
+/// Something for the reactor to do.
+#[derive(Debug)]
+pub(crate) enum Order {
+    Connect { peer: PoolId, address: String },
+    Receive { conn: ConnId },
+    Close { conn: ConnId },
+}
+
+/// Why a connection with another node ended.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum PeerFault {
+    /// End of stream or a socket error.
+    #[error("the connection broke; it is made again")]
+    Broken,
+    /// It said nothing for too long.
+    #[error("the other node said nothing for {} ms; it is connected to again", crate::limits::PEER_SILENCE.as_millis())]
+    Silent,
+    /// There is a newer one.
+    #[error("the other node has connected anew; nothing is to be done")]
+    Superseded,
+    /// This node does not talk to it.
+    #[error("the other node was refused: {0}")]
+    Refused(String),
+    /// It does not talk to this node.
+    #[error("the other node refused: {0}")]
+    RefusedBy(String),
+    /// What it sent cannot be followed.
+    #[error("what the other node sent cannot be followed: {0}")]
+    Damaged(String),
+    /// As many as there may be.
+    #[error("{} other nodes are connected, and more must not be; look who they are", crate::limits::PEERS_MAX)]
+    TooMany,
+    /// The node is stopping.
+    #[error("the node is stopping")]
+    Stopping,
+}
+
+/// Every other node, and the connections with them.
+#[derive(Debug)]
+pub(crate) struct Peers {
+    pub me: PoolId,
+    pub cluster: u128,
+    /// Higher for every connection than for all before it.
+    pub session: u64,
+    pub targets: BTreeMap<PoolId, Target>,
+    pub connections: BTreeMap<ConnId, PeerConnection>,
+    /// The open connection with each.
+    pub current: BTreeMap<PoolId, ConnId>,
+    /// Connections with something to send.
+    pub touched: BTreeSet<ConnId>,
+    pub orders: Vec<Order>,
+    /// What ended, for the operator.
+    pub faults: Vec<(Option<PoolId>, PeerFault)>,
+    pub stopping: bool,
+}
+
+impl Peers {
+    pub fn new(me: PoolId, cluster: u128, session: u64) -> Self {
+        Self {
+            me,
+            cluster,
+            session,
+            targets: BTreeMap::new(),
+            connections: BTreeMap::new(),
+            current: BTreeMap::new(),
+            touched: BTreeSet::new(),
+            orders: Vec::new(),
+            faults: Vec::new(),
+            stopping: false,
+        }
+    }
+
+    /// Whether messages can be sent.
+    pub fn is_open(&self, peer: PoolId) -> bool {
+        self.current.contains_key(&peer)
+    }
+
+    /// Volumes shared with it.
+    pub fn volumes_of(&self, peer: PoolId) -> Vec<VolumeId> {
+        self.targets.get(&peer).map_or(Vec::new(), |target| target.volumes.iter().copied().collect())
+    }
+
+    pub fn deadline(&self, now: Instant) -> Option<Instant> {
+        let dials = self.targets.values().filter(|_| !self.stopping).filter_map(|target| target.dial.due());
+        let connections = self.connections.values().filter_map(PeerConnection::deadline);
+        let left = (!self.orders.is_empty()).then_some(now);
+        dials.chain(connections).chain(left).min()
+    }
+
+    fn open_mut(&mut self, peer: PoolId) -> Option<&mut PeerConnection> {
+        let conn = self.current.get(&peer)?;
+        self.touched.insert(*conn);
+        self.connections.get_mut(conn)
+    }
+
+    /// Sends a message.
+    pub fn send(&mut self, peer: PoolId, envelope: &Envelope, message: Message<Payload>) -> Result<(), send::Full> {
+        self.open_mut(peer).map_or(Ok(()), |connection| connection.outbox.push(envelope, message))
+    }
+
+    /// Says something about a link. There is always room: a link says little.
+    pub fn signal(&mut self, peer: PoolId, envelope: &Envelope, signal: Signal) {
+        if let Some(connection) = self.open_mut(peer) {
+            connection.outbox.push_signal(envelope, signal);
+        }
+    }
+
+    /// What waits to be sent of a volume is not sent any more.
+    pub fn drop_frames(&mut self, peer: PoolId, volume: VolumeId) {
+        if let Some(connection) = self.open_mut(peer) {
+            connection.outbox.drop_volume(volume);
+        }
+    }
+}

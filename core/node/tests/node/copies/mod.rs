@@ -1,0 +1,6 @@
+//! Three nodes with a replica each, connections that break, and somebody who decides.
+
+mod decider;
+mod directed;
+mod random;
+mod trio;
