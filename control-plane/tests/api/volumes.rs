@@ -65,7 +65,7 @@ async fn what_cannot_be_is_refused_with_the_field() {
         (v1::CreateVolumeRequest { name: "D B".into(), ..create.clone() }, "name: "),
         (v1::CreateVolumeRequest { size_bytes: 5, ..create.clone() }, "5 bytes"),
         (v1::CreateVolumeRequest { request_id: vec![1; 3], ..create.clone() }, "request_id: 3 bytes"),
-        (spec(v1::VolumeSpec { replicas: 3, ..Default::default() }), "3 replicas"),
+        (spec(v1::VolumeSpec { replicas: 6, ..Default::default() }), "6 replicas"),
         (spec(v1::VolumeSpec { pool_tags: vec![String::new()], ..Default::default() }), "spec.pool_tags: "),
         (spec(v1::VolumeSpec { description: "x".repeat(2000), ..Default::default() }), "2000 bytes"),
     ];
