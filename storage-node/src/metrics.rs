@@ -109,7 +109,7 @@ fn replicas(out: &mut Out<'_>, figures: &Figures) -> fmt::Result {
 
 fn links(out: &mut Out<'_>, links: &ReplicaLinks) -> fmt::Result {
     let ReplicaLinks { open, traffic, dials } = links;
-    out.gauge("replica_connections", None, "Connections with other nodes' replicas", *open as u64)?;
+    out.gauge("replica_connections", None, "Connections with other nodes' replicas that this node made", *open as u64)?;
     out.counter("replica_received_bytes", "Bytes that came over them", traffic.received_bytes)?;
     out.counter("replica_sent_bytes", "Bytes that went over them", traffic.sent_bytes)?;
     out.counter("replica_connects", "Connections that this node made to others", dials.made)?;
