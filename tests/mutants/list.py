@@ -75,6 +75,7 @@ REPLICATION_MUTANTS = [
     ("m19-candidate-goes-back", REPLICATION + "backup.rs", "Role::Backup(backup) if cx.now >= backup.promise => {\n                self.role = Role::Candidate(Candidate { backup, propose_at: cx.now });\n            }", "Role::Backup(backup) if cx.now >= backup.promise => {\n                let mut wanted = backup.configuration.successor();\n                wanted.members.remove(&wanted.primary);\n                wanted.primary = self.me;\n                self.role = Role::Backup(backup);\n                self.propose(wanted, cx);\n            }"),
     ("m20-join-without-a-nonce", REPLICATION + "join.rs", "if nonce != self.nonce || epoch", "if nonce == 0 || epoch"),
     ("m21-joiner-without-the-tail", REPLICATION + "teach.rs", "let tail = self.log.after(0).cloned().collect();", "let tail = self.log.after(u64::MAX).cloned().collect();"),
+    ("lessons-not-forgotten", REPLICATION + "replica.rs", "return cx.out.push(Effect::Forget);", "return;"),
     ("late-reads-taken", REPLICATION + "teach.rs", "Lesson::Reading(found, group) if *found == id => Some((*group, lesson)),", "Lesson::Reading(found, group) if *found == id || found.0 > id.0 => Some((*group, lesson)),"),
     ("histories-mixed", REPLICATION + "configuration.rs", "if stable.epoch < self.history { WriteSeq::ZERO } else { stable }", "stable"),
     ("handed-over-too-early", REPLICATION + "reconcile.rs", "if complete && (self.predecessor.is_none() || cx.now >= self.not_before) {", "if complete {"),

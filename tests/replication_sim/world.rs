@@ -9,9 +9,9 @@ mod wires;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use block::{Epoch, Incarnation, Instant, PoolId, WriteSeq};
+use block::{Epoch, GroupIndex, Incarnation, Instant, PoolId, WriteSeq};
 use replication::wire::Lane;
-use replication::{Configuration, Effect, Event, Message, OpId, Replica, Start, Times};
+use replication::{Configuration, Effect, Entry, Event, Message, OpId, ReadId, Replica, Start, Times};
 
 use crate::control::{Control, Registration};
 use crate::history::{self, Op};
@@ -44,8 +44,21 @@ fn times() -> Times {
     }
 }
 
+/// What a replica wants of its store, as long as that is too busy to take it.
+enum Order {
+    Entry { entry: Entry<Value>, own: Option<Incarnation> },
+    Group { group: GroupIndex, born: WriteSeq, content: Value },
+    Read { id: ReadId, peer: PoolId, group: GroupIndex },
+    Settle { incarnation: Incarnation },
+    Restamp { seq: WriteSeq },
+    Epoch { epoch: Epoch },
+}
+
 /// One process with its replica.
 struct Host {
+    orders: VecDeque<Order>,
+    /// The store takes nothing before.
+    busy_until: u64,
     replica: Replica<Value>,
     media: Media,
     incarnation: Incarnation,
@@ -57,6 +70,40 @@ struct Host {
     groups_read: Vec<Event<Value>>,
     /// Whether the end of a connection was noticed here.
     noticed: BTreeMap<usize, bool>,
+}
+
+impl Host {
+    fn order(&mut self, order: Order) {
+        self.orders.push_back(order);
+    }
+
+    /// What the store was not given is not given any more.
+    fn forget(&mut self) {
+        self.orders.retain(|order| matches!(order, Order::Epoch { .. }));
+    }
+
+    /// The store takes what waits, if it takes anything.
+    fn give(&mut self, now: u64) {
+        while now >= self.busy_until
+            && let Some(order) = self.orders.pop_front()
+        {
+            match order {
+                Order::Entry { entry, own } => self.media.entry(entry, own),
+                Order::Group { group, born, content } => self.media.store_group(group, born, content),
+                Order::Read { id, peer, group } => {
+                    let content = Some(self.media.read(group));
+                    self.groups_read.push(Event::GroupRead { id, peer, content });
+                }
+                Order::Settle { incarnation } => self.media.settle(incarnation),
+                Order::Restamp { seq } => self.media.restamp(seq),
+                Order::Epoch { epoch } => self.media.keep_epoch(epoch),
+            }
+        }
+    }
+
+    fn is_idle(&self) -> bool {
+        self.orders.is_empty() && !self.media.has_work()
+    }
 }
 
 /// One direction of the connections between two nodes: one for each kind of messages, which do not wait for each other.
@@ -96,6 +143,9 @@ struct Rates {
     restart_all: u64,
     pause: u64,
     pause_steps: u64,
+    /// In hundredths.
+    reconnect: u64,
+    busy: u64,
     recover: u64,
     hand_over: u64,
     stick: u64,
@@ -154,6 +204,8 @@ impl World {
             restart_all: random.pick(&[0, 80_000]),
             pause: random.pick(&[0, 4_000, 20_000]),
             pause_steps: random.pick(&[40, 150]),
+            busy: random.pick(&[0, 5_000, 30_000]),
+            reconnect: 20,
             recover: random.pick(&[3_000, 15_000]),
             hand_over: random.pick(&[0, 10_000]),
             stick: random.pick(&[0, 30_000, 100_000]),
@@ -204,6 +256,8 @@ impl World {
                 up: true,
                 paused_until: 0,
                 groups_read: Vec::new(),
+                orders: VecDeque::new(),
+                busy_until: 0,
                 noticed,
             });
         }
@@ -263,19 +317,18 @@ impl World {
                     }
                 }
                 Effect::Disconnect { peer } => self.break_link(host, index(peer)),
-                Effect::Apply { entry } => me.media.entry(entry, Some(me.incarnation)),
-                Effect::Relayed { entry } => me.media.entry(entry, None),
-                Effect::StoreGroup { group, born, content } => me.media.store_group(group, born, content),
-                Effect::ReadGroup { id, peer, group } => {
-                    let content = Some(me.media.read(group));
-                    me.groups_read.push(Event::GroupRead { id, peer, content });
-                }
-                Effect::Settle => me.media.settle(me.incarnation),
-                Effect::Restamp { seq } => me.media.restamp(seq),
-                Effect::KeepEpoch { epoch } => me.media.keep_epoch(epoch),
+                Effect::Apply { entry } => me.order(Order::Entry { entry, own: Some(me.incarnation) }),
+                Effect::Relayed { entry } => me.order(Order::Entry { entry, own: None }),
+                Effect::StoreGroup { group, born, content } => me.order(Order::Group { group, born, content }),
+                Effect::ReadGroup { id, peer, group } => me.order(Order::Read { id, peer, group }),
+                Effect::Settle => me.order(Order::Settle { incarnation: me.incarnation }),
+                Effect::Restamp { seq } => me.order(Order::Restamp { seq }),
+                Effect::KeepEpoch { epoch } => me.order(Order::Epoch { epoch }),
+                Effect::Forget => me.forget(),
                 Effect::KeepStable { seq } => me.media.keep_stable(seq),
                 Effect::Propose(proposal) => self.control.proposals.push_back(proposal),
                 Effect::Reincarnated { incarnation } => {
+                    me.forget();
                     me.incarnation = incarnation;
                     (me.warm, me.started) = (true, now);
                 }
@@ -288,6 +341,8 @@ impl World {
                 }
             }
         }
+        let now = self.now;
+        self.hosts[host].give(now);
         Ok(())
     }
 
@@ -306,6 +361,8 @@ impl World {
             if !self.is_awake(host) {
                 return Ok(());
             }
+            let now = self.now;
+            self.hosts[host].give(now);
             let reads = self.hosts[host].groups_read.len();
             if reads > 0 && self.random.percent(50) {
                 let read = self.random.index(reads);

@@ -149,9 +149,13 @@ pub enum Effect<P> {
         /// Which.
         seq: WriteSeq,
     },
+    /// Give the store nothing more of what was ordered before and was not given to it yet, but for epochs: a learner's
+    /// lessons ended. What came later than it says what it has would be missing from that.
+    Forget,
     /// Ask the control plane for another configuration. What comes of it is told by [`Event::Configured`].
     Propose(Proposal),
-    /// The replica has become another incarnation: the control plane must know.
+    /// The replica has become another incarnation: the control plane must know. What was ordered before and was not given
+    /// to the store is forgotten as by [`Effect::Forget`].
     Reincarnated {
         /// Which.
         incarnation: Incarnation,

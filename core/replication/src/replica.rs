@@ -260,7 +260,7 @@ impl<P: Clone> Replica<P> {
             Role::Learner(learner) => {
                 cx.out.push(Effect::Disconnect { peer: learner.teacher });
                 if !learner.is_in() {
-                    return;
+                    return cx.out.push(Effect::Forget);
                 }
             }
             Role::Backup(_) | Role::Candidate(_) => {}

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use block::WriteSeq;
 use replication::{Content, Event};
 
-use super::{FLUSH_INTERVAL, HEALING_STEPS, REPLICAS, World, index, name};
+use super::{FLUSH_INTERVAL, HEALING_STEPS, Host, REPLICAS, World, index, name};
 use crate::media::{GROUPS, Value};
 
 impl World {
@@ -34,7 +34,7 @@ impl World {
         self.cut_off.clear();
         for host in 0..REPLICAS {
             self.hosts[host].up = true;
-            self.hosts[host].paused_until = 0;
+            (self.hosts[host].paused_until, self.hosts[host].busy_until) = (0, 0);
             self.handle(host, Event::HandOver { to: None })?;
         }
         let mut flushed = None;
@@ -82,7 +82,7 @@ impl World {
                 let role = if decided.primary == name(host) { "primary" } else { "backup" };
                 status.role == role && status.epoch == decided.epoch && status.received == received
             })
-            && self.hosts.iter().all(|host| !host.media.has_work())
+            && self.hosts.iter().all(Host::is_idle)
     }
 
     /// Whether every replica has heard of this flush.

@@ -80,6 +80,10 @@ impl World {
     ) -> Result<(OpId, Option<WriteSeq>), String> {
         let op = OpId(self.next_op);
         self.next_op += 1;
+        // A primary gives nothing a place that the store would not take at once.
+        if self.hosts[host].busy_until > self.now || !self.hosts[host].orders.is_empty() {
+            return Ok((op, None));
+        }
         let mut effects = Vec::new();
         let now = self.time();
         let seq = self.hosts[host].replica.submit(now, op, change, fua, &mut effects).ok();

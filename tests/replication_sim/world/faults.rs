@@ -47,6 +47,9 @@ impl World {
         if self.random.ppm(self.rates.pause) {
             self.hosts[host].paused_until = self.now + 5 + self.random.below(self.rates.pause_steps);
         }
+        if self.random.ppm(self.rates.busy) {
+            self.hosts[host].busy_until = self.now + 5 + self.random.below(60);
+        }
         if self.random.ppm(self.rates.hand_over) && self.is_awake(host) {
             let to = self.random.percent(90).then(|| name((host + 1) % REPLICAS));
             self.handle(host, Event::HandOver { to })?;
@@ -97,6 +100,8 @@ impl World {
             me.media.killed();
         }
         me.groups_read.clear();
+        me.orders.clear();
+        me.busy_until = 0;
         me.incarnation.0 += 1;
         (me.warm, me.started) = (!cold, self.now);
         me.replica = start(host, me.incarnation, &me.media);
@@ -133,7 +138,7 @@ impl World {
             .iter()
             .all(|(replica, incarnation)| self.hosts[index(*replica)].incarnation != *incarnation);
         let is_member = self.control.decided.members.contains_key(&name(host));
-        let settled = !self.hosts[host].media.has_work();
+        let settled = self.hosts[host].is_idle();
         if !members_gone || is_member || !self.is_there(host) || !settled || self.now - since <= PROMISE {
             return;
         }

@@ -29,7 +29,12 @@ impl World {
             for b in a + 1..REPLICAS {
                 let ready = |host: usize, other: usize| self.is_awake(host) && self.hosts[host].noticed[&other];
                 let free = !self.blocked.contains(&(a, b)) && !self.blocked.contains(&(b, a));
-                if !self.linked.contains(&(a, b)) && free && ready(a, b) && ready(b, a) && self.random.percent(20) {
+                if !self.linked.contains(&(a, b))
+                    && free
+                    && ready(a, b)
+                    && ready(b, a)
+                    && self.random.percent(self.rates.reconnect)
+                {
                     self.linked.insert((a, b));
                     self.wires.insert((a, b), Wire::default());
                     self.wires.insert((b, a), Wire::default());

@@ -99,10 +99,10 @@ impl Pipeline {
                     }
                 }
                 Effect::Propose(proposal) => self.copies.proposals.push((id, proposal)),
+                Effect::Forget => self.forget_work(id),
                 Effect::Reincarnated { incarnation } => {
+                    self.forget_work(id);
                     if let Some(copy) = self.copy_mut(id) {
-                        // What the store was not given is nothing that anybody counts on.
-                        copy.work.retain(Work::is_promise);
                         copy.incarnation = incarnation;
                     }
                 }
@@ -113,6 +113,13 @@ impl Pipeline {
                     self.copies.ended.extend(ended);
                 }
             }
+        }
+    }
+
+    /// What the store was not given is nothing that anybody counts on.
+    fn forget_work(&mut self, id: VolumeId) {
+        if let Some(copy) = self.copy_mut(id) {
+            copy.work.retain(Work::is_promise);
         }
     }
 

@@ -1,6 +1,6 @@
 //! What the control plane says of a volume's replicas, carried to the replica here.
 
-use block::{Epoch, PoolId, VolumeId};
+use block::{Epoch, Incarnation, PoolId, VolumeId};
 use replication::{Event, Replica, Start, Times};
 
 use crate::copies::Replicated;
@@ -53,7 +53,10 @@ impl Pipeline {
 
     /// The volume is about to be deleted: its replica leaves, and everything that waits for it ends.
     pub(crate) fn retire(&mut self, id: VolumeId) {
-        if self.copy_mut(id).is_some() {
+        if let Some(copy) = self.copy_mut(id) {
+            // Should it be made anew, it is not taken for what it was.
+            let next = Incarnation(copy.replica.incarnation().0 + 2);
+            self.copies.first = self.copies.first.max(next);
             self.drive(id, Event::Unable);
             self.share(id, std::iter::empty());
             self.copies.peers.want(id, std::iter::empty(), self.copies.now);

@@ -43,7 +43,8 @@ use crate::slab::Slab;
 pub(crate) struct Copies {
     /// The name of every replica here: that of the pool.
     pub me: PoolId,
-    /// Every replica begins with this incarnation: one process may step down four thousand million times.
+    /// A replica begins with this incarnation, which is above all of those that were deleted here: one process may step
+    /// down four thousand million times.
     pub first: Incarnation,
     /// Nothing was lost by a loss of power since this incarnation.
     pub warm_from: Incarnation,
