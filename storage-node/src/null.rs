@@ -184,7 +184,7 @@ impl Connection {
         if self.sending.is_empty() {
             self.spare.extend(self.sending.clear());
         } else if self.state != State::Closing {
-            effects.push(Effect::Send { conn: self.conn });
+            effects.push(Effect::Send { conn: self.conn, awaited: true });
         }
     }
 
@@ -201,7 +201,7 @@ impl Connection {
         if self.sending.is_empty() && !self.next.is_empty() {
             std::mem::swap(&mut self.sending, &mut self.next);
             self.sending.seal();
-            effects.push(Effect::Send { conn });
+            effects.push(Effect::Send { conn, awaited: self.state != (State::Open { receiving: true }) });
         }
         if self.state == State::Ending && self.sending.is_empty() {
             self.state = State::Closing;

@@ -211,7 +211,7 @@ impl<M: Machine> Reactor<M> {
         let Self { ring, sockets, disk, .. } = self;
         match effect {
             Effect::Receive { conn } => sockets.receive(ring, conn),
-            Effect::Send { conn } => sockets.send(ring, conn),
+            Effect::Send { conn, awaited } => sockets.send(ring, conn, awaited),
             Effect::Close { conn } => self.run.late.extend(sockets.close(ring, conn)),
             Effect::Connect { peer, address } => self.connect(peer, address),
             Effect::Propose { volume, proposal } => self.calls.propose(volume, proposal),

@@ -22,7 +22,7 @@ use crate::setup::{self, RingError};
 use crate::slots::{Key, Slots};
 
 /// Slices of one gathered send; what is beyond goes with the next one.
-const SLICES_PER_SEND_MAX: usize = 128;
+const SLICES_PER_SEND_MAX: usize = 256;
 /// Slices of all sends of a turn; beyond, the turn is submitted in two parts.
 const SLICES_MAX: usize = 4096;
 /// Largest transfer the kernel does in one operation, less a page (`MAX_RW_COUNT`).
@@ -77,6 +77,14 @@ pub(crate) struct Completion {
     pub more_received: bool,
 }
 
+/// A send that is not awaited.
+#[derive(Debug)]
+struct Tried {
+    key: Key,
+    conn: ConnId,
+    len_bytes: u32,
+}
+
 /// How long a submission waits for completions.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Wait {
@@ -112,6 +120,8 @@ pub(crate) struct Ring<M: Machine> {
     peers: Vec<Peer>,
     /// Reaped in the middle of a turn.
     ended: Vec<Completion>,
+    /// Sends of which the kernel says only that they failed.
+    tried: Vec<Tried>,
     enters: u64,
     /// Last, so that it is dropped after the ring was drained.
     machine: M,
@@ -127,6 +137,7 @@ impl<M: Machine> Ring<M> {
             wake_count: vec![0; size_of::<u64>()],
             peers: (0..limits.listeners).map(|_| Peer::default()).collect(),
             ended: Vec::new(),
+            tried: Vec::new(),
             enters: 0,
             machine,
         };
@@ -201,18 +212,28 @@ impl<M: Machine> Ring<M> {
         self.push(entry, Op::Receive { conn });
     }
 
-    /// Sends what the connection has to say, or the first part of it.
-    pub fn send(&mut self, file: FileIndex, conn: ConnId) {
-        let message = self.gather.gather(self.machine.send_source(conn));
+    /// Sends what the connection has to say, or the first part of it. If that is `awaited` its end comes when the kernel
+    /// is done. If not it is tried once, when it is submitted: all goes out, which is told with the next completions and
+    /// wakes nobody, or as much as the socket takes.
+    pub fn send(&mut self, file: FileIndex, conn: ConnId, awaited: bool) {
+        let Gathered { message, len_bytes, is_all } = self.gather.gather(self.machine.send_source(conn));
+        let awaited = awaited || !is_all || len_bytes > TRANSFER_BYTES_MAX;
+        let flags = if awaited { SEND_FLAGS } else { SEND_FLAGS | libc::MSG_DONTWAIT };
         let entry = match message {
             Message::One(slice) => {
-                opcode::Send::new(fixed(file), slice.iov_base.cast(), clamp(slice.iov_len)).flags(SEND_FLAGS).build()
+                opcode::Send::new(fixed(file), slice.iov_base.cast(), clamp(slice.iov_len)).flags(flags).build()
             }
-            Message::Many(header) => {
-                opcode::SendMsg::new(fixed(file), header).flags(SEND_FLAGS.cast_unsigned()).build()
-            }
+            Message::Many(header) => opcode::SendMsg::new(fixed(file), header).flags(flags.cast_unsigned()).build(),
         };
-        self.push(entry, Op::Send { conn });
+        let op = Op::Send { conn };
+        if awaited {
+            self.push(entry, op);
+        } else {
+            // With MSG_DONTWAIT the kernel never goes on with it later, and with MSG_WAITALL a part is not a success.
+            self.push_and(entry.flags(squeue::Flags::SKIP_SUCCESS), op, |ring, key| {
+                ring.tried.push(Tried { key, conn, len_bytes: clamp(len_bytes) });
+            });
+        }
     }
 
     /// Writes what is left of a batch.
@@ -266,6 +287,7 @@ impl<M: Machine> Ring<M> {
         };
         if self.uring.submission().is_empty() {
             self.gather.clear();
+            self.conclude();
         }
         match submitted.map_err(|error| (Errno::from_io_error(&error), error)) {
             // A timeout, a signal, or a backlog that reaping completions resolves.
@@ -278,6 +300,24 @@ impl<M: Machine> Ring<M> {
     pub fn reap(&mut self, into: &mut Vec<Completion>) {
         self.collect();
         into.append(&mut self.ended);
+    }
+
+    /// Of the sends that were tried, those that did not fail went out. Failures are in the completion queue as soon as
+    /// the call that submitted them returns.
+    fn conclude(&mut self) {
+        if self.tried.is_empty() {
+            return;
+        }
+        self.collect();
+        if self.uring.submission().cq_overflow() {
+            return;
+        }
+        for Tried { key, conn, len_bytes } in self.tried.drain(..) {
+            if self.ops.remove(key).is_some() {
+                let op = Op::Send { conn };
+                self.ended.push(Completion { op, result: Ok(len_bytes), accepted: None, more_received: false });
+            }
+        }
     }
 
     fn collect(&mut self) {
@@ -318,7 +358,14 @@ impl<M: Machine> Ring<M> {
     /// Queues an operation. Afterwards there is room for the next one, whatever it is: were room made when it is needed,
     /// the slices of a send that is being put together would be given away.
     fn push(&mut self, entry: squeue::Entry, op: Op) {
-        let entry = entry.user_data(self.ops.insert(op).to_bits());
+        self.push_and(entry, op, |_, _| {});
+    }
+
+    /// As above; `note` learns the operation's name before it is submitted.
+    fn push_and(&mut self, entry: squeue::Entry, op: Op, note: impl FnOnce(&mut Self, Key)) {
+        let key = self.ops.insert(op);
+        note(self, key);
+        let entry = entry.user_data(key.to_bits());
         // SAFETY: what the entry points to is memory of the machine, valid until the operation ends by the contract of
         // `Buffers`; or `wake_count` or `peers`, each used by one operation at a time and not moved; or `gather`, which
         // is kept until submission, up to which the kernel needs it (IORING_FEAT_SUBMIT_STABLE, part of every kernel we
@@ -394,6 +441,14 @@ struct Gather {
     headers: Vec<libc::msghdr>,
 }
 
+/// What a send sends.
+struct Gathered {
+    message: Message,
+    len_bytes: usize,
+    /// Nothing is left for the next one.
+    is_all: bool,
+}
+
 enum Message {
     One(libc::iovec),
     Many(*const libc::msghdr),
@@ -416,9 +471,16 @@ impl Gather {
         self.headers.clear();
     }
 
-    fn gather<'a>(&mut self, source: impl Iterator<Item = &'a [u8]>) -> Message {
+    fn gather<'a>(&mut self, mut source: impl Iterator<Item = &'a [u8]>) -> Gathered {
         let first = self.slices.len();
-        self.slices.extend(source.take(SLICES_PER_SEND_MAX).map(iovec));
+        self.slices.extend(source.by_ref().take(SLICES_PER_SEND_MAX).map(iovec));
+        let is_all = source.next().is_none();
+        let len_bytes = self.slices[first..].iter().map(|slice| slice.iov_len).sum();
+        Gathered { message: self.message(first), len_bytes, is_all }
+    }
+
+    /// The slices from `first` on.
+    fn message(&mut self, first: usize) -> Message {
         let count = self.slices.len() - first;
         assert!(count > 0, "a send has a byte to send at least");
         if count == 1 {
@@ -479,6 +541,7 @@ mod tests {
 
     use block::{Instant, Outbox, Pages};
     use node::{ConnId, Effect, Event};
+    use rustix::io::Errno;
     use store::IoId;
 
     use super::{FileIndex, Ring, RingLimits, Wait};
@@ -552,13 +615,14 @@ mod tests {
     #[test]
     fn every_connection_gets_its_own_bytes_however_small_the_queues_are() {
         const VOICES: u32 = 200;
-        for (submissions, slices) in [(1, 3), (2, 3), (64, 3), (512, 3), (512, 60)] {
+        let sizes = [(1, 3), (2, 3), (64, 3), (512, 3), (512, 60)];
+        for ((submissions, slices), awaited) in sizes.into_iter().flat_map(|size| [(size, true), (size, false)]) {
             let limits = RingLimits { files: VOICES, submissions, operations: 1024, listeners: 0 };
             let mut ring = Ring::new(Chorus::new(VOICES as usize, slices), limits).expect("set up");
             let streams: Vec<_> = (0..VOICES).map(|_| UnixStream::pair().expect("a pair")).collect();
             for ((near, _), voice) in streams.iter().zip(0..) {
                 ring.set_file(FileIndex(voice), near.as_fd()).expect("set");
-                ring.send(FileIndex(voice), ConnId { slot: voice, generation: 0 });
+                ring.send(FileIndex(voice), ConnId { slot: voice, generation: 0 }, awaited);
             }
             ring.submit(Wait::No).expect("submitted");
             for ((_, far), voice) in streams.iter().zip(0..) {
@@ -572,5 +636,31 @@ mod tests {
             ring.reap(&mut ended);
             assert_eq!((ended.len(), ring.in_flight()), (VOICES as usize, 0));
         }
+    }
+
+    #[test]
+    fn a_send_that_nobody_awaits_tells_how_much_went_out_and_waits_for_nobody() {
+        let mut outbox = Outbox::default();
+        let kept = outbox.keep(Pages::zeroed(1024));
+        outbox.push(b"begin");
+        outbox.push_payload(kept, 0..4 << 20);
+        outbox.seal();
+        let limits = RingLimits { files: 1, submissions: 8, operations: 8, listeners: 0 };
+        let mut ring = Ring::new(Chorus(vec![outbox]), limits).expect("set up");
+        let (near, mut far) = UnixStream::pair().expect("a pair");
+        ring.set_file(FileIndex(0), near.as_fd()).expect("set");
+        let mut send = || {
+            ring.send(FileIndex(0), ConnId { slot: 0, generation: 0 }, false);
+            ring.submit(Wait::No).expect("submitted");
+            let mut ended = Vec::new();
+            ring.reap(&mut ended);
+            assert_eq!(ring.in_flight(), 0);
+            ended.pop().expect("it ended").result
+        };
+        let sent = send().expect("some went out") as usize;
+        assert!(0 < sent && sent < 4 << 20, "{sent} bytes");
+        assert_eq!(send(), Err(Errno::AGAIN), "nobody has taken anything");
+        far.read_exact(&mut vec![0; sent]).expect("exactly what was told");
+        assert!(send().is_ok_and(|more| more > 0));
     }
 }

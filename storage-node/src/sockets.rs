@@ -230,12 +230,12 @@ impl Sockets {
     }
 
     /// Starts a send, unless the connection is being closed.
-    pub fn send<M: Machine>(&mut self, ring: &mut Ring<M>, conn: ConnId) {
+    pub fn send<M: Machine>(&mut self, ring: &mut Ring<M>, conn: ConnId, awaited: bool) {
         let file = place(self.first_file, conn);
         if let Some(connection) = self.open(conn) {
             assert!(!connection.sending, "one send at a time is ordered");
             connection.sending = true;
-            ring.send(file, conn);
+            ring.send(file, conn, awaited);
         }
     }
 

@@ -17,7 +17,7 @@ use nbd::Session;
 use crate::door::Entrance;
 use crate::event::{ConnId, Why};
 use crate::inbox::Inbox;
-use crate::limits::{PATIENCE, PAYLOAD_PATIENCE};
+use crate::limits::{PATIENCE, PAYLOAD_PATIENCE, UNAWAITED_BYTES_MAX};
 use crate::pass::Pass;
 use crate::write::Assembly;
 
@@ -146,16 +146,20 @@ impl Connection {
         self.requests == 0 && self.backlog_bytes() == 0 && !self.send_outstanding
     }
 
-    /// Makes what is to be sent ready; answers whether there is anything, and nothing is under way.
-    pub fn prepare_send(&mut self) -> bool {
+    /// Makes what is to be sent ready. If there is anything, and nothing is under way, answers whether something of this
+    /// connection goes on when it was sent.
+    pub fn prepare_send(&mut self) -> Option<bool> {
         if self.send_outstanding || self.backlog_bytes() == 0 {
-            return false;
+            return None;
         }
-        if self.sending.is_empty() {
+        // A send that was short is gone on with when the client has taken some of it.
+        let is_rest = !self.sending.is_empty();
+        if !is_rest {
             mem::swap(&mut self.sending, &mut self.pending);
             self.sending.seal();
         }
-        true
+        let goes_on = matches!(self.stage, Stage::Open { .. } | Stage::Receiving { .. });
+        Some(is_rest || !goes_on || self.sending.len_bytes() > UNAWAITED_BYTES_MAX)
     }
 }
 

@@ -101,6 +101,9 @@ pub enum Effect {
     Send {
         /// To whom.
         conn: ConnId,
+        /// Whether something waits for its end. If not, a send of everything that there was may be told as late as
+        /// before the next event: nobody need be woken for it.
+        awaited: bool,
     },
     /// Shut the socket down, cancel what is outstanding, and answer [`Event::Closed`] when the kernel is done with
     /// the connection's memory. Sent once per connection; comes also for one that was never served.

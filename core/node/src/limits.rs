@@ -24,6 +24,8 @@ pub const REQUEST_BYTES_MIN: u64 = BLOCK_BYTES as u64;
 pub const BACKLOG_BYTES_MAX: usize = 8 << 20;
 /// With more than this to be sent over all connections, only those that owe and are owed nothing are read from.
 pub const BACKLOG_BYTES_TOTAL_MAX: usize = 256 << 20;
+/// A send of more than this is awaited: it may not fit the socket's buffer, and holds memory that others could use.
+pub(crate) const UNAWAITED_BYTES_MAX: usize = 256 << 10;
 /// Requests taken from one connection before the next one's turn.
 pub(crate) const QUANTUM: u32 = 8;
 /// Requests taken in one turn; the rest follows in the next.

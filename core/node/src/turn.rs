@@ -106,8 +106,14 @@ impl Node {
         self.queue(id);
     }
 
+    /// Whether nobody waits for memory that a send would free, nor for its end.
+    fn rests(&self) -> bool {
+        self.ready.is_empty() && self.choked.is_empty() && !self.phase.is_stopping()
+    }
+
     /// Sends what each connection is owed, and ends those that are owed nothing and shall end.
     fn send(&mut self, now: Instant, effects: &mut Vec<Effect>) {
+        let rests = self.rests();
         let mut touched = std::mem::take(&mut self.touched);
         for id in touched.drain(..) {
             let Some(connection) = self.connections.get_mut(id) else { continue };
@@ -127,9 +133,9 @@ impl Node {
                 | Stage::Succeeding { .. }
                 | Stage::Receiving { .. }
                 | Stage::Draining { .. } => {
-                    if connection.prepare_send() {
+                    if let Some(awaited) = connection.prepare_send() {
                         connection.send_outstanding = true;
-                        effects.push(Effect::Send { conn: id });
+                        effects.push(Effect::Send { conn: id, awaited: awaited || !rests });
                     }
                 }
             }

@@ -6,7 +6,7 @@ use replication::wire::{INPUT_BYTES_MAX, Pending};
 
 use crate::event::ConnId;
 use crate::inbox::{INBOX_BYTES, Inbox};
-use crate::limits::{PEER_KEEPALIVE, PEER_SILENCE};
+use crate::limits::{PEER_KEEPALIVE, PEER_SILENCE, UNAWAITED_BYTES_MAX};
 use crate::peers::send::PeerOutbox;
 
 const _: () = assert!(INPUT_BYTES_MAX <= INBOX_BYTES, "whatever is needed in one piece fits the inbox");
@@ -25,10 +25,23 @@ pub(crate) struct PeerConnection {
     pub receiving: Option<Receiving>,
     pub outbox: PeerOutbox,
     pub receive_outstanding: bool,
-    pub send_outstanding: bool,
+    pub send: Sending,
+    /// The last send was short.
+    pub is_slow: bool,
     /// When it said something last, and when this node did.
     pub heard: Instant,
     pub said: Instant,
+}
+
+/// Whether a send is under way.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Sending {
+    /// None is.
+    No,
+    /// One of so many bytes, whose end is told as it comes.
+    Awaited { len_bytes: usize },
+    /// One of so many bytes, whose end is told before the next event.
+    Unawaited { len_bytes: usize },
 }
 
 /// How far it is.
@@ -96,7 +109,8 @@ impl PeerConnection {
             receiving: None,
             outbox: PeerOutbox::default(),
             receive_outstanding: false,
-            send_outstanding: false,
+            send: Sending::No,
+            is_slow: false,
             heard: now,
             said: now,
         }
@@ -119,11 +133,35 @@ impl PeerConnection {
         matches!(self.stage, Stage::Open { .. }) && self.outbox.is_empty() && now >= self.said + PEER_KEEPALIVE
     }
 
+    /// Begins to send what is to be said; answers whether something goes on when it was sent.
+    pub fn begin_send(&mut self, now: Instant) -> bool {
+        self.outbox.pin();
+        let len_bytes = self.outbox.unsent_bytes();
+        let awaited = self.is_slow || !matches!(self.stage, Stage::Open { .. }) || len_bytes > UNAWAITED_BYTES_MAX;
+        if awaited {
+            self.send = Sending::Awaited { len_bytes };
+        } else {
+            (self.send, self.said) = (Sending::Unawaited { len_bytes }, now);
+        }
+        awaited
+    }
+
+    /// A send ended.
+    pub fn sent(&mut self, now: Instant, sent_bytes: usize) {
+        if let Sending::Awaited { len_bytes } | Sending::Unawaited { len_bytes } = self.send {
+            self.is_slow = sent_bytes < len_bytes;
+        }
+        (self.send, self.said) = (Sending::No, now);
+        self.outbox.sent(sent_bytes);
+    }
+
     pub fn deadline(&self) -> Option<Instant> {
         let silent = self.heard + PEER_SILENCE;
         match self.stage {
             Stage::Closing => None,
-            Stage::Open { .. } if self.outbox.is_empty() => Some(silent.min(self.said + PEER_KEEPALIVE)),
+            Stage::Open { .. } if self.outbox.is_empty() || matches!(self.send, Sending::Unawaited { .. }) => {
+                Some(silent.min(self.said + PEER_KEEPALIVE))
+            }
             Stage::Open { .. } | Stage::Asking { .. } | Stage::Answering | Stage::Leaving => Some(silent),
         }
     }

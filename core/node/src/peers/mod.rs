@@ -24,7 +24,7 @@ use block::{Instant, PoolId, VolumeId};
 use replication::wire::{Envelope, Signal};
 use replication::{Message, Payload};
 
-pub(crate) use connection::{PeerConnection, Stage};
+pub(crate) use connection::{PeerConnection, Sending, Stage};
 pub(crate) use dial::{Dial, Target};
 pub use frames::FrameSlices;
 pub(crate) use receive::Step;

@@ -32,6 +32,11 @@ impl PeerOutbox {
         self.frames.is_empty()
     }
 
+    /// Bytes that are not sent.
+    pub fn unsent_bytes(&self) -> usize {
+        self.len_bytes - self.sent_bytes
+    }
+
     /// Appends a message, if there is room for it.
     pub fn push(&mut self, envelope: &Envelope, message: Message<Payload>) -> Result<(), Full> {
         let message = fitting(message);

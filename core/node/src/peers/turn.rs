@@ -5,7 +5,7 @@ use block::{Instant, PoolId};
 use crate::event::{ConnId, Effect, Report};
 use crate::inbox::Inbox;
 use crate::node::Node;
-use crate::peers::{Order, PeerFault, Stage, Step};
+use crate::peers::{Order, PeerFault, Sending, Stage, Step};
 
 impl Node {
     /// Another node connected, and may have said something.
@@ -51,9 +51,7 @@ impl Node {
     pub(crate) fn peer_sent(&mut self, conn: ConnId, len_bytes: usize) {
         let peers = &mut self.pipeline.copies.peers;
         let Some(connection) = peers.connections.get_mut(&conn) else { return };
-        connection.send_outstanding = false;
-        connection.said = self.now;
-        connection.outbox.sent(len_bytes);
+        connection.sent(self.now, len_bytes);
         peers.touched.insert(conn);
     }
 
@@ -81,15 +79,14 @@ impl Node {
             let Some(connection) = peers.connections.get_mut(&conn) else { continue };
             match connection.stage {
                 Stage::Closing => {}
-                _ if connection.send_outstanding => {}
+                _ if connection.send != Sending::No => {}
                 Stage::Leaving if connection.outbox.is_empty() => {
                     peers.end(conn, PeerFault::Broken, now);
                 }
                 Stage::Asking { .. } | Stage::Answering | Stage::Open { .. } | Stage::Leaving => {
                     if !connection.outbox.is_empty() {
-                        connection.send_outstanding = true;
-                        connection.outbox.pin();
-                        effects.push(Effect::Send { conn });
+                        let awaited = connection.begin_send(now);
+                        effects.push(Effect::Send { conn, awaited });
                     }
                 }
             }

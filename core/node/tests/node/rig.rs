@@ -70,6 +70,8 @@ pub struct Rig {
     pub proposals: Vec<Proposal>,
     /// What was wrong with connections of other nodes.
     pub faults: Vec<PeerFault>,
+    /// Sends that ended, of which the node was not told.
+    untold: Vec<(ConnId, usize)>,
 }
 
 pub fn config() -> NodeConfig {
@@ -137,6 +139,7 @@ impl Rig {
             dials: Vec::new(),
             proposals: Vec::new(),
             faults: Vec::new(),
+            untold: Vec::new(),
         }
     }
 
@@ -353,6 +356,13 @@ impl Rig {
     // What happens.
 
     pub fn handle(&mut self, event: Event) {
+        for (conn, len_bytes) in std::mem::take(&mut self.untold) {
+            self.tell(Event::Sent { conn, len_bytes });
+        }
+        self.tell(event);
+    }
+
+    fn tell(&mut self, event: Event) {
         let mut effects = Vec::new();
         self.node.handle(self.now, event, &mut effects);
         for effect in effects {
@@ -468,9 +478,32 @@ impl Rig {
 
     fn send(&mut self, index: usize) {
         let conn = self.peers[index].conn;
-        let available: usize = self.node.send_source(conn).expect("known").map(<[u8]>::len).sum();
-        assert!(available > 0, "there is something to send");
+        let available = self.unsent_bytes(conn);
         let len_bytes = (1 + self.random(available.min(self.transfer_max))).min(available);
+        self.transmit(index, len_bytes);
+        self.handle(Event::Sent { conn, len_bytes });
+    }
+
+    /// A send that nobody waits for is told with the next event, should all of it go out at once.
+    fn try_send(&mut self, index: usize) {
+        let conn = self.peers[index].conn;
+        let available = self.unsent_bytes(conn);
+        let is_able = self.peers[index].listens && !self.peers[index].gone;
+        if is_able && available <= self.transfer_max && self.random(4) > 0 {
+            self.transmit(index, available);
+            self.untold.push((conn, available));
+        }
+    }
+
+    fn unsent_bytes(&self, conn: ConnId) -> usize {
+        let available = self.node.send_source(conn).expect("known").map(<[u8]>::len).sum();
+        assert!(available > 0, "there is something to send");
+        available
+    }
+
+    /// The first bytes of what is to be sent go out.
+    fn transmit(&mut self, index: usize, len_bytes: usize) {
+        let conn = self.peers[index].conn;
         let mut left = len_bytes;
         let peer = &mut self.peers[index];
         peer.send = false;
@@ -482,7 +515,6 @@ impl Rig {
             }
             left -= heard;
         }
-        self.handle(Event::Sent { conn, len_bytes });
     }
 
     fn complete(&mut self, choice: usize) {
@@ -514,10 +546,15 @@ impl Rig {
                 assert!(peer.receive.is_none() && !peer.close, "one receive at a time");
                 peer.receive = Some(target);
             }
-            Effect::Send { conn } => {
+            Effect::Send { conn, awaited } => {
                 let peer = self.peer(conn);
                 assert!(!peer.send && !peer.close, "one send at a time");
-                peer.send = true;
+                assert!(self.untold.iter().all(|(untold, _)| *untold != conn), "one send at a time");
+                self.peer(conn).send = true;
+                if !awaited {
+                    let index = self.peers.iter().position(|peer| peer.conn == conn).expect("it is there");
+                    self.try_send(index);
+                }
             }
             Effect::Close { conn } => {
                 let peer = self.peer(conn);
@@ -563,7 +600,8 @@ impl Rig {
     }
 
     /// Nothing is held for anybody.
-    pub fn assert_idle(&self) {
+    pub fn assert_idle(&mut self) {
+        self.handle(Event::TurnEnded);
         let stats = self.node.stats();
         assert_eq!((stats.requests, stats.in_flight_bytes, stats.backlog_bytes), (0, 0, 0), "{stats:?}");
     }

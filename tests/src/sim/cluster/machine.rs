@@ -280,7 +280,7 @@ impl Life {
     fn carry_out(&mut self, effect: Effect, disk: &SimDisk, wants: &mut Wants) -> Result<(), String> {
         match effect {
             Effect::Receive { conn } => self.socket(conn)?.receives = true,
-            Effect::Send { conn } => self.socket(conn)?.sends = true,
+            Effect::Send { conn, .. } => self.socket(conn)?.sends = true,
             Effect::Close { conn } => self.socket(conn)?.closes = true,
             Effect::Write { io, at } => {
                 disk.submit(io, at, self.node.write_source(io).0);
