@@ -71,7 +71,7 @@ sim: ## the simulators over many seeds (SEEDS=20000 FIRST=1)
 mutants: ## plants bugs in store and replication one by one; tests must catch each (MUTANT_SEEDS=150)
 	@tests/mutants/run.py
 
-bench: ## the benchmark table: ours, its null backend, raw file, qemu-nbd, nbdkit (ROUNDS=3 JOB_SECONDS=5)
+bench: ## the benchmark table: ours with one replica and with three, its null backend, raw file, qemu-nbd, nbdkit (ROUNDS=3 JOB_SECONDS=5)
 	@.ci/rust && .ci/packages $(PACKAGES_BUILD) $(PACKAGES_BENCH)
 	cargo build --release --workspace --bins
 	"$${CARGO_TARGET_DIR:-target}/release/compare"

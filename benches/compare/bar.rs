@@ -5,15 +5,19 @@ use crate::peer::Peer;
 /// Where a bar's figure comes from.
 #[derive(Clone, Copy, Debug)]
 pub enum Figure {
-    /// Plinth's operations a second in `job` over those of `peer`. More is better.
+    /// Operations a second in `job` of `of` over those of `to`. More is better.
     Ratio {
+        /// Who is measured.
+        of: Peer,
         /// Compared with.
-        peer: Peer,
+        to: Peer,
         /// In this job.
         job: &'static str,
     },
-    /// Microseconds of server CPU per operation of `job`. Less is better.
+    /// Microseconds of server CPU per operation of `job`, all nodes together. Less is better.
     Processor {
+        /// Whose.
+        peer: Peer,
         /// In this job.
         job: &'static str,
     },
@@ -32,12 +36,20 @@ pub struct Bar {
     pub aim: f64,
 }
 
-const fn ratio(peer: Peer, job: &'static str, must: f64, aim: f64) -> Bar {
-    Bar { figure: Figure::Ratio { peer, job }, must, aim }
+const fn ratio(to: Peer, job: &'static str, must: f64, aim: f64) -> Bar {
+    Bar { figure: Figure::Ratio { of: Peer::Plinth, to, job }, must, aim }
+}
+
+const fn replicated(job: &'static str, must: f64, aim: f64) -> Bar {
+    Bar { figure: Figure::Ratio { of: Peer::Plinth3, to: Peer::Plinth, job }, must, aim }
+}
+
+const fn processor(peer: Peer, must: f64, aim: f64) -> Bar {
+    Bar { figure: Figure::Processor { peer, job: "randwrite-32" }, must, aim }
 }
 
 /// All bars.
-pub const BARS: [Bar; 14] = [
+pub const BARS: [Bar; 19] = [
     ratio(Peer::Raw, "randwrite-1", 0.50, 0.65),
     ratio(Peer::Raw, "randwrite-32", 0.50, 0.65),
     ratio(Peer::Raw, "randread-1", 0.50, 0.65),
@@ -50,7 +62,12 @@ pub const BARS: [Bar; 14] = [
     ratio(Peer::QemuDirect, "randwrite-32", 2.0, 3.0),
     ratio(Peer::Nbdkit, "randwrite-32", 1.0, 1.5),
     ratio(Peer::Nbdkit, "flush-1", 4.0, 6.0),
-    Bar { figure: Figure::Processor { job: "randwrite-32" }, must: 9.0, aim: 6.0 },
+    processor(Peer::Plinth, 9.0, 6.0),
+    replicated("randwrite-1", 0.45, 0.55),
+    replicated("randwrite-32", 0.50, 0.70),
+    replicated("randread-1", 0.95, 1.0),
+    replicated("randread-32", 0.95, 1.0),
+    processor(Peer::Plinth3, 22.0, 17.0),
     Bar { figure: Figure::Idle, must: 1.0, aim: 0.2 },
 ];
 
@@ -58,8 +75,8 @@ impl Bar {
     /// What the line is about, in words.
     pub fn name(&self) -> String {
         match self.figure {
-            Figure::Ratio { peer, job } => format!("plinth / {}: {job}", peer.name()),
-            Figure::Processor { job } => format!("server CPU, us per operation: {job}"),
+            Figure::Ratio { of, to, job } => format!("{} / {}: {job}", of.name(), to.name()),
+            Figure::Processor { peer, job } => format!("{}: CPU, us per operation: {job}", peer.name()),
             Figure::Idle => "100 idle volumes, % of a core".to_owned(),
         }
     }

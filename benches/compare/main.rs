@@ -4,7 +4,7 @@
 //! peer in turn, and what counts are ratios of medians over the rounds, and the server's CPU time per operation. The
 //! client has one half of the cores, whoever serves it the other.
 //!
-//! Environment: `ROUNDS` (3), `JOB_SECONDS` (5), `SIZE_GIB` (4, size of the volume), `PEERS` (names with commas
+//! Environment: `ROUNDS` (3), `JOB_SECONDS` (5), `SIZE_GIB` (2, size of the volume), `PEERS` (names with commas
 //! between, default all), `BENCH_DIR` (where the files go, default the target folder), `PLINTH_BIN`.
 
 mod bar;

@@ -36,8 +36,10 @@ impl Reading {
     pub fn take(target: &Target, scene: &Scene) -> Self {
         let processor_seconds = processor_seconds(target);
         let own = match target {
-            Target::Export { metrics_port: Some(port), .. } => metrics(*port),
-            Target::Export { metrics_port: None, .. } | Target::File(_) => None,
+            Target::Export { metrics_ports, .. } if !metrics_ports.is_empty() => {
+                metrics_ports.iter().map(|port| metrics(*port)).collect::<Option<Vec<_>>>()
+            }
+            Target::Export { .. } | Target::File(_) => None,
         };
         let (device_writes, device_bytes) = own.as_deref().map_or_else(|| below(scene), ordered);
         let enters = own.map(|text| metric(&text, "plinth_reactor_enters_total"));
@@ -60,10 +62,17 @@ pub fn settle() {
     rustix::fs::sync();
 }
 
-/// CPU seconds the server used so far, threads that have ended included.
+/// CPU seconds the server used so far.
 pub fn processor_seconds(target: &Target) -> f64 {
-    let Target::Export { server, .. } = target else { return 0.0 };
-    let stat = std::fs::read_to_string(format!("/proc/{}/stat", server.id())).expect("the server lives");
+    match target {
+        Target::Export { server, .. } => process_seconds(server.id()),
+        Target::File(_) => 0.0,
+    }
+}
+
+/// CPU seconds a process used so far, threads that have ended included.
+pub fn process_seconds(process: u32) -> f64 {
+    let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).expect("the server lives");
     // The program's name stands in parentheses and may hold spaces; utime and stime are fields 14 and 15.
     let fields: Vec<&str> = stat.rsplit(')').next().expect("a line").split_whitespace().collect();
     let ticks: f64 = fields[11..13].iter().map(|ticks| ticks.parse::<f64>().expect("a number")).sum();
@@ -73,7 +82,7 @@ pub fn processor_seconds(target: &Target) -> f64 {
 }
 
 /// Write commands and bytes that a server says it ordered.
-fn ordered(text: &str) -> (f64, f64) {
+fn ordered(text: &[String]) -> (f64, f64) {
     (metric(text, "plinth_device_writes_total"), metric(text, "plinth_device_written_bytes_total"))
 }
 
@@ -86,9 +95,10 @@ fn below(scene: &Scene) -> (f64, f64) {
     (field(4), field(6) * 512.0)
 }
 
-fn metric(text: &str, name: &str) -> f64 {
-    let mut values = text.lines().filter_map(|line| line.strip_prefix(name)?.rsplit(' ').next()?.parse().ok());
-    values.next().unwrap_or(0.0)
+/// Of all nodes together.
+fn metric(texts: &[String], name: &str) -> f64 {
+    let value = |line: &str| line.strip_prefix(name)?.rsplit(' ').next()?.parse::<f64>().ok();
+    texts.iter().filter_map(|text| text.lines().find_map(value)).sum()
 }
 
 fn metrics(port: u16) -> Option<String> {
@@ -98,14 +108,4 @@ fn metrics(port: u16) -> Option<String> {
     let mut text = String::new();
     stream.read_to_string(&mut text).ok()?;
     Some(text)
-}
-
-/// CPU time of all threads of a process, to the nanosecond.
-pub fn thread_seconds(process: u32) -> f64 {
-    let threads = std::fs::read_dir(format!("/proc/{process}/task")).expect("the server lives");
-    let nanoseconds = |thread: std::io::Result<std::fs::DirEntry>| {
-        let text = std::fs::read_to_string(thread.ok()?.path().join("schedstat")).ok()?;
-        text.split_whitespace().next()?.parse::<f64>().ok()
-    };
-    threads.filter_map(nanoseconds).sum::<f64>() / 1e9
 }

@@ -121,10 +121,9 @@ impl Report {
     fn value(&self, bar: &Bar) -> Option<f64> {
         let iops = |job, peer| self.median(job, peer, |measured| Some(measured.run.iops));
         match bar.figure {
-            Figure::Ratio { peer, job } => Some(iops(job, Peer::Plinth)? / iops(job, peer)?),
-            Figure::Processor { job } => self.median(job, Peer::Plinth, |measured| {
-                Some(measured.spent.processor_seconds * 1e6 / measured.run.operations)
-            }),
+            Figure::Ratio { of, to, job } => Some(iops(job, of)? / iops(job, to)?),
+            Figure::Processor { peer, job } => self
+                .median(job, peer, |measured| Some(measured.spent.processor_seconds * 1e6 / measured.run.operations)),
             Figure::Idle => self.idle_percent,
         }
     }

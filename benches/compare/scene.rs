@@ -34,7 +34,7 @@ impl Scene {
         Self {
             rounds: u32::try_from(number("ROUNDS", 3)).expect("a few rounds"),
             job_time: Duration::from_secs(number("JOB_SECONDS", 5)),
-            volume_bytes: number("SIZE_GIB", 4) << 30,
+            volume_bytes: number("SIZE_GIB", 2) << 30,
             folder,
             peers: peers.map_or_else(|| Peer::ALL.to_vec(), |names| names.split(',').map(named).collect()),
         }

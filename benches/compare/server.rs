@@ -21,8 +21,8 @@ pub enum Target {
         server: Server,
         /// Its address.
         uri: String,
-        /// Where it tells its own figures, if it does.
-        metrics_port: Option<u16>,
+        /// Where it tells its own figures, if it does: of every node in it.
+        metrics_ports: Vec<u16>,
     },
 }
 
@@ -100,4 +100,15 @@ pub fn on(side: Side, program: &str) -> Command {
 pub fn free_port() -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     listener.local_addr().expect("it is bound").port()
+}
+
+/// The first of `count` ports in a row that were free a moment ago.
+pub fn free_ports(count: u16) -> u16 {
+    loop {
+        let first = free_port();
+        let rest = || (1..count).map(|next| first.checked_add(next));
+        if rest().all(|port| port.is_some_and(|port| TcpListener::bind(("127.0.0.1", port)).is_ok())) {
+            return first;
+        }
+    }
 }

@@ -16,6 +16,7 @@ Examples:
   plinth dev --volume vol1:20GiB --volume vol2:5GiB
   plinth dev --pool /dev/nvme1n1 --volume db:100GiB
   plinth dev --nodes 3                         one voter and three storage nodes
+  plinth dev --nodes 3 --replicas 3            and a volume with a replica on each
 Volumes and their data survive a restart. Sizes: 512MiB, 10GiB, 2TiB, or 512M, 10G, 2T; GB and TB are decimal. A volume is made of whole blocks of 4KiB.
 Every command talks to it: `plinth status`, `plinth volume create`.")]
 pub struct DevArgs {
@@ -28,6 +29,9 @@ pub struct DevArgs {
     /// A volume that is to exist: made when it is missing, grown when it is smaller [default: demo:1GiB in an empty cluster]
     #[arg(long = "volume", value_name = "NAME:SIZE")]
     pub volumes: Vec<VolumeArg>,
+    /// How many replicas the volumes that it makes have, each on another node
+    #[arg(long, value_name = "N", default_value = "1", value_parser = clap::value_parser!(u32).range(1..=5))]
+    pub replicas: u32,
     /// The pool of the first node: a file, made when it is missing, or a block device; SIZE is that of all nodes' pools [default: files below DIR, 10GiB together or what the disk has]
     #[arg(long, value_name = "PATH[:SIZE]")]
     pub pool: Option<PoolArg>,

@@ -94,8 +94,8 @@ impl Client {
 }
 
 /// How `plinth dev` keeps its volumes: nobody needs a token.
-pub fn open_spec() -> v1::VolumeSpec {
-    v1::VolumeSpec { replicas: 1, open: true, ..v1::VolumeSpec::default() }
+pub fn open_spec(replicas: u32) -> v1::VolumeSpec {
+    v1::VolumeSpec { replicas, open: true, ..v1::VolumeSpec::default() }
 }
 
 fn spec(args: &CreateArgs) -> Result<v1::VolumeSpec> {

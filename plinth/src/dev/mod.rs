@@ -36,7 +36,7 @@ pub fn run(args: &DevArgs) -> Result<ExitCode> {
         let mut client = Client::quiet(&[control.to_string()], READY_MAX);
         let names = plan.names();
         let set_up = tokio::select! {
-            set_up = volumes::set_up(&mut client, &names, &args.volumes) => set_up,
+            set_up = volumes::set_up(&mut client, &names, &args.volumes, args.replicas) => set_up,
             () = signals.next() => {
                 serve::stop(running, signals).await?;
                 return Ok(ExitCode::SUCCESS);

@@ -49,6 +49,12 @@ impl Plan {
         if let Some(name) = named_twice(&args.volumes) {
             return Err(Usage(format!("--volume names \"{name}\" twice; name each volume once")));
         }
+        if args.replicas > u32::from(args.nodes) {
+            let (replicas, nodes) = (args.replicas, args.nodes);
+            return Err(Usage(format!(
+                "--replicas {replicas} needs as many nodes, and there is --nodes {nodes}; add --nodes {replicas}"
+            )));
+        }
         Ok(Self {
             data: args.data.clone(),
             control: args.control,

@@ -29,8 +29,8 @@ pub struct Found {
     pub pools: Vec<view::Pool>,
 }
 
-/// Makes and grows volumes, and waits until all are ready whose nodes are among `nodes`.
-pub async fn set_up(client: &mut Client, nodes: &[String], wanted: &[VolumeArg]) -> Result<Found> {
+/// Makes volumes with so many replicas, grows them, and waits until all are ready whose nodes are among `nodes`.
+pub async fn set_up(client: &mut Client, nodes: &[String], wanted: &[VolumeArg], replicas: u32) -> Result<Found> {
     wait_for_nodes(client, nodes).await?;
     let found = client.volumes().await?;
     let default = VolumeArg { name: DEFAULT.0.to_owned(), size_bytes: DEFAULT.1 };
@@ -40,7 +40,7 @@ pub async fn set_up(client: &mut Client, nodes: &[String], wanted: &[VolumeArg])
         lift_limit(client).await?;
     }
     for volume in wanted {
-        set_up_one(client, volume, there(volume)).await?;
+        set_up_one(client, volume, there(volume), replicas).await?;
     }
     let volumes = wait_for_volumes(client, nodes).await?;
     let pools = commands::pools_of(client).await?.into_iter().map(view::Pool::from).collect();
@@ -52,7 +52,7 @@ async fn lift_limit(client: &mut Client) -> Result<(), ClientError> {
     commands::set_settings(client, Some(OVERCOMMIT_PERCENT), None).await.map(drop)
 }
 
-async fn set_up_one(client: &mut Client, wanted: &VolumeArg, there: Option<u64>) -> Result<()> {
+async fn set_up_one(client: &mut Client, wanted: &VolumeArg, there: Option<u64>, replicas: u32) -> Result<()> {
     let VolumeArg { name, size_bytes } = wanted;
     let change = match there {
         Some(found) if found == *size_bytes => return Ok(()),
@@ -64,7 +64,7 @@ async fn set_up_one(client: &mut Client, wanted: &VolumeArg, there: Option<u64>)
             size::show(found),
         ),
         Some(_) => client.resize_volume(name, *size_bytes).await,
-        None => client.create_volume(name, *size_bytes, commands::open_spec()).await,
+        None => client.create_volume(name, *size_bytes, commands::open_spec(replicas)).await,
     };
     finish(client, change).await.with_context(|| format!("cannot set up volume \"{name}\""))
 }
