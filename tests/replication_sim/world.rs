@@ -145,6 +145,8 @@ struct Rates {
     pause_steps: u64,
     /// In hundredths.
     reconnect: u64,
+    /// In hundredths.
+    teach: u64,
     busy: u64,
     recover: u64,
     hand_over: u64,
@@ -206,6 +208,7 @@ impl World {
             pause_steps: random.pick(&[40, 150]),
             busy: random.pick(&[0, 5_000, 30_000]),
             reconnect: 20,
+            teach: random.pick(&[10, 50, 100]),
             recover: random.pick(&[3_000, 15_000]),
             hand_over: random.pick(&[0, 10_000]),
             stick: random.pick(&[0, 30_000, 100_000]),
@@ -353,7 +356,14 @@ impl World {
             self.control.registered.insert(name(host), Registration { incarnation, warm, since });
             self.handle(host, Event::Configured(self.control.decided.clone()))?;
         }
-        self.handle(host, Event::Tick)
+        self.handle(host, Event::Tick)?;
+        match self.hosts[host].replica.lessons_wanted() {
+            wanted if wanted > 0 && self.random.percent(self.rates.teach) => {
+                let groups = 1 + u32::try_from(self.random.below(u64::from(wanted))).expect("a few");
+                self.handle(host, Event::Teach { groups })
+            }
+            _ => Ok(()),
+        }
     }
 
     fn persist(&mut self, host: usize, count: u64) -> Result<(), String> {

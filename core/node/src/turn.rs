@@ -77,6 +77,7 @@ impl Node {
             volume.counters.count(operation, bytes, failed);
         }
         let took = now.since(asked.arrived);
+        self.pipeline.copies.pace.answered(now, bytes, took);
         effects.push(Effect::Measured { volume: asked.volume, operation, bytes, took, failed });
         self.touch(asked.conn);
         self.queue(asked.conn);

@@ -78,6 +78,12 @@ pub enum Event<P> {
     Unable,
     /// It takes changes again.
     Able,
+    /// So many more groups may be read for learners. Without it none are: how fast they are taught is decided by whoever
+    /// knows what else is to be done.
+    Teach {
+        /// How many; what is not read at once is not kept.
+        groups: u32,
+    },
     /// A primary should let another member be primary, as soon as nothing is in flight; `None`: not any more.
     HandOver {
         /// Which.

@@ -26,6 +26,8 @@ pub(crate) struct Leading<P> {
     pub entering: Option<PoolId>,
     pub pupils: BTreeMap<PoolId, Pupil<P>>,
     pub last_read: ReadId,
+    /// Groups that may be read for learners now.
+    pub lessons: u32,
     pub flight: Flight,
     /// Who is to be primary instead: nothing is admitted until that is decided.
     pub successor: Option<PoolId>,
@@ -164,6 +166,7 @@ impl<P: Clone> Leading<P> {
             pupils: BTreeMap::new(),
             // One that leads again later begins behind every number it used before.
             last_read: ReadId(u64::from(configuration.epoch.0) << 32),
+            lessons: 0,
             flight: Flight::default(),
             successor: None,
             not_before: Instant::default(),

@@ -144,6 +144,7 @@ impl<P: Clone> Replica<P> {
                 self.step_down(cx);
             }
             Event::Able => self.able = true,
+            Event::Teach { groups } => self.may_teach(groups, cx),
             Event::HandOver { to } => self.hand_over(to, cx),
             Event::Tick => self.tick(content, cx),
         }

@@ -16,7 +16,7 @@ use crate::message::Message;
 use crate::replica::{Context, Replica, Role};
 
 /// Groups that are being read, or were sent and are not stored yet.
-const GROUPS_IN_FLIGHT_MAX: usize = 16;
+const GROUPS_IN_FLIGHT_MAX: u32 = 16;
 /// What may wait behind a group that is being read. A learner that falls further behind begins anew.
 const QUEUE_MAX: usize = 4096;
 
@@ -29,7 +29,7 @@ pub(crate) struct Pupil<P> {
     /// What is sent, in order, once its first part was read.
     queue: VecDeque<Lesson<P>>,
     /// Groups in the queue or sent, and not stored yet.
-    in_flight: usize,
+    in_flight: u32,
     stage: PupilStage,
 }
 
@@ -49,6 +49,15 @@ enum Lesson<P> {
 }
 
 impl<P: Clone> Pupil<P> {
+    /// Groups that could be read for it now.
+    fn wanted(&self) -> u32 {
+        let room = GROUPS_IN_FLIGHT_MAX - self.in_flight;
+        match self.stage {
+            PupilStage::Copying => self.need.len().min(u64::from(room)).try_into().unwrap_or(room),
+            PupilStage::Entered => 0,
+        }
+    }
+
     fn say(&mut self, to: PoolId, message: Message<P>, cx: &mut Context<'_, P>) {
         if self.queue.is_empty() {
             cx.out.push(Effect::Send { to, message });
@@ -86,9 +95,11 @@ impl<P: Clone> Leading<P> {
             if pupil.stage != PupilStage::Copying {
                 continue;
             }
-            while pupil.in_flight < GROUPS_IN_FLIGHT_MAX
+            while self.lessons > 0
+                && pupil.in_flight < GROUPS_IN_FLIGHT_MAX
                 && let Some(group) = pupil.need.first()
             {
+                self.lessons -= 1;
                 pupil.need.remove(group);
                 pupil.in_flight += 1;
                 self.last_read.0 += 1;
@@ -141,7 +152,23 @@ impl<P: Clone> Replica<P> {
     #[must_use]
     pub fn groups_to_teach(&self) -> u64 {
         let Role::Leading(leading) = &self.role else { return 0 };
-        leading.pupils.values().map(|pupil| pupil.need.len() + pupil.in_flight as u64).sum()
+        leading.pupils.values().map(|pupil| pupil.need.len() + u64::from(pupil.in_flight)).sum()
+    }
+
+    /// Groups that could be read for its learners now; [`crate::Event::Teach`] has it done.
+    #[must_use]
+    pub fn lessons_wanted(&self) -> u32 {
+        let Role::Leading(leading) = &self.role else { return 0 };
+        leading.pupils.values().map(|pupil| pupil.wanted()).sum()
+    }
+
+    /// So many more groups may be read for learners.
+    pub(crate) fn may_teach(&mut self, groups: u32, cx: &mut Context<'_, P>) {
+        if let Role::Leading(leading) = &mut self.role {
+            leading.lessons = groups;
+            leading.teach(cx);
+            leading.lessons = 0;
+        }
     }
 
     /// A replica asks to be taught.

@@ -12,7 +12,7 @@ impl World {
     /// Three replicas, the first one primary, without any fault but those that a test makes.
     fn calm(members_min: usize) -> Self {
         let mut world = Self::new(1, members_min, false);
-        world.rates = super::Rates { reconnect: 100, ..super::Rates::default() };
+        world.rates = super::Rates { reconnect: 100, teach: 100, ..super::Rates::default() };
         world
     }
 

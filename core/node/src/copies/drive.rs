@@ -31,6 +31,7 @@ impl Pipeline {
         }
         while let Some(id) = self.copies.stirred.pop_first() {
             while self.handle_next(id) {}
+            self.teach(id);
             self.hand_work(id);
             self.submit_waiting(id);
             self.answer_parked(id);
@@ -50,6 +51,7 @@ impl Pipeline {
             let mut starved = std::mem::take(&mut self.copies.starved);
             self.copies.stirred.append(&mut starved);
         }
+        self.teach_on();
         while let Some((at, id)) = self.copies.due.first().copied()
             && at <= now
         {
@@ -65,7 +67,7 @@ impl Pipeline {
     }
 
     /// Whether something had happened.
-    fn handle_next(&mut self, id: VolumeId) -> bool {
+    pub(super) fn handle_next(&mut self, id: VolumeId) -> bool {
         let now = self.copies.now;
         let Some(copy) = self.volumes.get_mut(&id).and_then(|volume| volume.copy.as_deref_mut()) else { return false };
         let Some(event) = copy.next_event() else { return false };

@@ -22,8 +22,10 @@ mod drive;
 mod follow;
 mod links;
 mod observe;
+mod pace;
 mod reads;
 mod submit;
+mod teach;
 mod work;
 
 use std::collections::{BTreeSet, VecDeque};
@@ -34,6 +36,7 @@ use replication::{Effect, Payload, Proposal};
 pub(crate) use copy::Replicated;
 pub(crate) use work::Handed;
 
+use crate::copies::pace::Pace;
 use crate::mark::Mark;
 use crate::peers::Peers;
 use crate::slab::Slab;
@@ -63,6 +66,10 @@ pub(crate) struct Copies {
     /// Volumes whose replica serves no more: their clients' connections end before anything else is answered.
     pub deposed: Vec<VolumeId>,
     pub proposals: Vec<(VolumeId, Proposal)>,
+    pub pace: Pace,
+    /// Volumes whose learners wait for it, and whose turn was last.
+    pub teaching: BTreeSet<VolumeId>,
+    pub taught: VolumeId,
     /// Volumes of which there is something new to say.
     pub news: BTreeSet<VolumeId>,
     pub pumping: bool,
@@ -88,6 +95,9 @@ impl Copies {
             ended: VecDeque::new(),
             deposed: Vec::new(),
             proposals: Vec::new(),
+            pace: Pace::default(),
+            teaching: BTreeSet::new(),
+            taught: VolumeId(0),
             news: BTreeSet::new(),
             pumping: false,
             effects: Vec::new(),
@@ -102,7 +112,8 @@ impl Copies {
         }
         let volumes = self.due.first().map(|(at, _)| *at);
         let left = (!self.stirred.is_empty()).then_some(self.now);
-        [volumes, left, peers].into_iter().flatten().min()
+        let lessons = (!self.teaching.is_empty()).then(|| self.pace.deadline());
+        [volumes, left, peers, lessons].into_iter().flatten().min()
     }
 
     /// Whether somebody waits for room in the store.
