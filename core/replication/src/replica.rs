@@ -10,6 +10,7 @@ use crate::event::{Content, Effect, Event, Times};
 use crate::join::{Idle, Learner};
 use crate::lead::Leading;
 use crate::message::Message;
+use crate::wanted::Wanted;
 
 /// What a replica is started with.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -46,6 +47,8 @@ pub struct Replica<P> {
     pub(crate) nonce: u64,
     /// What the control plane said last.
     pub(crate) newest: Option<Configuration>,
+    /// Which replicas it wants.
+    pub(crate) wanted: Wanted,
     /// Whether its store takes what it is given. Without that it is out, and stays out.
     pub(crate) able: bool,
     /// Whom it has connections to.
@@ -102,6 +105,7 @@ impl<P: Clone> Replica<P> {
             last: start.last,
             nonce: 0,
             newest: None,
+            wanted: Wanted::default(),
             able: true,
             links: BTreeSet::new(),
             role: Role::Idle(Idle::default()),
@@ -145,6 +149,7 @@ impl<P: Clone> Replica<P> {
             }
             Event::Able => self.able = true,
             Event::HandOver { to } => self.hand_over(to, cx),
+            Event::Wanted(wanted) => self.note_wanted(wanted, cx),
             Event::Tick => self.tick(content, cx),
         }
     }
