@@ -82,6 +82,8 @@ pub struct Status {
     pub incarnation: Incarnation,
     /// The last change that arrived.
     pub received: u64,
+    /// Of one that is being taught: groups that are still to be copied, and all there were when it began.
+    pub copying: Option<(u64, u64)>,
 }
 
 /// What every handler is given.
@@ -189,7 +191,7 @@ impl<P: Clone> Replica<P> {
                 let newer = |configuration: &Configuration| content.changed_since(configuration.comparable(stable));
                 self.join_asked(from, incarnation, nonce, newer, dirty, cx);
             }
-            Message::Start { epoch, nonce } => self.start(from, epoch, nonce, cx),
+            Message::Start { epoch, nonce, groups } => self.start(from, epoch, nonce, groups, cx),
             Message::Copy { epoch, group, born, content } => {
                 if self.learns_from(from, epoch) {
                     cx.out.push(Effect::StoreGroup { group, born, content });
@@ -355,6 +357,10 @@ impl<P: Clone> Replica<P> {
             Role::Candidate(candidate) => ("candidate", candidate.backup.log.received()),
             Role::Leading(leading) => (leading.stage.name(), leading.log.received()),
         };
-        Status { role, epoch: self.epoch(), incarnation: self.incarnation, received }
+        let copying = match &self.role {
+            Role::Learner(learner) => learner.progress(),
+            Role::Idle(_) | Role::Backup(_) | Role::Candidate(_) | Role::Leading(_) => None,
+        };
+        Status { role, epoch: self.epoch(), incarnation: self.incarnation, received, copying }
     }
 }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use block::{Instant, PoolId};
-use node::{CopiesIntent, CopyObservation, Event, Intent, ReplicaIntent};
+use node::{CopiesIntent, CopyObservation, Event, Intent, ReplicaIntent, Wanted};
 
 use crate::copies::decider::Decider;
 use crate::rig::{MIB, Rig};
@@ -56,6 +56,9 @@ pub struct Trio {
     heard: [u32; NODES],
     wanted: ReplicaIntent,
     hand_over: Option<PoolId>,
+    /// What each node is told of its cluster.
+    pub clusters: [u128; NODES],
+    replicas: Wanted,
 }
 
 impl Trio {
@@ -79,6 +82,8 @@ impl Trio {
             heard: [u32::MAX; NODES],
             wanted: ReplicaIntent { open: true, size_bytes, ..replica() },
             hand_over: None,
+            clusters: [77; NODES],
+            replicas: Wanted::default(),
         };
         trio.until("replicas are registered", |trio| trio.decider.registered.len() == NODES);
         trio.decider.begin(name(0));
@@ -95,6 +100,13 @@ impl Trio {
     /// Another node should be primary.
     pub fn hand_over(&mut self, to: Option<usize>) {
         self.hand_over = to.map(name);
+        self.heard = [u32::MAX; NODES];
+    }
+
+    /// All replicas but these are wanted, and so many members stay.
+    pub fn want_all_but(&mut self, unwanted: &[usize], copies: usize) {
+        let unwanted = unwanted.iter().map(|node| name(*node)).collect();
+        self.replicas = Wanted { unwanted, copies };
         self.heard = [u32::MAX; NODES];
     }
 
@@ -283,9 +295,11 @@ impl Trio {
     fn tell(&mut self, node: usize) {
         self.revision += 1;
         let peers: BTreeMap<PoolId, String> = (0..NODES).map(|node| (name(node), format!("n{node}"))).collect();
-        let copies = CopiesIntent { configuration: self.decider.decided.clone(), peers, hand_over: self.hand_over };
+        let (configuration, hand_over) = (self.decider.decided.clone(), self.hand_over);
+        let copies = CopiesIntent { configuration, peers, hand_over, wanted: self.replicas.clone() };
         let replica = ReplicaIntent { copies: Some(copies), ..self.wanted.clone() };
-        let intent = Intent { revision: self.revision, whole: true, replicas: vec![replica], ..Intent::default() };
+        let (cluster, revision) = (self.clusters[node], self.revision);
+        let intent = Intent { cluster, revision, whole: true, replicas: vec![replica], ..Intent::default() };
         self.nodes[node].handle(Event::Intended(Box::new(intent)));
     }
 
