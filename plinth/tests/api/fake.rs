@@ -272,6 +272,22 @@ impl v1::volume_service_server::VolumeService for Shared {
         });
         change.map(Response::new)
     }
+
+    async fn hand_over(
+        &self,
+        request: Request<v1::HandOverVolumeRequest>,
+    ) -> Result<Response<v1::HandOverVolumeReply>, Status> {
+        let v1::HandOverVolumeRequest { request_id, name, node } = request.into_inner();
+        self.enter("hand-over", &request_id)?;
+        let volume = self.lock().find(&name)?;
+        Ok(Response::new(v1::HandOverVolumeReply { volume: Some(volume), node }))
+    }
+
+    async fn promote(&self, request: Request<v1::PromoteVolumeRequest>) -> Result<Response<v1::Volume>, Status> {
+        let v1::PromoteVolumeRequest { request_id, name, .. } = request.into_inner();
+        self.enter("promote", &request_id)?;
+        self.lock().find(&name).map(Response::new)
+    }
 }
 
 #[tonic::async_trait]
