@@ -50,8 +50,7 @@ fn named<'a>(state: &'a State, name: &Name) -> Result<&'a Volume, Status> {
 fn replica_on(state: &State, name: &Name, node: &Name) -> Result<PoolId, Status> {
     let volume = named(state, name)?;
     let is_there = |pool: &PoolId| state.pool(*pool).is_some_and(|pool| pool.node == *node);
-    let others: Vec<&str> =
-        volume.replicas.keys().filter_map(|pool| Some(state.pool(*pool)?.node.as_str())).collect();
+    let others: Vec<&str> = volume.replicas.keys().filter_map(|pool| Some(state.pool(*pool)?.node.as_str())).collect();
     volume.replicas.keys().copied().find(is_there).ok_or_else(|| {
         let sentence =
             format!("volume \"{name}\" has no replica on node \"{node}\"; it has some on {}", others.join(", "));

@@ -69,7 +69,7 @@ pub use command::{Answer, Command, ControlError, NodeStats, VolumeSummary};
 pub use door::Door;
 pub use event::{ConnId, ControlId, Effect, Event, Operation, Report, Why};
 pub use intent::{
-    Attachment, CopiesIntent, Copying, CopyObservation, Intent, Observation, ReplicaIntent, ReplicaObservation, Route,
+    Attachment, CopiesIntent, CopyObservation, Copying, Intent, Observation, ReplicaIntent, ReplicaObservation, Route,
 };
 pub use network::{Network, NetworkError};
 pub use node::{Node, NodeConfig, Offer, SendSlices};

@@ -22,9 +22,7 @@ pub use null::NullArgs;
 pub use operation::{OperationArgs, OperationCommand};
 pub use pool::{OfflineArgs, PoolCommand};
 pub use value::{Pair, PoolArg, VolumeArg};
-pub use volume::{
-    Choice, CreateArgs, DetachArgs, HandOverArgs, ModifyArgs, PromoteArgs, VolumeArgs, VolumeCommand,
-};
+pub use volume::{Choice, CreateArgs, DetachArgs, HandOverArgs, ModifyArgs, PromoteArgs, VolumeArgs, VolumeCommand};
 
 /// Plinth: replicated block storage.
 #[derive(Debug, Parser)]

@@ -64,10 +64,7 @@ async fn voters(client: &mut Client, format: Format) -> Result<()> {
 }
 
 /// Changes what is given.
-pub async fn set_settings(
-    client: &mut Client,
-    wanted: v1::SetSettingsRequest,
-) -> Result<v1::Settings, ClientError> {
+pub async fn set_settings(client: &mut Client, wanted: v1::SetSettingsRequest) -> Result<v1::Settings, ClientError> {
     let request = v1::SetSettingsRequest { request_id: request_id()?, ..wanted };
     client.call(request, async |channel, request| ClusterServiceClient::new(channel).set_settings(request).await).await
 }

@@ -211,7 +211,9 @@ impl Replica {
     fn shown_state(&self) -> String {
         match &self.role {
             None => self.state.word().to_owned(),
-            Some(Role { name, filled_percent: Some(percent), filled_in_ms: None, .. }) => format!("{name} ({percent}%)"),
+            Some(Role { name, filled_percent: Some(percent), filled_in_ms: None, .. }) => {
+                format!("{name} ({percent}%)")
+            }
             Some(Role { name, filled_percent: Some(percent), filled_in_ms: Some(left_ms), .. }) => {
                 let left = Moment(0).age(Moment(*left_ms));
                 format!("{name} ({percent}%, {left} left)")

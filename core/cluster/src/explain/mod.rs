@@ -67,8 +67,12 @@ impl State {
                 severity: Severity::Notice,
                 subject,
                 sentence: match volumes {
-                    0 => format!("it is empty, and nothing new is placed on it: it can be taken away, then plinth node remove {name}; or plinth node undrain {name}"),
-                    _ => format!("it is being emptied: {volumes} volumes are still on it. plinth explain node {name} says what they wait for; plinth node undrain {name} keeps them"),
+                    0 => format!(
+                        "it is empty, and nothing new is placed on it: it can be taken away, then plinth node remove {name}; or plinth node undrain {name}"
+                    ),
+                    _ => format!(
+                        "it is being emptied: {volumes} volumes are still on it. plinth explain node {name} says what they wait for; plinth node undrain {name} keeps them"
+                    ),
                 },
             }),
             (Link::Up { .. }, Admin::Cordoned) => Some(Problem {
