@@ -371,3 +371,32 @@ fn a_replica_says_how_far_it_is_filled() {
     let groups = seen.last().map(|one| one.groups).expect("it was seen while it was taught");
     assert!(seen.iter().any(|one| one.left > 0 && one.left < groups), "{seen:?}");
 }
+
+#[test]
+fn a_volume_that_was_alone_gets_others_while_it_is_written() {
+    let mut trio = Trio::alone();
+    let client = (0, trio.nodes[0].connect_to("v", false));
+    trio.write(client, 0, &pattern(1, 64 * 1024));
+    // Some of them change parts of blocks, which takes a read first.
+    let writes: Vec<(u64, Vec<u8>)> =
+        (0..16_u8).map(|at| (u64::from(at) * 8192 + 100, pattern(at + 10, 4096 + usize::from(at)))).collect();
+    let asked: Vec<_> =
+        writes.iter().map(|(offset, bytes)| trio.ask(client, &Request::write(*offset, bytes))).collect();
+    trio.replicate();
+    let mut answers: Vec<_> = asked.iter().map(|asked| trio.answer(asked)).collect();
+    trio.until_whole();
+    for (answer, asked) in answers.iter_mut().zip(&asked) {
+        *answer = answer.take().or_else(|| trio.answer(asked));
+    }
+    assert!(trio.is_gone(client), "its client comes again");
+    let client = trio.connect();
+    for (answer, (offset, bytes)) in answers.iter().zip(&writes) {
+        let is_acknowledged = answer.as_ref().is_some_and(|reply| reply.error == 0);
+        let len_bytes = u32::try_from(bytes.len()).unwrap();
+        let is_there = trio.read(client, *offset, len_bytes) == *bytes;
+        assert!(is_there || !is_acknowledged, "the write at {offset} was acknowledged");
+    }
+    trio.write(client, 0, &pattern(2, 4096));
+    let contents = trio.contents();
+    assert!(contents.windows(2).all(|pair| pair[0] == pair[1]), "all have the same");
+}

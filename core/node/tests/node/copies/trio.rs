@@ -59,6 +59,7 @@ pub struct Trio {
     /// What each node is told of its cluster.
     pub clusters: [u128; NODES],
     replicas: Wanted,
+    is_alone: bool,
 }
 
 impl Trio {
@@ -68,7 +69,30 @@ impl Trio {
     }
 
     pub fn sized(members_min: usize, pool_bytes: [u64; NODES], size_bytes: u64) -> Self {
-        let mut trio = Self {
+        let mut trio = Self::unmade(members_min, pool_bytes, size_bytes);
+        trio.replicate();
+        trio.until_whole();
+        trio
+    }
+
+    /// The first node has the volume, alone, and the others have nothing.
+    pub fn alone() -> Self {
+        let mut trio = Self::unmade(1, [128 * MIB; NODES], 4 * MIB);
+        trio.is_alone = true;
+        trio.until("it is made", |trio| trio.nodes[0].observed(1).is_some());
+        trio
+    }
+
+    /// From now on all have it.
+    pub fn replicate(&mut self) {
+        self.is_alone = false;
+        self.heard = [u32::MAX; NODES];
+        self.until("replicas are registered", |trio| trio.decider.registered.len() == NODES);
+        self.decider.begin(name(0));
+    }
+
+    fn unmade(members_min: usize, pool_bytes: [u64; NODES], size_bytes: u64) -> Self {
+        Self {
             nodes: (0..NODES).map(|node| Rig::member(name(node), pool_bytes[node])).collect(),
             down: BTreeSet::new(),
             blocked: BTreeSet::new(),
@@ -84,11 +108,8 @@ impl Trio {
             hand_over: None,
             clusters: [77; NODES],
             replicas: Wanted::default(),
-        };
-        trio.until("replicas are registered", |trio| trio.decider.registered.len() == NODES);
-        trio.decider.begin(name(0));
-        trio.until_whole();
-        trio
+            is_alone: false,
+        }
     }
 
     /// The control plane wants something else of the volume than before, of every node.
@@ -297,9 +318,10 @@ impl Trio {
         let peers: BTreeMap<PoolId, String> = (0..NODES).map(|node| (name(node), format!("n{node}"))).collect();
         let (configuration, hand_over) = (self.decider.decided.clone(), self.hand_over);
         let copies = CopiesIntent { configuration, peers, hand_over, wanted: self.replicas.clone() };
-        let replica = ReplicaIntent { copies: Some(copies), ..self.wanted.clone() };
+        let replica = ReplicaIntent { copies: Some(copies).filter(|_| !self.is_alone), ..self.wanted.clone() };
+        let replicas = if self.is_alone && node > 0 { Vec::new() } else { vec![replica] };
         let (cluster, revision) = (self.clusters[node], self.revision);
-        let intent = Intent { cluster, revision, whole: true, replicas: vec![replica], ..Intent::default() };
+        let intent = Intent { cluster, revision, whole: true, replicas, ..Intent::default() };
         self.nodes[node].handle(Event::Intended(Box::new(intent)));
     }
 
