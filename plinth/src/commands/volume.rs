@@ -109,7 +109,6 @@ fn spec(args: &CreateArgs) -> Result<v1::VolumeSpec> {
         description: args.description.clone(),
         labels: labels(&args.label)?,
         open: args.open,
-        ..v1::VolumeSpec::default()
     })
 }
 

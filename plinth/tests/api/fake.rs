@@ -213,7 +213,7 @@ impl v1::volume_service_server::VolumeService for Shared {
     }
 
     async fn modify(&self, request: Request<v1::ModifyVolumeRequest>) -> Result<Response<v1::Volume>, Status> {
-        let v1::ModifyVolumeRequest { request_id, name, description, labels, open } = request.into_inner();
+        let v1::ModifyVolumeRequest { request_id, name, description, labels, open, .. } = request.into_inner();
         let change = self.change("modify", request_id, |state| {
             let mut volume = state.find(&name)?;
             let spec = volume.spec.get_or_insert_default();
