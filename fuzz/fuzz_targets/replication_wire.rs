@@ -173,7 +173,7 @@ fn valid_message(kind: u8) -> Message<Payload> {
             let dirty: GroupSet = (64..200).chain([1000]).map(GroupIndex).collect();
             Message::Join { incarnation: Incarnation(1), nonce: 2, stable, dirty }
         }
-        9 => Message::Start { epoch, nonce: 1 },
+        9 => Message::Start { epoch, nonce: 1, groups: 7 },
         10 => Message::Copy { epoch, group: GroupIndex(1), born: stable, content: payload(2).with_holes(!0b11) },
         11 => Message::Copied { epoch },
         12 => Message::Relay { epoch, entry: flush },

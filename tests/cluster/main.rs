@@ -5,6 +5,7 @@
 
 mod attachments;
 mod history;
+mod moves;
 mod operations;
 mod relays;
 mod replicas;

@@ -84,4 +84,12 @@ REPLICATION_MUTANTS = [
     ("no-restamp", REPLICATION + "reconcile.rs", "cx.out.push(Effect::Restamp { seq });", "cx.out.push(Effect::Restamp { seq: WriteSeq::ZERO.max(WriteSeq { n: 0, ..WriteSeq::ZERO }) });\n        let _ = seq;"),
     ("step-down-keeps-the-incarnation", REPLICATION + "replica.rs", "        self.incarnation.0 += 1;\n", "        self.incarnation.0 += 0;\n"),
     ("acknowledged-below-the-minimum", REPLICATION + "primary.rs", "        if self.configuration.members.len() < self.configuration.members_min {\n            return;\n        }\n        let (acked", "        let (acked"),
+    ("not-wanted-and-taught", REPLICATION + "teach.rs", " || !self.wanted.has(from) {", " {"),
+    ("not-wanted-and-taught-on", REPLICATION + "wanted.rs", "            leading.stop_teaching(&self.wanted, cx);\n", ""),
+    ("not-wanted-and-kept", REPLICATION + "wanted.rs", ".take(spare).collect()", ".take(spare.min(0)).collect()"),
+    ("not-wanted-and-removed-at-once", REPLICATION + "wanted.rs", "reached.saturating_sub(wanted.copies.max(self.configuration.members_min).max(1))", "reached.saturating_sub(1)"),
+    ("not-reached-and-counted", REPLICATION + "wanted.rs", "self.configuration.others(self.me).filter(is_reached).count()", "self.configuration.others(self.me).count()"),
+    ("not-wanted-and-primary", REPLICATION + "hand_over.rs", "if wanted.has(self.me) { None } else { other() }", "if wanted.copies < 99 { None } else { other() }"),
+    ("not-wanted-deleted-and-let-in", MODEL + "control.rs", "self.wanted.has(*member)\n                        && ", ""),
+    ("clients-wait-for-the-control-plane", REPLICATION + "hand_over.rs", "if heir == to && now >= until => {", "if heir == to && now >= until && until.0 == 0 => {"),
 ]

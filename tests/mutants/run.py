@@ -39,7 +39,7 @@ def caught_by_protocol(copy, target):
         print(output)
         return None
     code, output = run(test + ["--", "traps::"], copy, target)
-    directed = sorted(set(re.findall(r"---- world::traps::(\w+) stdout", output))) if code else []
+    directed = sorted(set(re.findall(r"---- world::traps::([\w:]+) stdout", output))) if code else []
     code, output = run(test + ["--", "--nocapture", "whatever"], copy, target, SEEDS=str(SEEDS * 200))
     seeds = re.search(r"^(\d+) of (\d+) seeds failed", output, re.M) if code else None
     found = re.search(r"^seed (\d+): (.{0,70})", output, re.M)

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use block::{Epoch, Incarnation, PoolId};
-use replication::{Configuration, Proposal};
+use replication::{Configuration, Proposal, Wanted};
 
 use tests::random::Random;
 
@@ -18,6 +18,7 @@ pub struct Registration {
 
 pub struct Control {
     pub decided: Configuration,
+    pub wanted: Wanted,
     pub proposals: VecDeque<Proposal>,
     pub registered: BTreeMap<PoolId, Registration>,
     pub changes: u64,
@@ -33,7 +34,8 @@ pub struct Source {
 
 impl Control {
     pub fn new(decided: Configuration) -> Self {
-        Self { decided, proposals: VecDeque::new(), registered: BTreeMap::new(), changes: 0 }
+        let wanted = Wanted { copies: decided.members_min, ..Wanted::default() };
+        Self { decided, wanted, proposals: VecDeque::new(), registered: BTreeMap::new(), changes: 0 }
     }
 
     /// Looks at one of the proposals.
@@ -68,7 +70,10 @@ impl Control {
             && members.contains_key(primary)
             && members.iter().all(|(member, incarnation)| match self.decided.members.get(member) {
                 Some(before) => before == incarnation,
-                None => self.registered.get(member).is_some_and(|now| now.incarnation == *incarnation),
+                None => {
+                    self.wanted.has(*member)
+                        && self.registered.get(member).is_some_and(|now| now.incarnation == *incarnation)
+                }
             })
     }
 

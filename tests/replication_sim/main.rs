@@ -15,9 +15,10 @@ use std::time::Instant;
 use world::{Counters, World};
 
 /// What some of a thousand runs must have met, or they prove little.
-const WANTED: [&str; 12] = [
+const WANTED: [&str; 14] = [
     "candidate lost",
     "cold recovery",
+    "deleted",
     "deposed",
     "fetch",
     "forced",
@@ -25,6 +26,7 @@ const WANTED: [&str; 12] = [
     "joining ended early",
     "killed",
     "power lost",
+    "primary not wanted",
     "read",
     "reconciling",
     "recovery",

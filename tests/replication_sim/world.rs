@@ -6,6 +6,7 @@ mod clients;
 mod faults;
 mod traps;
 mod wires;
+mod wishes;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -18,8 +19,6 @@ use crate::history::{self, Op};
 use crate::media::{Done, GROUPS, Media, Value};
 use tests::random::Random;
 
-/// Replicas.
-pub const REPLICAS: usize = 3;
 /// One step of the world.
 const STEP_NS: u64 = 40_000_000;
 /// Steps for which a backup keeps its promise.
@@ -41,6 +40,8 @@ fn times() -> Times {
         reconnect: steps(4),
         retry: steps(8),
         join_retry: steps(30),
+        hand_over: steps(25),
+        hand_over_pause: steps(100),
     }
 }
 
@@ -152,6 +153,7 @@ struct Rates {
     hand_over: u64,
     stick: u64,
     force: u64,
+    want: u64,
 }
 
 /// How often something happened that a run is meant to reach.
@@ -213,7 +215,16 @@ impl World {
             hand_over: random.pick(&[0, 10_000]),
             stick: random.pick(&[0, 30_000, 100_000]),
             force: random.pick(&[0, 0, 0, 2_000]),
+            want: random.pick(&[0, 3_000, 15_000]),
         };
+        // One replica more where some are not wanted now and then.
+        let hosts = if rates.want > 0 { 4 } else { 3 };
+        let one_connection = seed.is_multiple_of(3);
+        Self { one_connection, trace, ..Self::of(hosts, members_min, random, rates) }
+    }
+
+    /// So many replicas; the first one is primary.
+    fn of(hosts: usize, members_min: usize, random: Random, rates: Rates) -> Self {
         let first = Configuration {
             epoch: Epoch(1),
             primary: name(0),
@@ -228,7 +239,7 @@ impl World {
             now: 1,
             hosts: Vec::new(),
             wires: BTreeMap::new(),
-            one_connection: seed.is_multiple_of(3),
+            one_connection: false,
             stuck: BTreeSet::new(),
             linked: BTreeSet::new(),
             blocked: BTreeSet::new(),
@@ -243,12 +254,12 @@ impl World {
             next_value: 1,
             next_op: 1,
             counters: Counters::new(),
-            trace,
+            trace: false,
         };
-        for host in 0..REPLICAS {
+        for host in 0..hosts {
             let media = Media::new();
             let replica = start(host, Incarnation(1), &media);
-            let noticed = (0..REPLICAS).filter(|other| *other != host).map(|other| (other, true)).collect();
+            let noticed = (0..hosts).filter(|other| *other != host).map(|other| (other, true)).collect();
             let incarnation = Incarnation(1);
             world.hosts.push(Host {
                 replica,
@@ -354,6 +365,7 @@ impl World {
         if !self.cut_off.contains(&host) {
             let Host { incarnation, warm, started: since, .. } = self.hosts[host];
             self.control.registered.insert(name(host), Registration { incarnation, warm, since });
+            self.handle(host, Event::Wanted(self.control.wanted.clone()))?;
             self.handle(host, Event::Configured(self.control.decided.clone()))?;
         }
         self.handle(host, Event::Tick)?;
@@ -397,21 +409,22 @@ impl World {
 
     fn step(&mut self) -> Result<(), String> {
         self.now += 1;
+        let hosts = self.hosts.len();
         for _ in 0..2 {
-            let from = self.random.index(REPLICAS);
-            let to = (from + 1 + self.random.index(REPLICAS - 1)) % REPLICAS;
+            let from = self.random.index(hosts);
+            let to = (from + 1 + self.random.index(hosts - 1)) % hosts;
             for _ in 0..=self.random.below(4) {
                 self.deliver(from, to)?;
             }
         }
-        let host = self.random.index(REPLICAS);
+        let host = self.random.index(hosts);
         match self.random.below(100) {
             0..35 => self.act_as_client()?,
             _ if !self.hosts[host].up => self.hosts[host].up = self.random.percent(25),
             _ if self.is_awake(host) => self.look(host)?,
             _ => {}
         }
-        let host = self.random.index(REPLICAS);
+        let host = self.random.index(hosts);
         let count = self.random.below(6);
         self.persist(host, count)?;
         self.connect();

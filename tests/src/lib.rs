@@ -13,3 +13,4 @@ pub mod skip;
 pub mod stamp;
 pub mod tool;
 pub mod wait;
+pub mod writer;

@@ -62,6 +62,11 @@ pub(crate) fn not_found(word: &'static str, sentence: impl Into<String>) -> Stat
     status(Code::NotFound, word, sentence)
 }
 
+/// It cannot be done as things are.
+pub(crate) fn refused(word: &'static str, sentence: impl Into<String>) -> Status {
+    status(Code::FailedPrecondition, word, sentence)
+}
+
 /// With a word for programs.
 fn status(code: Code, word: &'static str, sentence: impl Into<String>) -> Status {
     let mut status = Status::new(code, sentence);
@@ -77,7 +82,7 @@ pub(crate) fn of_refusal(refusal: &Refusal) -> Status {
         Refusal::Exists { .. } => (Code::AlreadyExists, "volume-exists"),
         Refusal::Size(_) => (Code::InvalidArgument, "bad-size"),
         Refusal::Shrinks { .. } => (Code::InvalidArgument, "volume-shrinks"),
-        Refusal::Replicas(_) | Refusal::ReplicaCount(_) => (Code::InvalidArgument, "bad-replicas"),
+        Refusal::ReplicaCount(_) => (Code::InvalidArgument, "bad-replicas"),
         Refusal::MembersMin { .. } => (Code::InvalidArgument, "bad-in-sync-min"),
         Refusal::Deleted(_) => (Code::NotFound, "no-such-volume"),
         Refusal::NoSuchReplica { .. } => (Code::NotFound, "no-such-replica"),

@@ -6,6 +6,7 @@ mod forward;
 mod nodes;
 mod operations;
 mod parse;
+mod replicas;
 mod view;
 mod volumes;
 

@@ -31,6 +31,16 @@ impl NodeService for Desk {
         self.administer(&request_id, &name, Admin::Schedulable).await
     }
 
+    async fn drain(&self, request: Request<v1::DrainNodeRequest>) -> Result<Response<v1::Node>, Status> {
+        let v1::DrainNodeRequest { request_id, name } = request.into_inner();
+        self.administer(&request_id, &name, Admin::Draining).await
+    }
+
+    async fn undrain(&self, request: Request<v1::UndrainNodeRequest>) -> Result<Response<v1::Node>, Status> {
+        let v1::UndrainNodeRequest { request_id, name } = request.into_inner();
+        self.administer(&request_id, &name, Admin::Schedulable).await
+    }
+
     async fn remove(&self, request: Request<v1::RemoveNodeRequest>) -> Result<Response<v1::RemoveNodeReply>, Status> {
         let v1::RemoveNodeRequest { request_id, name } = request.into_inner();
         let change = Change::RemoveNode { node: parse::name("name", &name)? };

@@ -1,15 +1,12 @@
 //! From messages to checked values. Each error names the field.
 
-use cluster::{AccessMode, Labels, Name, Refusal, RequestId, TokenHash, VolumeSpec, ZoneSpread};
+use cluster::{AccessMode, Labels, Modification, Name, REPLICAS_MAX, RequestId, TokenHash, VolumeSpec, ZoneSpread};
 use proto::v1;
 use sha2::{Digest, Sha256};
 use tonic::Status;
 
-use super::fault::{invalid, of_refusal};
+use super::fault::invalid;
 
-/// Replicas that may be asked for. The cluster's state decides on up to [`cluster::REPLICAS_MAX`] of them; storage nodes do
-/// not keep more than one yet. Whoever teaches them raises this to what the state can do.
-const REPLICAS_OFFERED: u8 = 5;
 /// Longest label or tag.
 const LABEL_BYTES_MAX: usize = 256;
 
@@ -37,13 +34,7 @@ pub(super) fn spec(spec: Option<v1::VolumeSpec>) -> Result<VolumeSpec, Status> {
     let spec = spec.unwrap_or_default();
     let zone_spread = spread(spec.zone_spread());
     let v1::VolumeSpec { replicas, pool_tags, node_selector, description, labels: all, open, in_sync_min, .. } = spec;
-    let replicas =
-        u8::try_from(replicas.max(1)).map_err(|_| invalid("spec.replicas", format!("{replicas}; 1 to 5 can be")))?;
-    if replicas > REPLICAS_OFFERED {
-        return Err(of_refusal(&Refusal::Replicas(replicas)));
-    }
-    let in_sync_min = u8::try_from(in_sync_min)
-        .map_err(|_| invalid("spec.in_sync_min", format!("{in_sync_min}; 1 to the number of replicas can be")))?;
+    let (replicas, in_sync_min) = (few("spec.replicas", replicas.max(1))?, few("spec.in_sync_min", in_sync_min)?);
     for tag in &pool_tags {
         check_label("spec.pool_tags", tag)?;
     }
@@ -57,6 +48,25 @@ pub(super) fn spec(spec: Option<v1::VolumeSpec>) -> Result<VolumeSpec, Status> {
         labels: labels("spec.labels", all)?,
         open,
     })
+}
+
+/// Those parameters that are given.
+pub(super) fn modification(request: v1::ModifyVolumeRequest) -> Result<Modification, Status> {
+    let zone_spread = request.zone_spread.is_some().then(|| spread(request.zone_spread()));
+    let v1::ModifyVolumeRequest { description, labels: all, open, replicas, in_sync_min, .. } = request;
+    Ok(Modification {
+        description,
+        labels: all.map(|all| labels("labels", all.labels)).transpose()?,
+        open,
+        replicas: replicas.map(|replicas| few("replicas", replicas)).transpose()?,
+        members_min: in_sync_min.map(|min| few("in_sync_min", min)).transpose()?,
+        zone_spread,
+    })
+}
+
+/// Whether there can be so many is decided elsewhere.
+fn few(field: &str, count: u32) -> Result<u8, Status> {
+    u8::try_from(count).map_err(|_| invalid(field, format!("{count}; 1 to {REPLICAS_MAX} can be")))
 }
 
 fn spread(spread: v1::ZoneSpread) -> ZoneSpread {

@@ -82,6 +82,8 @@ fn replica(state: &State, volume: &Volume, pool: PoolId, replica: &Replica) -> v
         role: standing.map(|standing| standing.role.words().to_owned()).unwrap_or_default(),
         in_sync: volume.member(pool).is_some(),
         filled_percent: filled.map(|progress| u32::try_from(progress.done_percent()).unwrap_or(100)),
+        filled_in_ms: replica.remaining_ms(state.now()),
+        primary: volume.is_replicated() && volume.home() == pool,
     }
 }
 
@@ -127,6 +129,7 @@ pub(super) fn node(state: &State, name: &Name, node: &Node) -> v1::Node {
         nbd_addresses: node.addresses.nbd.clone(),
         labels: node.labels.clone(),
         cordoned: node.admin != Admin::Schedulable,
+        draining: node.admin == Admin::Draining,
         up,
         since_ms: since.0,
         replicas: pools.iter().map(|pool| pool.replicas).sum(),

@@ -1,6 +1,6 @@
 //! Volumes and attachments.
 
-use cluster::{Answer, Change, Modification, Name, State};
+use cluster::{Answer, Change, Name, State};
 use proto::v1;
 use proto::v1::volume_service_server::VolumeService;
 use tonic::{Request, Response, Status};
@@ -47,14 +47,11 @@ impl VolumeService for Desk {
     }
 
     async fn modify(&self, request: Request<v1::ModifyVolumeRequest>) -> Result<Response<v1::Volume>, Status> {
-        let v1::ModifyVolumeRequest { request_id, name, description, labels, open } = request.into_inner();
-        let name = parse::name("name", &name)?;
-        let labels = labels.map(|all| parse::labels("labels", all.labels)).transpose()?;
-        let change = Change::ModifyVolume {
-            volume: name.clone(),
-            modification: Modification { description, labels, open, ..Modification::default() },
-        };
-        self.propose(change, parse::request_id(&request_id)?).await?;
+        let request = request.into_inner();
+        let name = parse::name("name", &request.name)?;
+        let request_id = parse::request_id(&request.request_id)?;
+        let change = Change::ModifyVolume { volume: name.clone(), modification: parse::modification(request)? };
+        self.propose(change, request_id).await?;
         self.consensus.read(|state| shown(state, &name)).map(Response::new)
     }
 
@@ -101,6 +98,17 @@ impl VolumeService for Desk {
         let answer = self.propose(change, parse::request_id(&request_id)?).await?;
         Ok(Response::new(self.volume_change(&name, &answer)))
     }
+
+    async fn hand_over(
+        &self,
+        request: Request<v1::HandOverVolumeRequest>,
+    ) -> Result<Response<v1::HandOverVolumeReply>, Status> {
+        self.hand_over_volume(request.into_inner()).await.map(Response::new)
+    }
+
+    async fn promote(&self, request: Request<v1::PromoteVolumeRequest>) -> Result<Response<v1::Volume>, Status> {
+        self.promote_replica(request.into_inner()).await.map(Response::new)
+    }
 }
 
 impl Desk {
@@ -110,7 +118,7 @@ impl Desk {
     }
 }
 
-fn shown(state: &State, name: &Name) -> Result<v1::Volume, Status> {
+pub(super) fn shown(state: &State, name: &Name) -> Result<v1::Volume, Status> {
     let (id, volume) =
         state.volume(name).ok_or_else(|| not_found("no-such-volume", format!("there is no volume \"{name}\"")))?;
     Ok(view::volume(state, id, volume))

@@ -75,14 +75,14 @@ fn pool(pool: link::PoolReport) -> Result<PoolReport, Status> {
 }
 
 fn replica_report(found: link::ReplicaReport) -> Result<ReplicaReport, Status> {
-    let link::ReplicaReport { volume, size_bytes, generation, incarnation, warm_from, epoch, role: found, resync } =
-        found;
+    let link::ReplicaReport { volume, size_bytes, generation, .. } = found;
     let standing = Standing {
-        incarnation: Incarnation(incarnation),
-        warm_from: Incarnation(warm_from),
-        epoch: Epoch(epoch),
-        role: role(found)?,
-        resync: resync.map(|link::Progress { left, groups }| Progress { left, groups }),
+        incarnation: Incarnation(found.incarnation),
+        warm_from: Incarnation(found.warm_from),
+        epoch: Epoch(found.epoch),
+        role: role(found.role)?,
+        unable: found.unable,
+        resync: found.resync.map(|link::Progress { left, groups }| Progress { left, groups }),
     };
     Ok(ReplicaReport { volume: VolumeId(volume), size_bytes, generation: Generation(generation), standing })
 }
@@ -199,7 +199,7 @@ fn replica(replica: ReplicaIntent) -> link::ReplicaIntent {
 }
 
 fn of_replication(replication: ReplicationIntent) -> link::Replication {
-    let ReplicationIntent { lineage, configuration, peers, hand_over_to } = replication;
+    let ReplicationIntent { lineage, configuration, peers, hand_over_to, wanted, copies } = replication;
     let peers = peers.into_iter().map(|peer| link::Peer {
         pool: bytes_of(peer.pool),
         node: peer.node.to_string(),
@@ -211,6 +211,8 @@ fn of_replication(replication: ReplicationIntent) -> link::Replication {
         configuration: configuration.map(|configuration| of_configuration(&configuration)),
         peers: peers.collect(),
         hand_over_to: hand_over_to.map(bytes_of).unwrap_or_default(),
+        unwanted: !wanted,
+        copies: u32::try_from(copies).expect("a volume has a few replicas"),
     }
 }
 

@@ -19,23 +19,25 @@ fn pool_if_any(bytes: &[u8], field: &'static str) -> Result<Option<PoolId>, Inva
 }
 
 pub(super) fn parse_standing(found: Option<wire::Standing>) -> Result<Standing, Invalid> {
-    let wire::Standing { incarnation, warm_from, epoch, role, resync } = found.unwrap_or_default();
+    let wire::Standing { incarnation, warm_from, epoch, role, resync, unable } = found.unwrap_or_default();
     Ok(Standing {
         incarnation: Incarnation(incarnation),
         warm_from: Incarnation(warm_from),
         epoch: Epoch(epoch),
         role: parse_role(role)?,
+        unable,
         resync: resync.map(|wire::Progress { left, groups }| Progress { left, groups }),
     })
 }
 
 pub(super) fn encode_standing(standing: Standing) -> Option<wire::Standing> {
-    let Standing { incarnation, warm_from, epoch, role, resync } = standing;
+    let Standing { incarnation, warm_from, epoch, role, unable, resync } = standing;
     let encoded = wire::Standing {
         incarnation: incarnation.0,
         warm_from: warm_from.0,
         epoch: epoch.0,
         role: encode_role(role).into(),
+        unable,
         resync: resync.map(|Progress { left, groups }| wire::Progress { left, groups }),
     };
     (standing != Standing::default()).then_some(encoded)
@@ -132,6 +134,7 @@ fn parse_reason(found: i32) -> Result<Reason, Invalid> {
         Ok(wire::Reason::Silent) => Ok(Reason::Silent),
         Ok(wire::Reason::Crowded) => Ok(Reason::Crowded),
         Ok(wire::Reason::Draining) => Ok(Reason::Draining),
+        Ok(wire::Reason::Full) => Ok(Reason::Full),
         Ok(wire::Reason::Unspecified) | Err(_) => Err(Invalid::value("replica.moves", found)),
     }
 }
@@ -143,6 +146,7 @@ fn encode_reason(reason: Reason) -> wire::Reason {
         Reason::Silent => wire::Reason::Silent,
         Reason::Crowded => wire::Reason::Crowded,
         Reason::Draining => wire::Reason::Draining,
+        Reason::Full => wire::Reason::Full,
     }
 }
 

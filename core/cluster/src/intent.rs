@@ -60,6 +60,10 @@ pub struct ReplicationIntent {
     pub peers: Vec<Peer>,
     /// The member that the primary is to hand over to.
     pub hand_over_to: Option<PoolId>,
+    /// Whether this replica itself is wanted: see [`Peer::wanted`].
+    pub wanted: bool,
+    /// So many members stay when one that is not wanted goes.
+    pub copies: usize,
 }
 
 /// Another replica of the volume.
@@ -175,6 +179,8 @@ impl State {
             configuration: decided.map(|decided| decided.configuration.clone()),
             peers: volume.replicas.iter().filter(|(pool, _)| **pool != me).filter_map(peer).collect(),
             hand_over_to: decided.and_then(|decided| decided.hand_over_to),
+            wanted: volume.replicas.get(&me).is_none_or(|replica| replica.fate != Fate::Goes),
+            copies: volume.spec.replicas.into(),
         }
     }
 }

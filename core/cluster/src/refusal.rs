@@ -87,9 +87,6 @@ pub enum Refusal {
         /// The member.
         member: PoolId,
     },
-    /// The interface does not offer replication yet.
-    #[error("{0} replicas are not possible yet: ask for 1")]
-    Replicas(u8),
     /// Nowhere to put it.
     #[error("{0}")]
     NoPlace(NoPlace),
@@ -107,7 +104,7 @@ pub enum Refusal {
     #[error("volume \"{0}\" has {READERS_MAX} readers, the most there can be")]
     Readers(Name),
     /// A node that still holds something.
-    #[error("node \"{node}\" holds {replicas} replicas: move or delete them first")]
+    #[error("node \"{node}\" holds {replicas} replicas: plinth node drain {node} moves them")]
     NodeInUse {
         /// Which.
         node: Name,

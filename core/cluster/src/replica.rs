@@ -47,6 +47,8 @@ pub struct Standing {
     pub epoch: Epoch,
     /// What it is.
     pub role: Role,
+    /// It cannot take part for now: its pool is full, or takes no writes.
+    pub unable: bool,
     /// How far it is with what it copies from the primary; `None` when it copies nothing.
     pub resync: Option<Progress>,
 }
@@ -100,6 +102,8 @@ pub enum Reason {
     Gone,
     /// Its pool takes no more writes.
     Failed,
+    /// Its pool has had no room for it for too long.
+    Full,
     /// It has not been heard of for too long.
     Silent,
     /// Its node has another replica of the volume.
@@ -127,6 +131,16 @@ impl Replica {
             Observed::Present { standing, .. } => Some(standing),
             Observed::Unknown | Observed::Nothing => None,
         }
+    }
+
+    /// How long the rest of its filling takes, if it goes on as since the replica was started.
+    #[must_use]
+    pub fn remaining_ms(&self, now: Time) -> Option<u64> {
+        let Progress { left, groups } = self.standing()?.resync?;
+        let done = groups.saturating_sub(left);
+        let passed_ms = now.0.saturating_sub(self.since.0);
+        let left_ms = (u128::from(passed_ms) * u128::from(left)).checked_div(u128::from(done))?;
+        (passed_ms > 0).then(|| u64::try_from(left_ms).unwrap_or(u64::MAX))
     }
 
     /// Takes note of what was found.

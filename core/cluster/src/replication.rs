@@ -5,7 +5,7 @@ use block::{Epoch, PoolId};
 use crate::command::Time;
 use crate::configuration::Configuration;
 use crate::name::Name;
-use crate::replica::{Observed, Role, Standing};
+use crate::replica::{Fate, Observed, Replica, Role, Standing};
 use crate::volume::{Phase, Volume};
 
 /// Decided about the replicas of a volume.
@@ -63,10 +63,13 @@ impl Replication {
 }
 
 impl Volume {
-    /// Whether it is kept by the replication protocol.
+    /// Whether it is kept by the replication protocol: because it was, because there are to be several replicas, because
+    /// its only one is to be elsewhere, or because that has heard of it already. A node does not go back from there.
     #[must_use]
     pub fn is_replicated(&self) -> bool {
-        self.replication.is_some() || self.spec.replicas > 1
+        let has_heard = |replica: &Replica| replica.standing().is_some_and(|standing| standing.incarnation.0 > 0);
+        let has_begun = |replica: &Replica| replica.fate != Fate::Stays || has_heard(replica);
+        self.replication.is_some() || self.spec.replicas > 1 || self.replicas.values().any(has_begun)
     }
 
     /// What a member says of itself, if it is there as it was when it became one.

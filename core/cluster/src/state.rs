@@ -262,6 +262,12 @@ impl State {
         self.index.running()
     }
 
+    /// When the last command was proposed.
+    #[must_use]
+    pub fn now(&self) -> Time {
+        self.contents.now
+    }
+
     /// The cluster's settings.
     #[must_use]
     pub fn settings(&self) -> Settings {

@@ -4,13 +4,15 @@
 use std::collections::BTreeMap;
 
 use block::{Epoch, Incarnation, PoolId, VolumeId};
-use replication::Configuration;
+use replication::{Configuration, Wanted};
 
 use crate::token::TokenHash;
 
 /// What a node should hold, whom it should let in, and where other volumes are.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Intent {
+    /// Whose control plane says it: nodes of other clusters are not talked to.
+    pub cluster: u128,
     /// A later one wins; an earlier one than the node goes by is ignored.
     pub revision: u64,
     /// It takes the place of all that was said before, and does not only add to it.
@@ -57,6 +59,8 @@ pub struct CopiesIntent {
     /// Another member that should be primary, for as long as this is wanted: the primary here lets it as soon as nothing
     /// is in flight.
     pub hand_over: Option<PoolId>,
+    /// Which of the replicas are wanted: the primary gives up the others when it can.
+    pub wanted: Wanted,
 }
 
 /// Permission of one client to use a volume.
@@ -119,8 +123,27 @@ pub struct CopyObservation {
     pub epoch: Epoch,
     /// It is primary and lets clients in.
     pub is_serving: bool,
-    /// Its store takes changes. Otherwise it is out until it does.
+    /// Its store takes changes. Otherwise it is out until it does; after it was full, until it is in sync again.
     pub is_able: bool,
     /// As primary: groups of 64 blocks that others are still to be given.
     pub groups_to_teach: u64,
+    /// While it is taught: how far that is.
+    pub copying: Option<Copying>,
+}
+
+/// How far a replica is with what it copies from the primary, in groups of 64 blocks. Not exact: it is told a hundred times
+/// at most.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Copying {
+    /// Still to be copied.
+    pub left: u64,
+    /// All there were when it began.
+    pub groups: u64,
+}
+
+impl Copying {
+    pub(crate) fn new(left: u64, groups: u64) -> Self {
+        let step = (groups / 100).max(1);
+        Self { left: left.div_ceil(step).saturating_mul(step).min(groups), groups }
+    }
 }

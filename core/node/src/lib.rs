@@ -69,13 +69,13 @@ pub use command::{Answer, Command, ControlError, NodeStats, VolumeSummary};
 pub use door::Door;
 pub use event::{ConnId, ControlId, Effect, Event, Operation, Report, Why};
 pub use intent::{
-    Attachment, CopiesIntent, CopyObservation, Intent, Observation, ReplicaIntent, ReplicaObservation, Route,
+    Attachment, CopiesIntent, CopyObservation, Copying, Intent, Observation, ReplicaIntent, ReplicaObservation, Route,
 };
 pub use network::{Network, NetworkError};
 pub use node::{Node, NodeConfig, Offer, SendSlices};
 pub use peers::{FrameSlices, PeerFault};
 pub use relay::Relay;
-pub use replication::{Configuration, Proposal};
+pub use replication::{Configuration, Proposal, Wanted};
 pub use token::TokenHash;
 pub use volume::Counters;
 pub use wire::PreambleFault;

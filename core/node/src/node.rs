@@ -37,8 +37,6 @@ pub struct NodeConfig {
     pub default_export: Option<String>,
     /// Volumes whose exports refuse changes, by name.
     pub read_only: BTreeSet<String>,
-    /// The cluster's id: nodes of others are not talked to.
-    pub cluster: u128,
     /// Power was lost since the pool was open, or may have been: see [`store::RecoveryReport::cold`].
     pub cold: bool,
 }
@@ -61,7 +59,6 @@ impl Default for NodeConfig {
             list_exports: true,
             default_export: None,
             read_only: BTreeSet::new(),
-            cluster: 0,
             cold: true,
         }
     }
@@ -131,12 +128,12 @@ impl Node {
     #[must_use]
     pub fn new(store: Store, config: NodeConfig) -> Self {
         let (exports, volumes) = crate::exports::of(&store, &config);
-        let (cold, cluster) = (config.cold, config.cluster);
+        let cold = config.cold;
         Self {
             config,
             exports,
             commands: Commands::new(volumes.keys().next_back().copied()),
-            pipeline: Pipeline::new(store, volumes, cold, cluster),
+            pipeline: Pipeline::new(store, volumes, cold),
             connections: Connections::default(),
             ready: VecDeque::new(),
             choked: Vec::new(),

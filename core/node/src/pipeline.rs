@@ -102,9 +102,9 @@ pub(crate) enum Reply {
 }
 
 impl Pipeline {
-    pub fn new(store: Store, volumes: BTreeMap<VolumeId, Volume>, cold: bool, cluster: u128) -> Self {
+    pub fn new(store: Store, volumes: BTreeMap<VolumeId, Volume>, cold: bool) -> Self {
         Self {
-            copies: Copies::new(store.pool(), store.incarnation(), cold, cluster),
+            copies: Copies::new(store.pool(), store.incarnation(), cold),
             store,
             volumes,
             ops: Slab::default(),

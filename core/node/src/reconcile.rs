@@ -26,7 +26,11 @@ impl Node {
             Offer::Every => return,
             Offer::Intended => {}
         }
+        let cluster = intent.cluster;
         let Some(touched) = self.wishes.take(intent) else { return };
+        for peer in self.pipeline.copies.peers.belong_to(cluster, now) {
+            self.pipeline.peer_down(peer);
+        }
         self.shut_out(now, effects);
         self.adopt(&touched);
         self.unconfirmed.extend(&touched);

@@ -8,6 +8,7 @@ use crate::configuration::{Configuration, Proposal};
 use crate::entry::Entry;
 use crate::groups::GroupSet;
 use crate::message::Message;
+use crate::wanted::Wanted;
 
 /// A client's request in flight. Chosen by the owner, comes back when it ended.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -89,6 +90,8 @@ pub enum Event<P> {
         /// Which.
         to: Option<PoolId>,
     },
+    /// The control plane says which replicas it wants. Until it does all are.
+    Wanted(Wanted),
     /// [`crate::Replica::deadline`] has come.
     Tick,
 }
@@ -203,6 +206,10 @@ pub struct Times {
     pub retry: Duration,
     /// Before a replica that was not taught asks again.
     pub join_retry: Duration,
+    /// For so long at most clients wait for another primary to be decided on.
+    pub hand_over: Duration,
+    /// Before that is tried again.
+    pub hand_over_pause: Duration,
 }
 
 impl Default for Times {
@@ -215,6 +222,8 @@ impl Default for Times {
             reconnect: Duration::from_millis(100),
             retry: Duration::from_millis(200),
             join_retry: Duration::from_millis(1000),
+            hand_over: Duration::from_millis(1000),
+            hand_over_pause: Duration::from_millis(10_000),
         }
     }
 }

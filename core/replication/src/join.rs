@@ -22,6 +22,9 @@ pub(crate) struct Learner<P> {
     pub epoch: Epoch,
     /// The primary.
     pub teacher: PoolId,
+    /// What there was to copy, and what is stored of it.
+    groups: u64,
+    stored: u64,
     entered: Option<Entered<P>>,
 }
 
@@ -39,6 +42,11 @@ impl<P: Clone> Learner<P> {
     /// Whether others may count on it.
     pub fn is_in(&self) -> bool {
         self.entered.is_some()
+    }
+
+    /// Groups that are still to be copied to it, and all there were when it began.
+    pub fn progress(&self) -> Option<(u64, u64)> {
+        self.entered.is_none().then(|| (self.groups.saturating_sub(self.stored), self.groups))
     }
 
     pub fn received(&self) -> u64 {
@@ -98,7 +106,7 @@ impl<P: Clone> Replica<P> {
     }
 
     /// The primary begins to teach.
-    pub(crate) fn start(&mut self, from: PoolId, epoch: Epoch, nonce: u64, cx: &mut Context<'_, P>) {
+    pub(crate) fn start(&mut self, from: PoolId, epoch: Epoch, nonce: u64, groups: u64, cx: &mut Context<'_, P>) {
         if !matches!(self.role, Role::Idle(_)) {
             return;
         }
@@ -108,7 +116,7 @@ impl<P: Clone> Replica<P> {
         }
         self.nonce += 1;
         self.see(epoch, cx);
-        self.role = Role::Learner(Learner { epoch, teacher: from, entered: None });
+        self.role = Role::Learner(Learner { epoch, teacher: from, groups, stored: 0, entered: None });
     }
 
     /// Whether what a teacher sends before the end is taken.
@@ -118,8 +126,9 @@ impl<P: Clone> Replica<P> {
     }
 
     /// One more group survives the process.
-    pub(crate) fn group_stored(&self, cx: &mut Context<'_, P>) {
-        if let Role::Learner(Learner { epoch, teacher, entered: None }) = &self.role {
+    pub(crate) fn group_stored(&mut self, cx: &mut Context<'_, P>) {
+        if let Role::Learner(Learner { epoch, teacher, stored, entered: None, .. }) = &mut self.role {
+            *stored += 1;
             cx.out.push(Effect::Send { to: *teacher, message: Message::Copied { epoch: *epoch } });
         }
     }

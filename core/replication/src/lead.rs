@@ -6,6 +6,7 @@ use block::{BlockRange, Epoch, Incarnation, Instant, PoolId, WriteSeq};
 
 use crate::configuration::Configuration;
 use crate::event::{Effect, OpId, ReadId, Times};
+use crate::hand_over::HandOver;
 use crate::log::Log;
 use crate::message::Message;
 use crate::replica::{Context, Replica, Role};
@@ -29,8 +30,9 @@ pub(crate) struct Leading<P> {
     /// Groups that may be read for learners now.
     pub lessons: u32,
     pub flight: Flight,
-    /// Who is to be primary instead: nothing is admitted until that is decided.
+    /// Who is to be primary instead, as was asked for.
     pub successor: Option<PoolId>,
+    pub hand_over: HandOver,
     /// It does not serve earlier, unless the primary before it goes by its epoch: until then that one may answer reads.
     pub not_before: Instant,
     pub predecessor: Option<PoolId>,
@@ -86,7 +88,7 @@ pub(crate) struct Pending {
 /// What is wanted.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Wish {
-    /// Members that do not answer go.
+    /// Members that do not answer go, and those that are not wanted.
     Remove,
     /// The learner that has entered becomes a member.
     Add(PoolId),
@@ -169,6 +171,7 @@ impl<P: Clone> Leading<P> {
             lessons: 0,
             flight: Flight::default(),
             successor: None,
+            hand_over: HandOver::No,
             not_before: Instant::default(),
             predecessor: None,
             stable,
@@ -195,6 +198,8 @@ impl<P: Clone> Leading<P> {
     pub fn go_by(&mut self, configuration: Configuration, now: Instant) {
         self.pending = None;
         self.entering = None;
+        self.hand_over = HandOver::No;
+        self.successor = self.successor.filter(|to| configuration.members.contains_key(to));
         let others: BTreeMap<PoolId, Incarnation> =
             configuration.others(self.me).map(|member| (member, configuration.members[&member])).collect();
         self.members.retain(|member, _| others.contains_key(member));

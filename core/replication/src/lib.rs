@@ -26,6 +26,7 @@ mod reconcile;
 mod replica;
 mod teach;
 mod tick;
+mod wanted;
 pub mod wire;
 
 pub use configuration::{Configuration, Proposal};
@@ -36,3 +37,4 @@ pub use message::Message;
 pub use payload::{BadBlock, Memory, Payload};
 pub use primary::NotServing;
 pub use replica::{Replica, Start, Status};
+pub use wanted::Wanted;

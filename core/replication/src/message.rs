@@ -100,6 +100,8 @@ pub enum Message<P> {
         epoch: Epoch,
         /// Of the request.
         nonce: u64,
+        /// So many are to be copied.
+        groups: u64,
     },
     /// Primary: a whole group as it is now.
     Copy {

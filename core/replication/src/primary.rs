@@ -83,7 +83,7 @@ impl<P: Clone> Replica<P> {
         if leading.configuration.members.len() < leading.configuration.members_min {
             return Err(NotServing::TooFew);
         }
-        if leading.log.is_full(payload_blocks) || leading.successor.is_some() {
+        if leading.log.is_full(payload_blocks) || leading.hand_over.is_closed() {
             return Err(NotServing::Busy);
         }
         Ok(())

@@ -10,6 +10,7 @@ use crate::event::{Content, Effect, Event, Times};
 use crate::join::{Idle, Learner};
 use crate::lead::Leading;
 use crate::message::Message;
+use crate::wanted::Wanted;
 
 /// What a replica is started with.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -46,6 +47,8 @@ pub struct Replica<P> {
     pub(crate) nonce: u64,
     /// What the control plane said last.
     pub(crate) newest: Option<Configuration>,
+    /// Which replicas it wants.
+    pub(crate) wanted: Wanted,
     /// Whether its store takes what it is given. Without that it is out, and stays out.
     pub(crate) able: bool,
     /// Whom it has connections to.
@@ -79,6 +82,8 @@ pub struct Status {
     pub incarnation: Incarnation,
     /// The last change that arrived.
     pub received: u64,
+    /// Of one that is being taught: groups that are still to be copied, and all there were when it began.
+    pub copying: Option<(u64, u64)>,
 }
 
 /// What every handler is given.
@@ -102,6 +107,7 @@ impl<P: Clone> Replica<P> {
             last: start.last,
             nonce: 0,
             newest: None,
+            wanted: Wanted::default(),
             able: true,
             links: BTreeSet::new(),
             role: Role::Idle(Idle::default()),
@@ -146,6 +152,7 @@ impl<P: Clone> Replica<P> {
             Event::Able => self.able = true,
             Event::Teach { groups } => self.may_teach(groups, cx),
             Event::HandOver { to } => self.hand_over(to, cx),
+            Event::Wanted(wanted) => self.note_wanted(wanted, cx),
             Event::Tick => self.tick(content, cx),
         }
     }
@@ -185,7 +192,7 @@ impl<P: Clone> Replica<P> {
                 let newer = |configuration: &Configuration| content.changed_since(configuration.comparable(stable));
                 self.join_asked(from, incarnation, nonce, newer, dirty, cx);
             }
-            Message::Start { epoch, nonce } => self.start(from, epoch, nonce, cx),
+            Message::Start { epoch, nonce, groups } => self.start(from, epoch, nonce, groups, cx),
             Message::Copy { epoch, group, born, content } => {
                 if self.learns_from(from, epoch) {
                     cx.out.push(Effect::StoreGroup { group, born, content });
@@ -351,6 +358,10 @@ impl<P: Clone> Replica<P> {
             Role::Candidate(candidate) => ("candidate", candidate.backup.log.received()),
             Role::Leading(leading) => (leading.stage.name(), leading.log.received()),
         };
-        Status { role, epoch: self.epoch(), incarnation: self.incarnation, received }
+        let copying = match &self.role {
+            Role::Learner(learner) => learner.progress(),
+            Role::Idle(_) | Role::Backup(_) | Role::Candidate(_) | Role::Leading(_) => None,
+        };
+        Status { role, epoch: self.epoch(), incarnation: self.incarnation, received, copying }
     }
 }

@@ -193,15 +193,16 @@ impl<P: Clone> Replica<P> {
             }
             return;
         }
-        if leading.entering.is_some() || leading.pupils.contains_key(&from) {
+        if leading.entering.is_some() || leading.pupils.contains_key(&from) || !self.wanted.has(from) {
             return;
         }
         // What it has that was never acknowledged, and what was written here since it was in sync: neither alone is enough.
         let mut need = dirty;
         need.extend(&newer(&leading.configuration));
+        let groups = need.len();
         let pupil = Pupil { incarnation, need, queue: VecDeque::new(), in_flight: 0, stage: PupilStage::Copying };
         leading.pupils.insert(from, pupil);
-        let message = Message::Start { epoch: leading.configuration.epoch, nonce };
+        let message = Message::Start { epoch: leading.configuration.epoch, nonce, groups };
         cx.out.push(Effect::Send { to: from, message });
         leading.teach(cx);
     }

@@ -7,6 +7,7 @@ use crate::event::{Content, Effect, Times};
 use crate::lead::{Leading, Member, Pending, Session, Stage, Wish};
 use crate::message::Message;
 use crate::replica::{Context, Replica, Role};
+use crate::wanted::Wanted;
 
 impl<P: Clone> Replica<P> {
     pub(crate) fn tick(&mut self, content: &impl Content, cx: &mut Context<'_, P>) {
@@ -33,7 +34,7 @@ impl<P: Clone> Replica<P> {
                     Some(pending) => Some(pending.retry_at),
                     None => lost.min(),
                 };
-                change.into_iter().chain([leading.heartbeat_at]).min()
+                change.into_iter().chain([leading.heartbeat_at]).chain(leading.hand_over.due()).min()
             }
         }
     }
@@ -51,12 +52,13 @@ impl<P: Clone> Replica<P> {
             }
         }
         leading.drop_entering();
-        let wanted = leading.reconfigure(cx.now, &times);
+        leading.keep_hand_over(&self.wanted, cx.now, &times);
+        let proposed = leading.reconfigure(&self.wanted, cx.now, &times);
         if leading.stage == Stage::Active {
             leading.teach(cx);
         }
-        if let Some(wanted) = wanted {
-            self.propose(wanted, cx);
+        if let Some(proposed) = proposed {
+            self.propose(proposed, cx);
         }
         self.advance(cx);
     }
@@ -101,7 +103,7 @@ impl<P: Clone> Leading<P> {
     }
 
     /// What to ask the control plane for now.
-    fn reconfigure(&mut self, now: Instant, times: &Times) -> Option<Configuration> {
+    fn reconfigure(&mut self, wanted: &Wanted, now: Instant, times: &Times) -> Option<Configuration> {
         if self.pending.is_some_and(|pending| now < pending.retry_at) {
             return None;
         }
@@ -110,8 +112,9 @@ impl<P: Clone> Leading<P> {
             .others(self.me)
             .filter(|peer| self.members.get(peer).is_some_and(|member| member.is_lost(now, times)))
             .collect();
+        let leaving = if lost.is_empty() { self.superfluous(wanted, now, times) } else { lost.clone() };
         let before = self.pending.map(|pending| pending.wish);
-        let (wish, wanted) = match before {
+        let (wish, proposed) = match before {
             Some(Wish::Add(peer)) if lost.is_empty() && self.with(peer).is_some() => {
                 (Wish::Add(peer), self.with(peer)?)
             }
@@ -119,18 +122,18 @@ impl<P: Clone> Leading<P> {
                 let primary = self.may_hand_over()?;
                 (Wish::HandOver, Configuration { primary, ..self.configuration.successor() })
             }
-            _ if !lost.is_empty() => {
-                let mut wanted = self.configuration.successor();
-                lost.iter().for_each(|peer| {
-                    wanted.members.remove(peer);
+            _ if !leaving.is_empty() => {
+                let mut proposed = self.configuration.successor();
+                leaving.iter().for_each(|peer| {
+                    proposed.members.remove(peer);
                 });
-                (Wish::Remove, wanted)
+                (Wish::Remove, proposed)
             }
             // What was asked for is not wanted any more and may be decided yet, unless something else is before.
             Some(_) => (Wish::Nothing, self.configuration.successor()),
             None => return None,
         };
         self.pending = Some(Pending { wish, retry_at: now + times.retry });
-        Some(wanted)
+        Some(proposed)
     }
 }

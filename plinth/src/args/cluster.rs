@@ -1,5 +1,7 @@
 //! `plinth cluster`, `plinth status` and `plinth explain`.
 
+use std::time::Duration;
+
 use clap::{Subcommand, ValueEnum};
 
 use super::connection::ConnectionArgs;
@@ -11,7 +13,8 @@ use super::value;
 Examples:
   plinth cluster voters
   plinth cluster add-voter 2 10.0.0.2:10700       a voter that was started with `plinth control --join`
-  plinth cluster set --overcommit-percent 150")]
+  plinth cluster settings
+  plinth cluster set --replace-after 30min        how long a replica may be silent before another takes its place")]
 pub struct ClusterArgs {
     /// The cluster.
     #[command(flatten)]
@@ -39,6 +42,8 @@ pub enum ClusterCommand {
         /// Its number
         id: u64,
     },
+    /// Show the settings
+    Settings,
     /// Change settings
     #[command(group = clap::ArgGroup::new("setting").required(true).multiple(true))]
     Set {
@@ -48,6 +53,9 @@ pub enum ClusterCommand {
         /// How full a pool may be, in percent, to get another volume
         #[arg(long, value_name = "PERCENT", group = "setting")]
         full_percent: Option<u64>,
+        /// How long a replica may be silent before another takes its place: 90s, 10min, 2h, 1d
+        #[arg(long, value_name = "TIME", value_parser = value::span, group = "setting")]
+        replace_after: Option<Duration>,
     },
     /// Print a line at every change, until interrupted
     Watch,

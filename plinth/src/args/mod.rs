@@ -22,7 +22,7 @@ pub use null::NullArgs;
 pub use operation::{OperationArgs, OperationCommand};
 pub use pool::{OfflineArgs, PoolCommand};
 pub use value::{Pair, PoolArg, VolumeArg};
-pub use volume::{Choice, CreateArgs, DetachArgs, ModifyArgs, VolumeArgs, VolumeCommand};
+pub use volume::{Choice, CreateArgs, DetachArgs, HandOverArgs, ModifyArgs, PromoteArgs, VolumeArgs, VolumeCommand};
 
 /// Plinth: replicated block storage.
 #[derive(Debug, Parser)]
@@ -103,7 +103,12 @@ mod tests {
             "plinth volume list",
             "plinth volume show db",
             "plinth volume resize db 20GiB",
+            "plinth volume create db --size 10GiB --replicas 3 --min-in-sync 2 --zone-spread required",
             "plinth volume modify db --description d --label a=b --open no",
+            "plinth volume modify db --replicas 3 --min-in-sync 1 --zone-spread none --no-wait",
+            "plinth volume hand-over db",
+            "plinth volume hand-over db --to n2 --no-wait",
+            "plinth volume promote db --replica n3 --yes-lose-data db",
             "plinth volume delete a b --force",
             "plinth volume attach db --client c --read-only",
             "plinth volume detach db --client c",
@@ -112,6 +117,8 @@ mod tests {
             "plinth node show n",
             "plinth node cordon n",
             "plinth node uncordon n",
+            "plinth node drain n --no-wait",
+            "plinth node undrain n",
             "plinth node remove n",
             "plinth pool list",
             "plinth pool inspect p -o yaml",
@@ -123,6 +130,8 @@ mod tests {
             "plinth cluster add-voter 2 host:10700",
             "plinth cluster remove-voter 2",
             "plinth cluster set --overcommit-percent 150",
+            "plinth cluster set --replace-after 10min",
+            "plinth cluster settings",
             "plinth cluster watch",
             "plinth status",
             "plinth explain volume db",
@@ -142,6 +151,10 @@ mod tests {
             "plinth volume delete",
             "plinth volume modify db",
             "plinth volume modify db --label a=b --no-labels",
+            "plinth volume modify db --zone-spread sometimes",
+            "plinth volume promote db --replica n3",
+            "plinth volume promote db --yes-lose-data db",
+            "plinth cluster set --replace-after soon",
             "plinth volume attach db",
             "plinth volume detach db --client c --all",
             "plinth volume list --control nowhere",

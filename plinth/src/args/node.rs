@@ -2,14 +2,15 @@
 
 use clap::Subcommand;
 
-use super::connection::ConnectionArgs;
+use super::connection::{ConnectionArgs, WaitArgs};
 
 /// `plinth node`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
   plinth node list -o wide
-  plinth node cordon n1        nothing new is placed on it")]
+  plinth node cordon n1        nothing new is placed on it
+  plinth node drain n1         what is on it goes elsewhere, while it is used")]
 pub struct NodeArgs {
     /// The cluster.
     #[command(flatten)]
@@ -37,6 +38,22 @@ pub enum NodeCommand {
     },
     /// Let volumes be placed on a node again
     Uncordon {
+        /// Its name
+        name: String,
+    },
+    /// Move everything on a node to other nodes, while it is used, and place nothing new on it
+    #[command(
+        after_help = "Example:\n  plinth node drain n1 --timeout 3600\nEvery volume keeps as many replicas in sync as it had. Interrupted, it goes on; given again, it waits on."
+    )]
+    Drain {
+        /// Its name
+        name: String,
+        /// Whether to wait.
+        #[command(flatten)]
+        wait: WaitArgs,
+    },
+    /// Drain a node no more: what is still on it stays
+    Undrain {
         /// Its name
         name: String,
     },

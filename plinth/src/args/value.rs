@@ -202,6 +202,22 @@ pub fn seconds(text: &str) -> Result<Duration, String> {
     text.parse().map(Duration::from_secs).map_err(|_| "a whole number of seconds is needed".to_owned())
 }
 
+/// A number and its unit: 90s, 10min, 2h, 1d.
+pub fn span(text: &str) -> Result<Duration, String> {
+    let wrong = || "a whole number and a unit are needed: 90s, 10min, 2h or 1d".to_owned();
+    let digits = text.find(|character: char| !character.is_ascii_digit()).unwrap_or(text.len());
+    let (number, unit) = text.split_at(digits);
+    let number: u64 = number.parse().map_err(|_| wrong())?;
+    let unit_seconds = match unit {
+        "s" => 1,
+        "min" => 60,
+        "h" => 3600,
+        "d" => 86_400,
+        _ => return Err(wrong()),
+    };
+    number.checked_mul(unit_seconds).map(Duration::from_secs).ok_or_else(wrong)
+}
+
 /// How long somebody waits.
 pub fn timeout(text: &str) -> Result<Duration, String> {
     match text.parse() {
@@ -242,7 +258,19 @@ fn all<'de, D: Deserializer<'de>, T>(from: D, parse: impl Fn(&str) -> Result<T, 
 
 #[cfg(test)]
 mod tests {
-    use super::{Host, Pair, PoolArg, VolumeArg, endpoint};
+    use std::time::Duration;
+
+    use super::{Host, Pair, PoolArg, VolumeArg, endpoint, span};
+
+    #[test]
+    fn a_span_has_a_unit() {
+        for (text, seconds) in [("90s", 90), ("10min", 600), ("2h", 7200), ("1d", 86_400)] {
+            assert_eq!(span(text), Ok(Duration::from_secs(seconds)), "{text}");
+        }
+        for text in ["", "10", "min", "1m", "-1s", "1.5h", "99999999999999999999s", "999999999999999999d"] {
+            assert!(span(text).is_err(), "{text}");
+        }
+    }
 
     #[test]
     fn a_volume_is_a_name_and_a_size() {

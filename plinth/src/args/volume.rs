@@ -1,6 +1,7 @@
 //! `plinth volume`.
 
 use clap::{Subcommand, ValueEnum};
+use proto::v1;
 
 use super::connection::{ConnectionArgs, WaitArgs};
 use super::value::Pair;
@@ -13,6 +14,8 @@ Examples:
   plinth volume create db --size 10GiB
   plinth volume attach db --client host1      prints the address and a token for it
   plinth volume resize db 20GiB
+  plinth volume modify db --replicas 3
+  plinth volume hand-over db --to n2
   plinth volume detach db --client host1
   plinth volume delete db")]
 pub struct VolumeArgs {
@@ -51,8 +54,12 @@ pub enum VolumeCommand {
         #[command(flatten)]
         wait: WaitArgs,
     },
-    /// Change what may change while a volume is used
+    /// Change what may change while a volume is used: the number of its replicas, too
     Modify(ModifyArgs),
+    /// Let another replica that is in sync serve a volume; nothing is lost, and clients go on there
+    HandOver(HandOverArgs),
+    /// Go on from a replica that is not in sync, when those that are in sync are gone for good: LOSES DATA
+    Promote(PromoteArgs),
     /// Delete volumes and their data
     #[command(
         after_help = "Example:\n  plinth volume delete scratch1 scratch2\nThe names are free at once, the space when the volumes' nodes have freed it."
@@ -96,7 +103,7 @@ pub enum VolumeCommand {
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
-  plinth volume create db --size 10GiB
+  plinth volume create db --size 10GiB --replicas 3
   plinth volume create db --size 10GiB --zone a --pool-tag ssd --label team=web
   plinth volume create scratch --size 1GiB --open     clients of open networks need no token")]
 pub struct CreateArgs {
@@ -105,9 +112,9 @@ pub struct CreateArgs {
     /// Its size: whole blocks of 4KiB, from 1MiB to 64TiB
     #[arg(long, value_parser = size::parse)]
     pub size: u64,
-    /// On how many nodes it is kept
-    #[arg(long, value_name = "N", default_value = "1")]
-    pub replicas: u32,
+    /// Its replicas.
+    #[command(flatten)]
+    pub copies: CopiesArgs,
     /// Only on nodes with this label `zone`
     #[arg(long)]
     pub zone: Option<String>,
@@ -131,25 +138,109 @@ pub struct CreateArgs {
     pub wait: WaitArgs,
 }
 
+/// How a volume is kept.
+#[derive(Clone, Copy, Debug, clap::Args)]
+pub struct CopiesArgs {
+    /// On how many nodes it is kept, 1 to 5
+    #[arg(long, value_name = "N")]
+    pub replicas: Option<u32>,
+    /// How many replicas must be in sync for writes: with fewer they wait [default: half of them, rounded up]
+    #[arg(long, value_name = "N")]
+    pub min_in_sync: Option<u32>,
+    /// Whether replicas are in different zones: always, as long as there are others, or wherever [default: preferred]
+    #[arg(long, value_name = "HOW")]
+    pub zone_spread: Option<Spread>,
+}
+
+/// Whether replicas are in different zones. A node without the label `zone` is a zone of its own.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+pub enum Spread {
+    /// No zone has two
+    Required,
+    /// No zone has two as long as there are others
+    Preferred,
+    /// Zones are not looked at
+    None,
+}
+
+impl From<Spread> for v1::ZoneSpread {
+    fn from(spread: Spread) -> Self {
+        match spread {
+            Spread::Required => Self::Required,
+            Spread::Preferred => Self::Preferred,
+            Spread::None => Self::None,
+        }
+    }
+}
+
+/// Options of `plinth volume hand-over`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  plinth volume hand-over db              to any replica that is in sync
+  plinth volume hand-over db --to n2
+Clients go on by themselves; nothing that was acknowledged is lost.")]
+pub struct HandOverArgs {
+    /// Its name
+    pub name: String,
+    /// The node whose replica is to serve it
+    #[arg(long, value_name = "NODE")]
+    pub to: Option<String>,
+    /// Whether to wait.
+    #[command(flatten)]
+    pub wait: WaitArgs,
+}
+
+/// Options of `plinth volume promote`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Example:
+  plinth volume promote db --replica n3 --yes-lose-data db
+When every replica that is in sync is gone for good, the volume can go on from one that is not. What was written since that
+one was in sync is lost, whatever was acknowledged, and clients must attach the volume again. Refused as long as a replica
+that is in sync is there: the volume goes on from it by itself. `plinth explain volume db` says how they are.")]
+pub struct PromoteArgs {
+    /// Its name
+    pub name: String,
+    /// The node whose replica it is to go on from
+    #[arg(long, value_name = "NODE")]
+    pub replica: String,
+    /// The volume's name once more: what only the other replicas have is lost for good
+    #[arg(long, value_name = "NAME")]
+    pub yes_lose_data: String,
+}
+
 /// Options of `plinth volume modify`.
 #[derive(Debug, clap::Args)]
-#[command(group = clap::ArgGroup::new("change").required(true).multiple(true))]
-#[command(after_help = "Example:\n  plinth volume modify db --description 'orders' --label team=web --label tier=1")]
+#[command(group = clap::ArgGroup::new("change").required(true).multiple(true).args([
+    "description", "label", "no_labels", "open", "replicas", "min_in_sync", "zone_spread",
+]))]
+#[command(after_help = "\
+Examples:
+  plinth volume modify db --description 'orders' --label team=web --label tier=1
+  plinth volume modify db --replicas 3          while it is used; waits until all are in sync
+  plinth volume modify db --min-in-sync 1       it can be written although the others are away")]
 pub struct ModifyArgs {
     /// Its name
     pub name: String,
     /// What it is for
-    #[arg(long, group = "change")]
+    #[arg(long)]
     pub description: Option<String>,
     /// All its labels: those that are not given go away
-    #[arg(long, value_name = "KEY=VALUE", group = "change")]
+    #[arg(long, value_name = "KEY=VALUE")]
     pub label: Vec<Pair>,
     /// Take all its labels away
-    #[arg(long, group = "change", conflicts_with = "label")]
+    #[arg(long, conflicts_with = "label")]
     pub no_labels: bool,
     /// Whether clients of open networks may use it without a token while nobody has it attached
-    #[arg(long, group = "change")]
+    #[arg(long)]
     pub open: Option<Choice>,
+    /// Its replicas.
+    #[command(flatten)]
+    pub copies: CopiesArgs,
+    /// Whether to wait.
+    #[command(flatten)]
+    pub wait: WaitArgs,
 }
 
 /// Options of `plinth volume detach`.

@@ -54,6 +54,20 @@ pub enum ClientError {
         /// In the cluster's words.
         waits_for: String,
     },
+    /// It goes on, and nobody waits any more.
+    #[error(
+        "{what}, and that goes on after {} s: {sentences} Give the command again to wait on, with --timeout SECONDS to \
+         wait longer",
+        waited.as_secs()
+    )]
+    Unsettled {
+        /// What is being done.
+        what: String,
+        /// For how long.
+        waited: Duration,
+        /// What it waits for, in the cluster's words.
+        sentences: String,
+    },
     /// An answer that this version does not understand.
     #[error("the cluster's answer {0}; use a `plinth` of the cluster's version")]
     Garbled(&'static str),
@@ -97,7 +111,11 @@ impl ClientError {
     pub fn exit(&self) -> Exit {
         match self {
             Self::Refused(refusal) => refusal.exit(),
-            Self::Unreachable { .. } | Self::Unfinished { .. } | Self::Garbled(_) | Self::Random(_) => Exit::Failed,
+            Self::Unreachable { .. }
+            | Self::Unfinished { .. }
+            | Self::Unsettled { .. }
+            | Self::Garbled(_)
+            | Self::Random(_) => Exit::Failed,
         }
     }
 

@@ -6,6 +6,7 @@ mod finish;
 mod list;
 mod progress;
 mod request;
+mod settle;
 
 use std::time::Duration;
 
@@ -18,6 +19,7 @@ use crate::args::ConnectionArgs;
 pub use failure::{ClientError, Refusal};
 pub use progress::Progress;
 pub use request::{Token, request_id};
+pub use settle::Aim;
 
 /// How long one voter may take to accept a connection.
 const CONNECT_MAX: Duration = Duration::from_secs(3);

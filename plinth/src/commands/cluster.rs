@@ -35,8 +35,20 @@ pub async fn run(args: &ClusterArgs) -> Result<ExitCode> {
             asked.await?;
             voters(&mut client, format).await?;
         }
-        ClusterCommand::Set { overcommit_percent, full_percent } => {
-            let settings = set_settings(&mut client, *overcommit_percent, *full_percent).await?;
+        ClusterCommand::Settings => {
+            let settings = status::ask(&mut client).await?.settings.unwrap_or_default();
+            let settings = view::Settings::from(settings);
+            output::show(format, &settings, |_| settings.facts())?;
+        }
+        ClusterCommand::Set { overcommit_percent, full_percent, replace_after } => {
+            let replace_after_ms = replace_after.map(|span| u64::try_from(span.as_millis()).unwrap_or(u64::MAX));
+            let wanted = v1::SetSettingsRequest {
+                overcommit_percent: *overcommit_percent,
+                full_percent: *full_percent,
+                replace_after_ms,
+                ..v1::SetSettingsRequest::default()
+            };
+            let settings = set_settings(&mut client, wanted).await?;
             let settings = view::Settings::from(settings);
             output::show(format, &settings, |_| settings.facts())?;
         }
@@ -52,17 +64,8 @@ async fn voters(client: &mut Client, format: Format) -> Result<()> {
 }
 
 /// Changes what is given.
-pub async fn set_settings(
-    client: &mut Client,
-    overcommit_percent: Option<u64>,
-    full_percent: Option<u64>,
-) -> Result<v1::Settings, ClientError> {
-    let request = v1::SetSettingsRequest {
-        request_id: request_id()?,
-        overcommit_percent,
-        full_percent,
-        ..v1::SetSettingsRequest::default()
-    };
+pub async fn set_settings(client: &mut Client, wanted: v1::SetSettingsRequest) -> Result<v1::Settings, ClientError> {
+    let request = v1::SetSettingsRequest { request_id: request_id()?, ..wanted };
     client.call(request, async |channel, request| ClusterServiceClient::new(channel).set_settings(request).await).await
 }
 

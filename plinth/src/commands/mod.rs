@@ -10,6 +10,7 @@ mod node;
 pub mod offline;
 mod operation;
 mod pool;
+mod replicas;
 mod status;
 mod volume;
 

@@ -8,7 +8,7 @@ use proto::v1::node_service_client::NodeServiceClient;
 use serde_json::json;
 
 use crate::args::{NodeArgs, NodeCommand};
-use crate::client::{Client, ClientError, request_id};
+use crate::client::{Aim, Client, ClientError, request_id};
 use crate::output::{self, Format, Moment};
 use crate::view;
 
@@ -27,6 +27,13 @@ pub async fn run(args: &NodeArgs) -> Result<ExitCode> {
         }
         NodeCommand::Cordon { name } => changed(cordon(&mut client, name).await?, "cordoned", format)?,
         NodeCommand::Uncordon { name } => changed(uncordon(&mut client, name).await?, "uncordoned", format)?,
+        NodeCommand::Drain { name, wait } => {
+            let node = drain(&mut client, name).await?;
+            let node = if wait.no_wait { node } else { emptied(&mut client, name).await? };
+            let what = if node.replicas == 0 { "drained: nothing is on it" } else { "being drained" };
+            changed(node, what, format)?;
+        }
+        NodeCommand::Undrain { name } => changed(undrain(&mut client, name).await?, "in use again", format)?,
         NodeCommand::Remove { name } => {
             remove(&mut client, name).await?;
             output::show(format, &json!({ "removed": name }), |_| format!("node {name} is removed\n"))?;
@@ -55,6 +62,28 @@ async fn cordon(client: &mut Client, name: &str) -> Result<v1::Node, ClientError
 async fn uncordon(client: &mut Client, name: &str) -> Result<v1::Node, ClientError> {
     let request = v1::UncordonNodeRequest { request_id: request_id()?, name: name.to_owned() };
     client.call(request, async |channel, request| NodeServiceClient::new(channel).uncordon(request).await).await
+}
+
+async fn drain(client: &mut Client, name: &str) -> Result<v1::Node, ClientError> {
+    let request = v1::DrainNodeRequest { request_id: request_id()?, name: name.to_owned() };
+    client.call(request, async |channel, request| NodeServiceClient::new(channel).drain(request).await).await
+}
+
+async fn undrain(client: &mut Client, name: &str) -> Result<v1::Node, ClientError> {
+    let request = v1::UndrainNodeRequest { request_id: request_id()?, name: name.to_owned() };
+    client.call(request, async |channel, request| NodeServiceClient::new(channel).undrain(request).await).await
+}
+
+/// The node when nothing is on it any more.
+async fn emptied(client: &mut Client, name: &str) -> Result<v1::Node, ClientError> {
+    let what = format!("node {name} is drained");
+    let aim = Aim { what: &what, kind: "node", name };
+    client
+        .settle(aim, async |client| {
+            let node = get(client, name).await?;
+            Ok((node.replicas == 0).then_some(node))
+        })
+        .await
 }
 
 async fn remove(client: &mut Client, name: &str) -> Result<v1::RemoveNodeReply, ClientError> {

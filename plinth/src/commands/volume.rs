@@ -8,8 +8,8 @@ use proto::v1;
 use proto::v1::volume_service_client::VolumeServiceClient;
 use serde::Serialize;
 
-use super::{attach, delete, detach};
-use crate::args::{Choice, CreateArgs, ModifyArgs, Pair, VolumeArgs, VolumeCommand, WaitArgs};
+use super::{attach, delete, detach, replicas};
+use crate::args::{CreateArgs, Pair, VolumeArgs, VolumeCommand, WaitArgs};
 use crate::client::{Client, ClientError, request_id};
 use crate::exit::Usage;
 use crate::output::{self, Format, Moment, size};
@@ -43,10 +43,9 @@ pub async fn run(args: &VolumeArgs) -> Result<ExitCode> {
             let change = client.resize_volume(name, *size).await?;
             settled(&mut client, change, *wait, format, "is larger now").await?;
         }
-        VolumeCommand::Modify(modify) => {
-            let volume = view::Volume::from(change_words(&mut client, modify).await?);
-            output::show(format, &volume, |_| format!("volume {} is changed\n", volume.name))?;
-        }
+        VolumeCommand::Modify(modify) => replicas::modify(&mut client, modify, format).await?,
+        VolumeCommand::HandOver(hand_over) => replicas::hand_over(&mut client, hand_over, format).await?,
+        VolumeCommand::Promote(promote) => replicas::promote(&mut client, promote, format).await?,
         VolumeCommand::Delete { names, force, wait } => {
             return delete::run(&mut client, names, *force, *wait, format).await;
         }
@@ -102,31 +101,19 @@ fn spec(args: &CreateArgs) -> Result<v1::VolumeSpec> {
     let zone = args.zone.iter().map(|zone| Pair { key: "zone".to_owned(), value: zone.clone() });
     let selector: Vec<Pair> = args.node_label.iter().cloned().chain(zone).collect();
     Ok(v1::VolumeSpec {
-        replicas: args.replicas,
+        replicas: args.copies.replicas.unwrap_or(1),
+        in_sync_min: args.copies.min_in_sync.unwrap_or(0),
+        zone_spread: args.copies.zone_spread.map(|spread| v1::ZoneSpread::from(spread).into()).unwrap_or_default(),
         pool_tags: args.pool_tag.clone(),
         node_selector: labels(&selector)?,
         description: args.description.clone(),
         labels: labels(&args.label)?,
         open: args.open,
-        ..v1::VolumeSpec::default()
     })
 }
 
-fn labels(pairs: &[Pair]) -> Result<BTreeMap<String, String>, Usage> {
+pub(super) fn labels(pairs: &[Pair]) -> Result<BTreeMap<String, String>, Usage> {
     Pair::map(pairs).map_err(Usage)
-}
-
-async fn change_words(client: &mut Client, args: &ModifyArgs) -> Result<v1::Volume> {
-    let given = args.no_labels || !args.label.is_empty();
-    let request = v1::ModifyVolumeRequest {
-        request_id: request_id()?,
-        name: args.name.clone(),
-        description: args.description.clone(),
-        labels: if given { Some(v1::Labels { labels: labels(&args.label)? }) } else { None },
-        open: args.open.map(|open| open == Choice::Yes),
-    };
-    let asked = client.call(request, async |channel, request| VolumeServiceClient::new(channel).modify(request).await);
-    Ok(asked.await?)
 }
 
 /// Waits for the end of a change, unless nobody wants to, and shows what it led to.

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
+use proto::v1;
 use proto::v1::VolumeChange;
 use tokio::time::{Instant, sleep};
 
@@ -49,7 +50,9 @@ pub async fn set_up(client: &mut Client, nodes: &[String], wanted: &[VolumeArg],
 
 /// Whoever names a volume gets it: that all may not fit is said when it serves.
 async fn lift_limit(client: &mut Client) -> Result<(), ClientError> {
-    commands::set_settings(client, Some(OVERCOMMIT_PERCENT), None).await.map(drop)
+    let overcommit_percent = Some(OVERCOMMIT_PERCENT);
+    let wanted = v1::SetSettingsRequest { overcommit_percent, ..v1::SetSettingsRequest::default() };
+    commands::set_settings(client, wanted).await.map(drop)
 }
 
 async fn set_up_one(client: &mut Client, wanted: &VolumeArg, there: Option<u64>, replicas: u32) -> Result<()> {

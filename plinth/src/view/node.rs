@@ -16,6 +16,7 @@ pub struct Node {
     /// Whether it is heard.
     pub up: bool,
     cordoned: bool,
+    draining: bool,
     since_ms: Moment,
     peer_address: String,
     nbd_addresses: Vec<String>,
@@ -31,6 +32,7 @@ impl From<v1::Node> for Node {
             name: node.name,
             up: node.up,
             cordoned: node.cordoned,
+            draining: node.draining,
             since_ms: Moment(node.since_ms),
             peer_address: node.peer_address,
             nbd_addresses: node.nbd_addresses,
@@ -76,7 +78,11 @@ impl Node {
 
     fn state(&self) -> String {
         let state = if self.up { "up" } else { "lost" };
-        if self.cordoned { format!("{state},cordoned") } else { state.to_owned() }
+        match (self.draining, self.cordoned) {
+            (true, _) => format!("{state},draining"),
+            (false, true) => format!("{state},cordoned"),
+            (false, false) => state.to_owned(),
+        }
     }
 
     /// One in full.
@@ -111,6 +117,7 @@ mod tests {
             since_ms: 0,
             pools: vec![v1::Pool { capacity_bytes: 1 << 40, used_bytes: 1 << 30, ..v1::Pool::default() }],
             replicas: 4,
+            draining: false,
         }
     }
 

@@ -51,8 +51,10 @@ pub struct Replica {
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
 struct Role {
     name: String,
+    primary: bool,
     in_sync: bool,
     filled_percent: Option<u32>,
+    filled_in_ms: Option<u64>,
 }
 
 /// Permission of a client.
@@ -142,8 +144,9 @@ impl From<v1::Replica> for Replica {
             v1::replica::State::Nothing => ReplicaState::Nothing,
             v1::replica::State::Present => ReplicaState::Present,
         };
-        let v1::Replica { node, pool, size_bytes, generation, role: name, in_sync, filled_percent, .. } = replica;
-        let role = (!name.is_empty()).then_some(Role { name, in_sync, filled_percent });
+        let v1::Replica { filled_percent, filled_in_ms, primary, in_sync, .. } = replica;
+        let v1::Replica { node, pool, size_bytes, generation, role: name, .. } = replica;
+        let role = (!name.is_empty()).then_some(Role { name, primary, in_sync, filled_percent, filled_in_ms });
         Self { node, pool, state, size_bytes, generation, role }
     }
 }
@@ -208,9 +211,24 @@ impl Replica {
     fn shown_state(&self) -> String {
         match &self.role {
             None => self.state.word().to_owned(),
-            Some(Role { name, filled_percent: Some(percent), .. }) => format!("{name} ({percent}%)"),
+            Some(Role { name, filled_percent: Some(percent), filled_in_ms: None, .. }) => {
+                format!("{name} ({percent}%)")
+            }
+            Some(Role { name, filled_percent: Some(percent), filled_in_ms: Some(left_ms), .. }) => {
+                let left = Moment(0).age(Moment(*left_ms));
+                format!("{name} ({percent}%, {left} left)")
+            }
             Some(Role { name, .. }) => name.clone(),
         }
+    }
+
+    fn is_in_sync(&self) -> bool {
+        self.role.as_ref().is_some_and(|role| role.in_sync)
+    }
+
+    /// Of the only one there is nothing to say.
+    fn shown_sync(&self) -> String {
+        self.role.as_ref().map_or_else(|| "-".to_owned(), |role| yes_no(role.in_sync))
     }
 }
 
@@ -229,6 +247,23 @@ impl Volume {
     /// Whether all its replicas are on these nodes.
     pub fn is_on(&self, nodes: &[String]) -> bool {
         self.replicas.iter().all(|replica| nodes.contains(&replica.node))
+    }
+
+    /// Whether as many replicas as are wanted are in sync, and no other is there.
+    pub fn is_gathered(&self) -> bool {
+        let is_there = |replica: &Replica| match replica.role {
+            Some(_) => replica.is_in_sync(),
+            None => self.replica_count == 1 && replica.state == ReplicaState::Present,
+        };
+        self.replicas.len() == self.replica_count as usize && self.replicas.iter().all(is_there)
+    }
+
+    /// Whether the replica of that node is primary, and serves.
+    pub fn is_served_by(&self, node: &str) -> bool {
+        let serves = |replica: &&Replica| {
+            replica.role.as_ref().is_some_and(|role| role.primary && role.in_sync && role.name == "primary")
+        };
+        self.replicas.iter().find(serves).is_some_and(|replica| replica.node == node)
     }
 
     /// A row each.
@@ -289,12 +324,13 @@ impl Volume {
     }
 
     fn replicas_table(&self) -> Table {
-        let mut table = table::new(&["NODE", "POOL", "STATE", "SIZE", "GENERATION"]);
+        let mut table = table::new(&["NODE", "POOL", "STATE", "IN SYNC", "SIZE", "GENERATION"]);
         for replica in &self.replicas {
             table.add_row([
                 replica.node.clone(),
                 replica.pool.clone(),
                 replica.shown_state(),
+                replica.shown_sync(),
                 size::show(replica.size_bytes),
                 replica.generation.to_string(),
             ]);
@@ -382,16 +418,19 @@ db    10GiB  ready  n1    host1        5   1         no    1h   team=web  orders
             filled_percent,
             ..v1::Replica::default()
         };
-        let replicas = vec![of("n1", "primary", None), of("n2", "being filled", Some(40))];
+        let late = v1::Replica { filled_in_ms: Some(90_000), ..of("n3", "being filled", Some(10)) };
+        let replicas = vec![of("n1", "primary", None), of("n2", "being filled", Some(40)), late];
         let volume = Volume::from(v1::Volume { phase: v1::volume::Phase::Degraded.into(), replicas, ..volume("db") });
         let text = volume.facts(NOW);
-        for part in ["degraded", "primary", "being filled (40%)"] {
+        for part in ["degraded", "primary", "being filled (40%)", "being filled (10%, 1m left)"] {
             assert!(text.contains(part), "{part} is missing in: {text}");
         }
         let json = serde_json::to_value(&volume).unwrap();
         assert_eq!(
             json["replicas"][1]["role"],
-            json!({ "name": "being filled", "in_sync": false, "filled_percent": 40 })
+            json!({
+                "name": "being filled", "primary": false, "in_sync": false, "filled_percent": 40, "filled_in_ms": null,
+            })
         );
     }
 
@@ -410,8 +449,8 @@ only in pools  -
 open           no
 made           1h ago
 
-NODE  POOL  STATE    SIZE   GENERATION
-n1    00ff  present  10GiB  3
+NODE  POOL  STATE    IN SYNC  SIZE   GENERATION
+n1    00ff  present  -        10GiB  3
 
 CLIENT  FOR      GENERATION
 host1   writing  3

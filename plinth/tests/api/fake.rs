@@ -213,7 +213,7 @@ impl v1::volume_service_server::VolumeService for Shared {
     }
 
     async fn modify(&self, request: Request<v1::ModifyVolumeRequest>) -> Result<Response<v1::Volume>, Status> {
-        let v1::ModifyVolumeRequest { request_id, name, description, labels, open } = request.into_inner();
+        let v1::ModifyVolumeRequest { request_id, name, description, labels, open, .. } = request.into_inner();
         let change = self.change("modify", request_id, |state| {
             let mut volume = state.find(&name)?;
             let spec = volume.spec.get_or_insert_default();
@@ -271,6 +271,22 @@ impl v1::volume_service_server::VolumeService for Shared {
             Ok(v1::VolumeChange { volume: Some(volume), operation })
         });
         change.map(Response::new)
+    }
+
+    async fn hand_over(
+        &self,
+        request: Request<v1::HandOverVolumeRequest>,
+    ) -> Result<Response<v1::HandOverVolumeReply>, Status> {
+        let v1::HandOverVolumeRequest { request_id, name, node } = request.into_inner();
+        self.enter("hand-over", &request_id)?;
+        let volume = self.lock().find(&name)?;
+        Ok(Response::new(v1::HandOverVolumeReply { volume: Some(volume), node }))
+    }
+
+    async fn promote(&self, request: Request<v1::PromoteVolumeRequest>) -> Result<Response<v1::Volume>, Status> {
+        let v1::PromoteVolumeRequest { request_id, name, .. } = request.into_inner();
+        self.enter("promote", &request_id)?;
+        self.lock().find(&name).map(Response::new)
     }
 }
 

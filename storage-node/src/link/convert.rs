@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use block::{Epoch, Incarnation, PoolId, VOLUME_BYTES_MAX, VolumeId};
 use node::{
-    Attachment, Configuration, CopiesIntent, CopyObservation, Intent, Proposal, ReplicaIntent, Route, TokenHash,
+    Attachment, Configuration, CopiesIntent, CopyObservation, Intent, Proposal, ReplicaIntent, Route, TokenHash, Wanted,
 };
 use proto::link::{self, FromNode, ToNode, from_node, to_node};
 
@@ -36,7 +36,8 @@ pub(super) struct ClusterId(pub u128);
 /// What a leader says.
 #[derive(Debug)]
 pub(super) enum Message {
-    Welcome(ClusterId),
+    /// It comes first, and only then.
+    Welcome,
     Intent {
         intent: Box<Intent>,
         /// Entries that are for pools of others; left out.
@@ -142,6 +143,8 @@ fn standing(copy: &CopyObservation) -> link::ReplicaReport {
         warm_from: copy.warm_from.0,
         epoch: copy.epoch.0,
         role: role_of(copy.role).into(),
+        resync: copy.copying.map(|copying| link::Progress { left: copying.left, groups: copying.groups }),
+        unable: !copy.is_able,
         ..link::ReplicaReport::default()
     }
 }
@@ -176,20 +179,31 @@ pub(super) fn proposal(volume: VolumeId, wanted: &Proposal) -> FromNode {
     FromNode { message: Some(from_node::Message::Proposal(proposal)) }
 }
 
-/// Takes a message of a leader to the node whose pool is `ours`.
-pub(super) fn parse(message: ToNode, ours: PoolId) -> Result<Message, ConvertError> {
+/// Takes what a leader says first; `None` when it is something else.
+pub(super) fn parse_first(message: ToNode) -> Result<Option<ClusterId>, ConvertError> {
     match message.message {
-        Some(to_node::Message::Welcome(welcome)) => {
-            let cluster = array("welcome.cluster", &welcome.cluster)?;
-            Ok(Message::Welcome(ClusterId(u128::from_be_bytes(cluster))))
-        }
-        Some(to_node::Message::Intent(intent)) => parse_intent(intent, ours),
+        Some(to_node::Message::Welcome(found)) => welcome(&found).map(Some),
+        Some(to_node::Message::Intent(_) | to_node::Message::Decision(_)) => Ok(None),
+        None => Err(ConvertError::UnknownKind),
+    }
+}
+
+fn welcome(welcome: &link::Welcome) -> Result<ClusterId, ConvertError> {
+    let cluster = array("welcome.cluster", &welcome.cluster)?;
+    Ok(ClusterId(u128::from_be_bytes(cluster)))
+}
+
+/// Takes a message of the leader of `cluster` to the node whose pool is `ours`.
+pub(super) fn parse(message: ToNode, cluster: ClusterId, ours: PoolId) -> Result<Message, ConvertError> {
+    match message.message {
+        Some(to_node::Message::Welcome(found)) => welcome(&found).map(|_| Message::Welcome),
+        Some(to_node::Message::Intent(intent)) => parse_intent(intent, cluster, ours),
         Some(to_node::Message::Decision(_)) => Ok(Message::Decision),
         None => Err(ConvertError::UnknownKind),
     }
 }
 
-fn parse_intent(intent: link::Intent, ours: PoolId) -> Result<Message, ConvertError> {
+fn parse_intent(intent: link::Intent, cluster: ClusterId, ours: PoolId) -> Result<Message, ConvertError> {
     let link::Intent { revision, whole, replicas, deletions, routes, lost_routes } = intent;
     let given = replicas.len() + deletions.len();
     let replicas = bounded("replicas", replicas, ENTRIES_MAX)?;
@@ -197,6 +211,7 @@ fn parse_intent(intent: link::Intent, ours: PoolId) -> Result<Message, ConvertEr
     let routes = bounded("routes", routes, ENTRIES_MAX)?;
     let lost_routes = bounded("lost_routes", lost_routes, ENTRIES_MAX)?;
     let intent = Intent {
+        cluster: cluster.0,
         revision,
         whole,
         replicas: here(replicas.into_iter().map(parse_replica), ours)?,
@@ -235,10 +250,14 @@ fn parse_replica(replica: link::ReplicaIntent) -> Result<(PoolId, ReplicaIntent)
 }
 
 fn parse_copies(volume: u64, me: PoolId, found: link::Replication) -> Result<CopiesIntent, ConvertError> {
-    let link::Replication { lineage, configuration, peers, hand_over_to } = found;
+    let link::Replication { lineage, configuration, peers, hand_over_to, unwanted, copies } = found;
+    let mut wanted = Wanted { copies: copies as usize, ..Wanted::default() };
+    wanted.unwanted.extend(unwanted.then_some(me));
     let mut addresses = BTreeMap::new();
     for peer in bounded("replicas.replication.peers", peers, REPLICAS_MAX)? {
-        addresses.insert(pool_id("replicas.replication.peers.pool", &peer.pool)?, peer.address);
+        let pool = pool_id("replicas.replication.peers.pool", &peer.pool)?;
+        wanted.unwanted.extend((!peer.wanted).then_some(pool));
+        addresses.insert(pool, peer.address);
     }
     let hand_over = match hand_over_to.as_slice() {
         [] => None,
@@ -257,7 +276,7 @@ fn parse_copies(volume: u64, me: PoolId, found: link::Replication) -> Result<Cop
             recovery: false,
         },
     };
-    Ok(CopiesIntent { configuration, peers: addresses, hand_over })
+    Ok(CopiesIntent { configuration, peers: addresses, hand_over, wanted })
 }
 
 fn parse_configuration(volume: u64, found: link::Configuration, history: Epoch) -> Result<Configuration, ConvertError> {
@@ -340,9 +359,10 @@ mod tests {
         Attachment, Configuration, Deletion, Intent, ReplicaIntent, Replication, Route, ToNode, Welcome, to_node,
     };
 
-    use super::{ATTACHMENTS_MAX, ENTRIES_MAX, Message, parse};
+    use super::{ATTACHMENTS_MAX, ClusterId, ENTRIES_MAX, Message, parse};
 
     const OURS: PoolId = PoolId(7);
+    const CLUSTER: ClusterId = ClusterId(8);
 
     fn pool() -> Vec<u8> {
         OURS.0.to_be_bytes().to_vec()
@@ -368,7 +388,7 @@ mod tests {
     }
 
     fn of(intent: Intent) -> Result<Message, super::ConvertError> {
-        parse(ToNode { message: Some(to_node::Message::Intent(intent)) }, OURS)
+        parse(ToNode { message: Some(to_node::Message::Intent(intent)) }, CLUSTER, OURS)
     }
 
     #[test]
@@ -377,7 +397,7 @@ mod tests {
         given.replicas.push(ReplicaIntent { pool: vec![9; 16], ..replica() });
         given.deletions.push(Deletion { pool: vec![9; 16], volume: 3 });
         let Ok(Message::Intent { intent, foreign }) = of(given) else { panic!("an intent") };
-        assert_eq!((intent.revision, intent.whole, foreign), (3, true, 2));
+        assert_eq!((intent.cluster, intent.revision, intent.whole, foreign), (CLUSTER.0, 3, true, 2));
         assert_eq!((intent.replicas.len(), intent.deletions.len()), (1, 1));
         assert_eq!((intent.routes[0].address.as_str(), intent.lost_routes[0].as_str()), ("a:1", "l"));
     }
@@ -420,10 +440,10 @@ mod tests {
 
     #[test]
     fn a_message_of_no_kind_and_a_welcome_without_a_cluster_are_refused() {
-        assert!(parse(ToNode { message: None }, OURS).is_err());
+        assert!(parse(ToNode { message: None }, CLUSTER, OURS).is_err());
         for len_bytes in [0, 15, 17] {
             let welcome = Welcome { cluster: vec![1; len_bytes] };
-            assert!(parse(ToNode { message: Some(to_node::Message::Welcome(welcome)) }, OURS).is_err());
+            assert!(parse(ToNode { message: Some(to_node::Message::Welcome(welcome)) }, CLUSTER, OURS).is_err());
         }
     }
 }

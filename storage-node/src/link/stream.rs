@@ -93,12 +93,8 @@ impl Stream {
         let mut client = NodeLinkClient::new(channel).max_decoding_message_size(MESSAGE_BYTES_MAX);
         let mut incoming = client.connect(reports).await?.into_inner();
         let first = incoming.message().await?.ok_or(LinkError::Ended)?;
-        let cluster = match convert::parse(first, subject.pool)? {
-            Message::Welcome(cluster) => cluster,
-            Message::Intent { .. } | Message::Decision => {
-                return Err(LinkError::OutOfTurn { found: "an intent", expected: "a welcome" });
-            }
-        };
+        let unexpected = LinkError::OutOfTurn { found: "an intent", expected: "a welcome" };
+        let cluster = convert::parse_first(first)?.ok_or(unexpected)?;
         match ours {
             Some(ours) if ours != cluster => Err(LinkError::Foreign { ours: ours.0, theirs: cluster.0 }),
             Some(_) | None => Ok(Self { cluster, outgoing, incoming }),
@@ -127,7 +123,7 @@ impl Stream {
             };
             let runs = match occasion {
                 Occasion::Stop => false,
-                Occasion::Told(message) => course.take(message, linking).await?,
+                Occasion::Told(message) => course.take(message, self.cluster, linking).await?,
                 // Without room it is wished for again.
                 Occasion::Wished(volume, wanted) => {
                     drop(self.outgoing.try_send(convert::proposal(volume, &wanted)));
@@ -199,11 +195,11 @@ impl Course {
     }
 
     /// Passes on what the leader says; not if the node has stopped.
-    async fn take(&mut self, message: ToNode, linking: &mut Linking) -> Result<bool, LinkError> {
-        let (intent, foreign) = match convert::parse(message, linking.subject.pool)? {
+    async fn take(&mut self, message: ToNode, cluster: ClusterId, linking: &mut Linking) -> Result<bool, LinkError> {
+        let (intent, foreign) = match convert::parse(message, cluster, linking.subject.pool)? {
             Message::Intent { intent, foreign } => (intent, foreign),
             Message::Decision => return Ok(true),
-            Message::Welcome(_) => return Err(LinkError::OutOfTurn { found: "a welcome", expected: "an intent" }),
+            Message::Welcome => return Err(LinkError::OutOfTurn { found: "a welcome", expected: "an intent" }),
         };
         if !(intent.whole || self.heard_whole) {
             return Err(LinkError::OutOfTurn { found: "a change", expected: "an intent that is whole" });

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use block::WriteSeq;
 use replication::{Content, Event};
 
-use super::{FLUSH_INTERVAL, HEALING_STEPS, Host, REPLICAS, World, index, name};
+use super::{FLUSH_INTERVAL, HEALING_STEPS, Host, World, index, name};
 use crate::media::{GROUPS, Value};
 
 impl World {
@@ -32,7 +32,7 @@ impl World {
         self.blocked.clear();
         self.stuck.clear();
         self.cut_off.clear();
-        for host in 0..REPLICAS {
+        for host in 0..self.hosts.len() {
             self.hosts[host].up = true;
             (self.hosts[host].paused_until, self.hosts[host].busy_until) = (0, 0);
             self.handle(host, Event::HandOver { to: None })?;
@@ -41,8 +41,8 @@ impl World {
         let mut flush_at = 0;
         for step in 0..HEALING_STEPS {
             self.now += 1;
-            for a in 0..REPLICAS {
-                for b in 0..REPLICAS {
+            for a in 0..self.hosts.len() {
+                for b in 0..self.hosts.len() {
                     if a != b {
                         self.deliver(a, b)?;
                     }
@@ -50,7 +50,7 @@ impl World {
                 self.persist(a, 4)?;
             }
             self.control.decide(&mut self.random, |_| false);
-            let host = self.random.index(REPLICAS);
+            let host = self.random.index(self.hosts.len());
             self.look(host)?;
             self.connect();
             self.answer_reads();
@@ -74,11 +74,12 @@ impl World {
 
     pub(super) fn is_settled(&self) -> bool {
         let decided = &self.control.decided;
-        let received = self.hosts[0].replica.status().received;
-        decided.members.len() == REPLICAS
+        let received = self.hosts[index(decided.primary)].replica.status().received;
+        let wanted: Vec<usize> = self.wanted().collect();
+        decided.members.len() == wanted.len()
             && self.requests.is_empty()
-            && self.hosts.iter().enumerate().all(|(host, state)| {
-                let status = state.replica.status();
+            && wanted.into_iter().all(|host| {
+                let status = self.hosts[host].replica.status();
                 let role = if decided.primary == name(host) { "primary" } else { "backup" };
                 status.role == role && status.epoch == decided.epoch && status.received == received
             })
@@ -87,18 +88,19 @@ impl World {
 
     /// Whether every replica has heard of this flush.
     fn is_announced(&self, flushed: WriteSeq) -> bool {
-        self.hosts.iter().all(|host| host.media.stable() >= flushed)
+        self.wanted().all(|host| self.hosts[host].media.stable() >= flushed)
     }
 
     pub(super) fn compare(&self) -> Result<(), String> {
         for group in 0..GROUPS {
-            let values: BTreeSet<Value> = self.hosts.iter().map(|host| host.media.now[group].value).collect();
+            let values: BTreeSet<Value> = self.wanted().map(|host| self.hosts[host].media.now[group].value).collect();
             if values.len() > 1 {
                 return Err(format!("I10: the replicas of group {group} differ: {values:?}"));
             }
         }
-        for (host, state) in self.hosts.iter().enumerate() {
-            let dirty = state.media.changed_since(state.media.stable());
+        for host in self.wanted() {
+            let media = &self.hosts[host].media;
+            let dirty = media.changed_since(media.stable());
             if !dirty.is_empty() {
                 return Err(format!("I10: replica {host} is dirty after a flush: {dirty:?}"));
             }

@@ -3,7 +3,7 @@
 use block::{BlockRange, GROUP_BLOCKS, WriteSeq};
 use replication::{Change, OpId};
 
-use super::{Host, REPLICAS, Reading, Request, World};
+use super::{Host, Reading, Request, World};
 use crate::history::Op;
 use crate::media::{GROUPS, Value, changes};
 
@@ -13,7 +13,7 @@ impl World {
     }
 
     pub(super) fn act_as_client(&mut self) -> Result<(), String> {
-        let serving: Vec<usize> = (0..REPLICAS)
+        let serving: Vec<usize> = (0..self.hosts.len())
             .filter(|host| self.is_awake(*host) && self.hosts[*host].replica.status().role == "primary")
             .collect();
         if serving.is_empty() {

@@ -2,7 +2,7 @@
 
 use replication::Event;
 
-use super::{PROMISE, REPLICAS, World, index, name, start};
+use super::{PROMISE, World, index, name, start};
 use crate::control::Registration;
 use crate::history::Op;
 use crate::media::GROUPS;
@@ -10,7 +10,7 @@ use crate::media::GROUPS;
 impl World {
     /// Whom the next fault is about: often the primary, for that is where it matters most.
     pub(super) fn victim(&mut self) -> usize {
-        if self.random.percent(40) { index(self.control.decided.primary) } else { self.random.index(REPLICAS) }
+        if self.random.percent(40) { index(self.control.decided.primary) } else { self.random.index(self.hosts.len()) }
     }
 
     pub(super) fn fail(&mut self) -> Result<(), String> {
@@ -38,7 +38,7 @@ impl World {
             self.restart(host, cold);
             self.hosts[host].up = self.random.percent(60);
             if self.random.ppm(self.rates.restart_all) {
-                for host in 0..REPLICAS {
+                for host in 0..self.hosts.len() {
                     let cold = self.random.percent(80);
                     self.restart(host, cold);
                 }
@@ -51,8 +51,14 @@ impl World {
             self.hosts[host].busy_until = self.now + 5 + self.random.below(60);
         }
         if self.random.ppm(self.rates.hand_over) && self.is_awake(host) {
-            let to = self.random.percent(90).then(|| name((host + 1) % REPLICAS));
+            let to = self.random.percent(90).then(|| name((host + 1) % self.hosts.len()));
             self.handle(host, Event::HandOver { to })?;
+        }
+        if self.random.ppm(self.rates.want) {
+            self.want_others();
+        }
+        if self.random.ppm(self.rates.want) {
+            self.bury();
         }
         if self.random.ppm(self.rates.force) {
             self.force();
@@ -63,7 +69,7 @@ impl World {
     /// One connection of one direction delivers nothing for a while.
     fn stick(&mut self) {
         let one = self.victim();
-        let other = (one + 1 + self.random.index(REPLICAS - 1)) % REPLICAS;
+        let other = (one + 1 + self.random.index(self.hosts.len() - 1)) % self.hosts.len();
         let (from, to) = if self.random.percent(50) { (one, other) } else { (other, one) };
         let channel = self.random.index(3);
         self.stuck.insert((from, to, channel));
@@ -71,7 +77,7 @@ impl World {
 
     pub(super) fn partition(&mut self) {
         let a = self.victim();
-        let b = (a + 1 + self.random.index(REPLICAS - 1)) % REPLICAS;
+        let b = (a + 1 + self.random.index(self.hosts.len() - 1)) % self.hosts.len();
         match self.random.below(10) {
             0..3 => self.break_link(a, b),
             3..7 => self.blocked.extend([(a, b), (b, a)]),
@@ -79,7 +85,7 @@ impl World {
                 self.blocked.insert((a, b));
             }
             _ => {
-                for other in (0..REPLICAS).filter(|other| *other != a) {
+                for other in (0..self.hosts.len()).filter(|other| *other != a) {
                     self.blocked.extend([(a, other), (other, a)]);
                 }
             }
@@ -87,7 +93,7 @@ impl World {
     }
 
     pub(super) fn restart(&mut self, host: usize, cold: bool) {
-        for other in (0..REPLICAS).filter(|other| *other != host) {
+        for other in (0..self.hosts.len()).filter(|other| *other != host) {
             self.break_link(host, other);
             self.hosts[host].noticed.insert(other, true);
         }
@@ -126,7 +132,7 @@ impl World {
 
     /// An operator makes a replica primary that was no member, and loses what only the members had.
     pub(super) fn force(&mut self) {
-        let host = self.random.index(REPLICAS);
+        let host = self.random.index(self.hosts.len());
         let registered = self.control.registered.get(&name(host)).copied();
         let up_to_date = registered.filter(|found| found.incarnation == self.hosts[host].incarnation);
         let Some(Registration { incarnation, since, .. }) = up_to_date else { return };

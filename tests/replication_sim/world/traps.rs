@@ -1,5 +1,7 @@
 //! The traps of the protocol's first draft, each brought about on purpose: random runs meet some of them once in thousands.
 
+mod wanted;
+
 use replication::{Change, Event};
 
 use super::{PROMISE, World, name};
@@ -11,9 +13,8 @@ const X: usize = 2;
 impl World {
     /// Three replicas, the first one primary, without any fault but those that a test makes.
     fn calm(members_min: usize) -> Self {
-        let mut world = Self::new(1, members_min, false);
-        world.rates = super::Rates { reconnect: 100, teach: 100, ..super::Rates::default() };
-        world
+        let rates = super::Rates { reconnect: 100, teach: 100, ..super::Rates::default() };
+        Self::of(3, members_min, tests::random::Random::seeded(1), rates)
     }
 
     /// Time passes, messages arrive, stores persist; with `decides` the control plane decides.

@@ -2,7 +2,7 @@
 
 use replication::Event;
 
-use super::{REPLICAS, Wire, World, name, pair};
+use super::{Wire, World, name, pair};
 
 impl World {
     pub(super) fn break_link(&mut self, a: usize, b: usize) {
@@ -15,7 +15,7 @@ impl World {
     }
 
     pub(super) fn notice(&mut self, host: usize) -> Result<(), String> {
-        for other in (0..REPLICAS).filter(|other| *other != host) {
+        for other in (0..self.hosts.len()).filter(|other| *other != host) {
             if !self.hosts[host].noticed[&other] {
                 self.hosts[host].noticed.insert(other, true);
                 self.handle(host, Event::Disconnected { peer: name(other) })?;
@@ -25,8 +25,8 @@ impl World {
     }
 
     pub(super) fn connect(&mut self) {
-        for a in 0..REPLICAS {
-            for b in a + 1..REPLICAS {
+        for a in 0..self.hosts.len() {
+            for b in a + 1..self.hosts.len() {
                 let ready = |host: usize, other: usize| self.is_awake(host) && self.hosts[host].noticed[&other];
                 let free = !self.blocked.contains(&(a, b)) && !self.blocked.contains(&(b, a));
                 if !self.linked.contains(&(a, b))

@@ -94,7 +94,14 @@ fn present(volume: u64) -> ReplicaReport {
 
 /// A replica that takes part in the replication of its volume.
 fn member(volume: u64, role: Role, resync: Option<Progress>) -> ReplicaReport {
-    let standing = Standing { incarnation: Incarnation(9), warm_from: Incarnation(8), epoch: Epoch(1), role, resync };
+    let standing = Standing {
+        incarnation: Incarnation(9),
+        warm_from: Incarnation(8),
+        epoch: Epoch(1),
+        role,
+        unable: false,
+        resync,
+    };
     ReplicaReport { standing, ..present(volume) }
 }
 

@@ -29,6 +29,7 @@ fn report() -> impl Strategy<Value = Change> {
             warm_from: Incarnation(incarnation - 1),
             epoch: Epoch(epoch),
             role: if leads { Role::Primary } else { Role::Learner },
+            unable: false,
             resync: (!leads).then_some(Progress { left: gib, groups: 4 }),
         },
     });

@@ -40,6 +40,10 @@ impl State {
     /// The data of all other replicas is given up for that of this one.
     pub(super) fn force_promote(&mut self, name: &Name, pool: PoolId) -> Result<Answer, Refusal> {
         let (id, volume) = self.volume(name).ok_or_else(|| Refusal::NoSuchVolume(name.clone()))?;
+        // Who asks again after a lost answer hears that it is done.
+        if volume.is_promoted(pool) {
+            return Ok(Answer::Done);
+        }
         if let Some(member) = volume.in_sync().next() {
             return Err(Refusal::NotLost { volume: name.clone(), member });
         }
@@ -76,6 +80,15 @@ impl State {
 }
 
 impl Volume {
+    /// Whether it goes on from this replica, by an operator's word, and nothing has changed since.
+    fn is_promoted(&self, pool: PoolId) -> bool {
+        let is_by_force = |replication: &Replication| {
+            let Configuration { epoch, primary, recovery, .. } = replication.configuration;
+            recovery && primary == pool && replication.lineage == u64::from(epoch.0) && epoch.0 > 1
+        };
+        self.replication.as_ref().is_some_and(is_by_force) && self.member(pool).is_some()
+    }
+
     /// Clients must not go on with what they have in mind: every attachment ends, and whoever had one has to ask for
     /// another. Clients without one are shut out as well, and may come again.
     pub(super) fn cut_off(&mut self) {

@@ -45,6 +45,7 @@ impl State {
     }
 
     fn plan_volume(&mut self, now: Time, id: VolumeId) {
+        self.move_only_one(now, id);
         if !self.contents.volumes.get(&id).is_some_and(Volume::is_replicated) {
             return;
         }
@@ -59,6 +60,27 @@ impl State {
         if let Some(volume) = self.contents.volumes.get(&id) {
             self.index.rest(id, volume);
         }
+    }
+
+    /// The only replica of a volume that was never replicated is to be elsewhere: it is replicated from now on.
+    fn move_only_one(&mut self, now: Time, id: VolumeId) {
+        let Some(volume) = self.contents.volumes.get(&id) else { return };
+        let is_there = volume.phase == Phase::Ready && volume.at_home().standing().is_some();
+        let is_draining = self.admin_of(volume.home()) == Some(Admin::Draining);
+        if volume.is_replicated() || !is_there || !is_draining {
+            return;
+        }
+        let revision = self.next_revision();
+        let volume = self.contents.volumes.get_mut(&id).expect("just seen");
+        for replica in volume.replicas.values_mut() {
+            // What is known of the only one has no time.
+            (replica.fate, replica.since) = (Fate::Moves(Reason::Draining), now);
+        }
+        self.index.touch(id, revision);
+    }
+
+    fn admin_of(&self, pool: PoolId) -> Option<Admin> {
+        Some(self.contents.nodes.get(&self.contents.pools.get(&pool)?.node)?.admin)
     }
 
     /// Time has passed: volumes that wait for it are looked at.
@@ -81,11 +103,11 @@ impl State {
 
     fn due(&self, volume: &Volume) -> Option<Time> {
         let after = |time: Time, wait_ms: u64| Time(time.0.saturating_add(wait_ms));
-        let silent = volume
-            .replicas
-            .values()
-            .filter(|replica| replica.fate == Fate::Stays && replica.observed == Observed::Unknown);
-        let replaced = silent.map(|replica| after(replica.since, self.contents.settings.replace_after_ms)).min();
+        let missing = volume.replicas.values().filter(|replica| {
+            let is_unable = replica.standing().is_some_and(|standing| standing.unable);
+            replica.fate == Fate::Stays && (replica.observed == Observed::Unknown || is_unable)
+        });
+        let replaced = missing.map(|replica| after(replica.since, self.contents.settings.replace_after_ms)).min();
         let placed = (next_move(volume) == Some(Move::Place)).then(|| after(self.contents.ticked, PLACE_RETRY_MS));
         let recovered = match self.recovery(volume, self.contents.now) {
             Some(Recovery::Waits(until)) => until,
@@ -207,11 +229,12 @@ impl State {
         let is_crowded = || {
             volume.replicas.keys().take_while(|other| **other != pool).any(|other| node_of(other) == Some(&found.node))
         };
-        let admin = self.contents.nodes.get(&found.node)?.admin;
+        let admin = self.admin_of(pool)?;
         match replica.observed {
             Observed::Nothing if replica.seen => Some(Reason::Gone),
             Observed::Unknown if now >= patience => Some(Reason::Silent),
             _ if found.failed => Some(Reason::Failed),
+            Observed::Present { standing, .. } if standing.unable && now >= patience => Some(Reason::Full),
             _ if is_crowded() => Some(Reason::Crowded),
             _ => match admin {
                 Admin::Draining => Some(Reason::Draining),

@@ -34,6 +34,8 @@ pub struct Problem {
     pub sentence: String,
 }
 
+/// Volumes of a pool that is to be emptied of which is told what they wait for.
+const DRAINING_MAX: usize = 20;
 /// How full a pool may be, in percent, before it is a problem.
 const ALMOST_FULL_PERCENT: u64 = 95;
 
@@ -61,7 +63,19 @@ impl State {
                     "it is not heard; {volumes} volumes are on it. Start it, or look at its network; if it is gone for good: plinth node remove {name}"
                 ),
             }),
-            (Link::Up { .. }, Admin::Cordoned | Admin::Draining) => Some(Problem {
+            (Link::Up { .. }, Admin::Draining) => Some(Problem {
+                severity: Severity::Notice,
+                subject,
+                sentence: match volumes {
+                    0 => format!(
+                        "it is empty, and nothing new is placed on it: it can be taken away, then plinth node remove {name}; or plinth node undrain {name}"
+                    ),
+                    _ => format!(
+                        "it is being emptied: {volumes} volumes are still on it. plinth explain node {name} says what they wait for; plinth node undrain {name} keeps them"
+                    ),
+                },
+            }),
+            (Link::Up { .. }, Admin::Cordoned) => Some(Problem {
                 severity: Severity::Notice,
                 subject,
                 sentence: format!("it is cordoned: nothing new is placed on it. plinth node uncordon {name}"),
@@ -182,8 +196,23 @@ impl State {
         for (id, pool) in pools {
             sentences.extend(self.explain_pool(id));
             sentences.extend(pool_problems(id, pool).map(|problem| problem.sentence));
+            if node.admin == Admin::Draining {
+                sentences.extend(self.explain_draining(id));
+            }
         }
         Some(sentences)
+    }
+
+    /// What the volumes that are still in a pool wait for.
+    fn explain_draining(&self, pool: PoolId) -> Vec<String> {
+        let volumes = self.index.volumes_in(pool).into_iter();
+        let volumes = volumes.filter_map(|id| self.contents.volumes.get(&id)).take(DRAINING_MAX);
+        volumes
+            .map(|volume| match volume.is_replicated() {
+                true => self.explain_replicated(volume).join(" "),
+                false => format!("Volume {} is moved when it is there, and its node is heard.", volume.name),
+            })
+            .collect()
     }
 
     /// What a pool is.

@@ -47,7 +47,10 @@ impl State {
         let name = &volume.name;
         let wanted = volume.spec.replicas;
         let Some(condition) = volume.condition() else {
-            return format!("Volume {name} has one replica, and will have {wanted}.");
+            return match wanted {
+                1 => format!("Volume {name} has one replica, and that is to move."),
+                _ => format!("Volume {name} has one replica, and will have {wanted}."),
+            };
         };
         match condition {
             Condition::Unmade => format!("Volume {name} is being made on {}.", self.nodes_of(volume.replicas.keys())),
@@ -131,11 +134,22 @@ impl State {
         let wrong = volume.replicas.iter().filter(is_wrong);
         let mut sentences: Vec<String> =
             wrong.filter_map(|(pool, replica)| self.explain_replica_of(volume, *pool, replica)).collect();
-        if next_move(volume) == Some(Move::Place) {
-            sentences
-                .push(String::from("There is no place for another replica at the moment; it is looked for again."));
+        if next_move(volume) == Some(Move::Place)
+            && let Some((id, _)) = self.volume(&volume.name)
+            && let Err(no_place) = self.place_another(id, volume)
+        {
+            sentences.push(format!("There is no place for another replica, and it is looked for again: {no_place}."));
         }
+        sentences.extend(self.explain_hand_over(volume));
         sentences
+    }
+
+    fn explain_hand_over(&self, volume: &Volume) -> Option<String> {
+        let to = volume.replication.as_ref()?.hand_over_to?;
+        Some(format!(
+            "{} is to serve it next: the primary hands over when nothing is in flight.",
+            capitalised(&self.place_in_words(to))
+        ))
     }
 
     fn explain_replica_of(&self, volume: &Volume, pool: PoolId, replica: &Replica) -> Option<String> {
@@ -150,6 +164,9 @@ impl State {
                 Some(progress) => {
                     format!("is being filled: {} % done{}", progress.done_percent(), remaining(now, replica))
                 }
+                None if standing.unable => {
+                    String::from("is out of sync: its pool is full, or takes no writes; it tries again by itself")
+                }
                 None => format!("is {}", standing.role.words()),
             },
         };
@@ -160,6 +177,9 @@ impl State {
             }
             Fate::Stays => String::new(),
             Fate::Moves(reason) => format!("; another is to take its place: {}", reason_in_words(reason)),
+            Fate::Goes if volume.member(pool).is_some() => {
+                String::from("; it is given up as soon as the primary has asked for that")
+            }
             Fate::Goes => String::from("; it is given up"),
         };
         Some(format!("The replica of {place} {is}{then}."))
@@ -228,22 +248,21 @@ fn reason_in_words(reason: Reason) -> &'static str {
     match reason {
         Reason::Gone => "its pool is there without it",
         Reason::Failed => "its pool takes no more writes",
+        Reason::Full => "its pool has had no room for it for too long",
         Reason::Silent => "it has been silent for too long",
         Reason::Crowded => "its node has another one",
         Reason::Draining => "its node is to be emptied",
     }
 }
 
-/// How long the rest takes, if it goes on as since the replica was started.
 fn remaining(now: Time, replica: &Replica) -> String {
-    let Some(progress) = replica.standing().and_then(|standing| standing.resync) else { return String::new() };
-    let done = progress.groups.saturating_sub(progress.left);
-    let passed_ms = now.0.saturating_sub(replica.since.0);
-    if done == 0 || passed_ms == 0 {
-        return String::new();
-    }
-    let left_ms = u128::from(passed_ms) * u128::from(progress.left) / u128::from(done);
-    format!(", about {} left", duration(u64::try_from(left_ms).unwrap_or(u64::MAX)))
+    replica.remaining_ms(now).map_or_else(String::new, |left_ms| format!(", about {} left", duration(left_ms)))
+}
+
+/// At the beginning of a sentence.
+fn capitalised(words: &str) -> String {
+    let mut rest = words.chars();
+    rest.next().map(|first| first.to_ascii_uppercase()).into_iter().chain(rest).collect()
 }
 
 /// `40 s`, `12 min`, `3 h`.

@@ -84,7 +84,7 @@ pub(crate) struct Told {
     pub role: &'static str,
     pub epoch: u32,
     pub incarnation: u64,
-    pub obstacle: bool,
+    pub is_able: bool,
 }
 
 impl Replicated {
@@ -105,6 +105,12 @@ impl Replicated {
             looked_at: Instant::default(),
             told: Told::default(),
         }
+    }
+
+    /// Whether it can be counted on to take part. Between two tries of a store that is full nobody can tell.
+    pub fn is_able(&self) -> bool {
+        let was_full = self.full_retry > FULL_RETRY_MIN && self.replica.configuration().is_none();
+        self.obstacle.is_none() && !was_full
     }
 
     /// Whether clients are served here.
@@ -136,6 +142,6 @@ impl Replicated {
     pub fn now_told(&self) -> Told {
         let status = self.replica.status();
         let (epoch, incarnation) = (status.epoch.0, status.incarnation.0);
-        Told { role: status.role, epoch, incarnation, obstacle: self.obstacle.is_some() }
+        Told { role: status.role, epoch, incarnation, is_able: self.is_able() }
     }
 }

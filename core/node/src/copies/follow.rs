@@ -20,6 +20,7 @@ impl Pipeline {
         let others = wanted.peers.iter().filter(|(peer, _)| **peer != me);
         self.copies.peers.want(id, others.clone().map(|(peer, address)| (*peer, address.as_str())), self.copies.now);
         self.share(id, others.map(|(peer, _)| *peer));
+        self.drive(id, Event::Wanted(wanted.wanted.clone()));
         if wanted.configuration.epoch > Epoch(0) {
             self.drive(id, Event::Configured(wanted.configuration.clone()));
             self.drive(id, Event::HandOver { to: wanted.hand_over });

@@ -79,7 +79,7 @@ pub(crate) struct Copies {
 
 impl Copies {
     /// Those of a pool that was opened `opened` times, this time included.
-    pub fn new(me: PoolId, opened: u64, cold: bool, cluster: u128) -> Self {
+    pub fn new(me: PoolId, opened: u64, cold: bool) -> Self {
         let first = |opened: u64| Incarnation(opened << 32);
         Self {
             me,
@@ -87,7 +87,7 @@ impl Copies {
             // Of earlier lives it is known only how the last one ended.
             warm_from: first(if cold { opened } else { opened.saturating_sub(1) }),
             now: Instant::default(),
-            peers: Peers::new(me, cluster, opened << 32),
+            peers: Peers::new(me, opened << 32),
             handed: Slab::default(),
             stirred: BTreeSet::new(),
             starved: BTreeSet::new(),

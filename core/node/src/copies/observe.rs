@@ -4,7 +4,7 @@ use block::VolumeId;
 
 use crate::copies::Replicated;
 use crate::event::{Effect, Why};
-use crate::intent::CopyObservation;
+use crate::intent::{CopyObservation, Copying};
 use crate::node::Node;
 
 impl Replicated {
@@ -17,8 +17,9 @@ impl Replicated {
             role: status.role,
             epoch: status.epoch,
             is_serving: self.is_serving(),
-            is_able: self.obstacle.is_none(),
+            is_able: self.is_able(),
             groups_to_teach: self.replica.groups_to_teach(),
+            copying: status.copying.map(|(left, groups)| Copying::new(left, groups)),
         }
     }
 }

@@ -55,6 +55,9 @@ pub enum PeerFault {
     /// It said nothing for too long.
     #[error("the other node said nothing for {} ms; it is connected to again", crate::limits::PEER_SILENCE.as_millis())]
     Silent,
+    /// The control plane says that this node is of another cluster than before.
+    #[error("this node is of another cluster now; the connection was of the one before")]
+    OtherCluster,
     /// There is a newer one.
     #[error("the other node has connected anew; nothing is to be done")]
     Superseded,
@@ -79,7 +82,8 @@ pub enum PeerFault {
 #[derive(Debug)]
 pub(crate) struct Peers {
     pub me: PoolId,
-    pub cluster: u128,
+    /// The cluster's id, once the control plane has said it: nobody is talked to before.
+    pub cluster: Option<u128>,
     /// Higher for every connection than for all before it.
     pub session: u64,
     pub targets: BTreeMap<PoolId, Target>,
@@ -95,10 +99,10 @@ pub(crate) struct Peers {
 }
 
 impl Peers {
-    pub fn new(me: PoolId, cluster: u128, session: u64) -> Self {
+    pub fn new(me: PoolId, session: u64) -> Self {
         Self {
             me,
-            cluster,
+            cluster: None,
             session,
             targets: BTreeMap::new(),
             connections: BTreeMap::new(),
@@ -108,6 +112,16 @@ impl Peers {
             faults: Vec::new(),
             stopping: false,
         }
+    }
+
+    /// The cluster that this node is of. Who is of another one is talked to no more.
+    pub fn belong_to(&mut self, cluster: u128, now: Instant) -> Vec<PoolId> {
+        let before = self.cluster.replace(cluster);
+        if before.is_none_or(|before| before == cluster) {
+            return Vec::new();
+        }
+        let all: Vec<ConnId> = self.connections.keys().copied().collect();
+        all.into_iter().filter_map(|conn| self.end(conn, PeerFault::OtherCluster, now)).collect()
     }
 
     /// Whether messages can be sent.

@@ -63,7 +63,8 @@ impl Peers {
     pub fn hello(&self, peer: PoolId) -> (u64, Vec<u8>) {
         let (from, to) = (self.me.to_string(), peer.to_string());
         // There is one connection for everything: the one whose order counts.
-        let hello = Hello::new(self.cluster, from, to, self.session, Channel::Live);
+        let cluster = self.cluster.expect("peers come with an intent, and it names the cluster");
+        let hello = Hello::new(cluster, from, to, self.session, Channel::Live);
         (self.session, hello.encode())
     }
 
@@ -113,7 +114,8 @@ impl Peers {
 
     /// Who says hello, if this node talks to it.
     fn admit(&self, hello: &Hello) -> Result<PoolId, Refusal> {
-        if let Some(refusal) = hello.refuse(self.cluster, &self.me.to_string()) {
+        let cluster = self.cluster.ok_or(Refusal::Malformed { what: "this node has not heard of its cluster yet" })?;
+        if let Some(refusal) = hello.refuse(cluster, &self.me.to_string()) {
             return Err(refusal);
         }
         let peer = pool_of(&hello.from).ok_or(Refusal::Malformed { what: "its name is no pool's" })?;

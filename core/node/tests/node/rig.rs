@@ -90,7 +90,7 @@ fn blank(pool_bytes: u64) -> Disk {
 
 /// Of a node that has replicas of other nodes' volumes.
 pub fn member() -> NodeConfig {
-    NodeConfig { cluster: 77, cold: false, ..intended() }
+    NodeConfig { cold: false, ..intended() }
 }
 
 fn named(pool: PoolId, pool_bytes: u64) -> Disk {

@@ -104,6 +104,15 @@ pub(crate) struct RawJoin {
     pub dirty_checksum: U32,
 }
 
+/// The answer to a request to be taught.
+#[derive(FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
+#[repr(C)]
+pub(crate) struct RawStart {
+    pub nonce: U64,
+    /// How far the learner is, it can tell by these.
+    pub groups: U64,
+}
+
 /// A group; the checksums of its blocks follow, and they are the payload.
 #[derive(FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
 #[repr(C)]

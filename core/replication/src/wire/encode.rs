@@ -10,7 +10,7 @@ use crate::groups::GroupSet;
 use crate::message::Message;
 use crate::payload::Payload;
 use crate::wire::body::{
-    RawAck, RawCopy, RawEpochAck, RawHeartbeat, RawJoin, RawMember, RawNewEpoch, RawOpen, RawTail, RawTold,
+    RawAck, RawCopy, RawEpochAck, RawHeartbeat, RawJoin, RawMember, RawNewEpoch, RawOpen, RawStart, RawTail, RawTold,
 };
 use crate::wire::entries;
 use crate::wire::groups;
@@ -168,7 +168,10 @@ fn push_body(message: &Message<Payload>, out: &mut Vec<u8>) -> Begun {
         }
         Message::HeartbeatAck { epoch, sent } => (push_number(Kind::HeartbeatAck, sent.0, out), *epoch),
         Message::Fetch { epoch, after } => (push_number(Kind::Fetch, *after, out), *epoch),
-        Message::Start { epoch, nonce } => (push_number(Kind::Start, *nonce, out), *epoch),
+        Message::Start { epoch, nonce, groups } => {
+            push(out, &RawStart { nonce: (*nonce).into(), groups: (*groups).into() });
+            (Kind::Start, *epoch)
+        }
         Message::Prepare { epoch, entry, acked, stable } => {
             push(out, &told(*acked, *stable));
             push_entries(std::slice::from_ref(entry), out);

@@ -11,7 +11,7 @@ use crate::configuration::Configuration;
 use crate::message::Message;
 use crate::payload::{Memory, Payload};
 use crate::wire::body::{
-    Body, RawAck, RawCopy, RawEpochAck, RawHeartbeat, RawJoin, RawMember, RawNewEpoch, RawOpen, RawTold,
+    Body, RawAck, RawCopy, RawEpochAck, RawHeartbeat, RawJoin, RawMember, RawNewEpoch, RawOpen, RawStart, RawTold,
 };
 use crate::wire::entries;
 use crate::wire::fault::Fault;
@@ -134,7 +134,10 @@ fn take(header: &Header, body: &mut Body<'_>) -> Result<Taken, Fault> {
             Message::EpochAck { epoch, received, applied, durable, sent: Instant(raw.sent.get()) }
         }
         Kind::Fetch => Message::Fetch { epoch, after: number(body)? },
-        Kind::Start => Message::Start { epoch, nonce: number(body)? },
+        Kind::Start => {
+            let raw: &RawStart = body.take()?;
+            Message::Start { epoch, nonce: raw.nonce.get(), groups: raw.groups.get() }
+        }
         Kind::Copied => Message::Copied { epoch },
         Kind::Flushed => Message::Flushed { epoch },
         Kind::Open => return Ok(Taken::Signal(Signal::Open { to: PoolId(body.take::<RawOpen>()?.to.get()) })),

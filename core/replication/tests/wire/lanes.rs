@@ -31,7 +31,7 @@ fn heartbeat() -> Message<Payload> {
 fn a_learner_that_entered_gets_changes_behind_what_it_learnt_until_it_is_a_member() {
     let mut lane = Lane::default();
     let teaching = [
-        (Message::Start { epoch: EPOCH, nonce: 1 }, Channel::Copy),
+        (Message::Start { epoch: EPOCH, nonce: 1, groups: 1 }, Channel::Copy),
         (Message::Relay { epoch: EPOCH, entry: flush(1) }, Channel::Copy),
         (Message::Enter { epoch: EPOCH, last: 1, tail: vec![] }, Channel::Copy),
         (prepare(2), Channel::Copy),

@@ -78,7 +78,7 @@ pub fn messages() -> Vec<(&'static str, Message<Payload>)> {
         ("no entries", Message::Entries { epoch, entries: vec![] }),
         ("join", Message::Join { incarnation: Incarnation(0xc1), nonce: 0xc2, stable, dirty: dirty() }),
         ("join, clean", Message::Join { incarnation: Incarnation(1), nonce: 2, stable, dirty: GroupSet::default() }),
-        ("start", Message::Start { epoch, nonce: 0xd1 }),
+        ("start", Message::Start { epoch, nonce: 0xd1, groups: 0xe5 }),
         ("copy", Message::Copy { epoch, group: GroupIndex(0xe1), born: stable, content: group(!0b1010) }),
         ("copy of nothing", Message::Copy { epoch, group: GroupIndex(2), born: stable, content: group(u64::MAX) }),
         ("copied", Message::Copied { epoch }),

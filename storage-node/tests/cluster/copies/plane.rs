@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use block::PoolId;
 use node::Proposal;
-use node::{Attachment, CopiesIntent, Intent, ReplicaIntent, ReplicaObservation, Route, TokenHash};
+use node::{Attachment, CopiesIntent, Intent, ReplicaIntent, ReplicaObservation, Route, TokenHash, Wanted};
 use storage_node::Control;
 use tokio::time::timeout;
 
@@ -155,7 +155,7 @@ impl World {
             generation: 1,
             attachments: vec![attachment],
             open: false,
-            copies: Some(CopiesIntent { configuration, peers, hand_over: None }),
+            copies: Some(CopiesIntent { configuration, peers, hand_over: None, wanted: Wanted::default() }),
         };
         Intent {
             whole: true,

@@ -134,6 +134,7 @@ fn report(pool: PoolId, before: Option<&Observation>, now: &Observation) -> Node
 fn intent(intent: NodeIntent) -> Intent {
     let NodeIntent { revision, whole, replicas, deletions, routes, lost_routes } = intent;
     Intent {
+        cluster: 1,
         revision: revision.0,
         whole,
         replicas: replicas.into_iter().map(replica).collect(),

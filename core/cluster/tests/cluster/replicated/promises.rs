@@ -458,3 +458,83 @@ fn an_operator_can_choose_the_primary() {
     assert_eq!(primary(&world), other);
     assert_eq!(volume(&world).replication.as_ref().unwrap().hand_over_to, None);
 }
+
+#[test]
+fn the_only_replica_of_a_volume_leaves_a_node_that_is_drained() {
+    let (mut world, mut members) = made(3, of(1));
+    assert!(!volume(&world).is_replicated());
+    let (home, node) = (volume(&world).home(), node_of(&world, volume(&world).home()));
+    administer(&mut world, &node, Admin::Draining);
+    assert_eq!(volume(&world).replicas[&home].fate, Fate::Moves(cluster::Reason::Draining));
+    assert!(world.state.explain_node(&node).unwrap().join(" ").contains("one replica, and that is to move"));
+    for _ in 0..3 {
+        settle(&mut world, &mut members);
+    }
+    assert_eq!(volume(&world).health(), Health::Ready, "{}", explained(&world));
+    assert_ne!(node_of(&world, volume(&world).home()), node);
+    assert_eq!(volume(&world).replicas.len(), 1);
+    world.apply(None, Change::RemoveNode { node }).unwrap();
+}
+
+#[test]
+fn a_volume_that_was_told_to_be_replicated_stays_so_although_it_is_not_wanted_any_more() {
+    let (mut world, mut members) = made(2, of(1));
+    let node = node_of(&world, volume(&world).home());
+    administer(&mut world, &node, Admin::Draining);
+    world.tell(&node);
+    world.nodes.get_mut(&node).unwrap().work();
+    administer(&mut world, &node, Admin::Schedulable);
+    assert!(!volume(&world).is_replicated(), "the node has not said that it has heard of it");
+    world.report(&node);
+    assert!(volume(&world).is_replicated(), "it does not go back from there, and would serve nobody");
+    settle(&mut world, &mut members);
+    assert_eq!(volume(&world).health(), Health::Ready, "{}", explained(&world));
+    assert_eq!(node_of(&world, volume(&world).home()), node);
+}
+
+#[test]
+fn a_replica_without_room_for_too_long_is_replaced_and_says_why() {
+    let (mut world, mut members) = made(4, of(3));
+    let full = volume(&world).in_sync().find(|pool| *pool != primary(&world)).unwrap();
+    let node = node_of(&world, full);
+    let set_unable = |world: &mut World, unable: bool| {
+        let volumes = world.nodes.get_mut(&node).unwrap().pools.get_mut(&full).unwrap();
+        volumes.values_mut().for_each(|held| held.standing.unable = unable);
+    };
+    // It left: another incarnation, which stays out.
+    stop(&mut world, &node);
+    start(&mut world, &node, false);
+    set_unable(&mut world, true);
+    world.report(&node);
+    assert_eq!(volume(&world).replicas[&full].fate, Fate::Stays, "it may be over soon");
+    let primary_node = node_of(&world, primary(&world));
+    members.propose(&mut world, &primary_node);
+    for change in std::mem::take(&mut members.pending) {
+        world.apply(None, change).unwrap();
+    }
+    assert!(explained(&world).contains("its pool is full, or takes no writes"), "{}", explained(&world));
+    wait(&mut world, 600_000);
+    assert_eq!(volume(&world).replicas[&full].fate, Fate::Moves(cluster::Reason::Full), "{}", explained(&world));
+    assert!(explained(&world).contains("its pool has had no room for it for too long"));
+    for _ in 0..3 {
+        settle(&mut world, &mut members);
+    }
+    assert_eq!(volume(&world).health(), Health::Ready, "{}", explained(&world));
+    assert!(!volume(&world).replicas.contains_key(&full));
+}
+
+#[test]
+fn whoever_promotes_by_force_twice_is_told_that_it_is_done() {
+    let (mut world, _) = made(3, of(2));
+    let nodes: Vec<Name> = volume(&world).replicas.keys().map(|pool| node_of(&world, *pool)).collect();
+    let pool = primary(&world);
+    let promote = Change::ForcePromote { volume: name("db"), pool };
+    assert!(matches!(world.apply(None, promote.clone()), Err(Refusal::NotLost { .. })));
+    nodes.iter().for_each(|node| stop(&mut world, node));
+    let node = node_of(&world, pool);
+    start(&mut world, &node, true);
+    world.apply(None, promote.clone()).unwrap();
+    let epoch = volume(&world).epoch();
+    world.apply(None, promote).unwrap();
+    assert_eq!(volume(&world).epoch(), epoch, "nothing is lost twice");
+}

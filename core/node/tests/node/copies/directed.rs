@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use node::{Event, Intent, NodeConfig, ReplicaIntent};
+use node::{Event, Intent, ReplicaIntent};
 
 use crate::copies::trio::{NODES, Trio, name};
-use crate::rig::{MIB, Rig, member};
+use crate::rig::{MIB, Rig};
 use crate::wanted::{Holder, deletion, held, replica, route, token, whole};
 use crate::wire::{FLUSH, READ, Request, TRIM, WRITE_ZEROES};
 
@@ -271,7 +271,7 @@ fn connections_that_break_all_the_time_cost_time_and_nothing_else() {
 fn of_other_nodes_volumes_the_route_is_gone_by() {
     let mut trio = Trio::new(2);
     trio.until_served();
-    let intent = Intent { revision: 1 << 40, routes: vec![route("v", "n0")], ..Intent::default() };
+    let intent = Intent { cluster: 77, revision: 1 << 40, routes: vec![route("v", "n0")], ..Intent::default() };
     trio.nodes[1].intend(intent);
     let peer = trio.nodes[1].connect_to("v", false);
     assert_eq!(trio.nodes[1].peers[peer].relay.as_ref().map(|relay| relay.address.as_str()), Some("n0"));
@@ -321,13 +321,82 @@ fn a_read_does_not_show_what_may_be_taken_back() {
 fn a_node_of_another_cluster_is_refused_with_a_sentence() {
     let mut trio = Trio::new(1);
     trio.until_served();
-    let stranger = Rig::on(Rig::member(name(0), 64 * MIB).disk, NodeConfig { cluster: 78, ..member() });
     trio.kill(0);
-    trio.nodes[0] = stranger;
+    trio.nodes[0] = Rig::member(name(0), 64 * MIB);
+    trio.clusters[0] = 78;
     trio.down.remove(&0);
+    trio.want_all_but(&[], 1);
     trio.until("both have said so", |trio| {
         let says =
             |node: usize, word: &str| trio.nodes[node].faults.iter().any(|fault| fault.to_string().contains(word));
         says(0, "the other node refused: it is of cluster") && says(1, "the other node was refused: it is of cluster")
     });
+}
+
+#[test]
+fn a_primary_that_is_not_wanted_hands_over_and_nothing_is_lost() {
+    let mut trio = Trio::new(2);
+    let client = trio.connect();
+    assert_eq!(client.0, 0);
+    trio.write(client, 0, &pattern(1, 8192));
+    trio.want_all_but(&[0], 2);
+    trio.until("it is no member any more", |trio| !trio.decider.decided.members.contains_key(&name(0)));
+    assert!(trio.is_gone(client), "its client asks elsewhere");
+    let client = trio.connect();
+    assert_ne!(client.0, 0);
+    assert_eq!(trio.read(client, 0, 8192), pattern(1, 8192));
+    trio.pass(Duration::from_secs(5));
+    assert_eq!(trio.decider.decided.members.len(), 2, "nobody teaches it");
+    trio.want_all_but(&[], 3);
+    trio.until_whole();
+}
+
+#[test]
+fn a_replica_says_how_far_it_is_filled() {
+    let mut trio = Trio::sized(1, [512 * MIB; 3], 128 * MIB);
+    trio.kill(2);
+    let client = trio.connect();
+    for piece in 0..64_u8 {
+        trio.write(client, u64::from(piece) << 20, &pattern(piece, 4096));
+    }
+    trio.start(2);
+    let mut seen = Vec::new();
+    trio.until("it is in sync again", |trio| {
+        let copy = trio.observed(2);
+        seen.extend(copy.and_then(|copy| copy.copying));
+        copy.is_some_and(|copy| copy.role == "backup")
+    });
+    assert!(seen.iter().all(|one| one.groups >= 64 && one.left <= one.groups), "{seen:?}");
+    assert!(seen.is_sorted_by_key(|one| std::cmp::Reverse(one.left)), "it never goes back: {seen:?}");
+    let groups = seen.last().map(|one| one.groups).expect("it was seen while it was taught");
+    assert!(seen.iter().any(|one| one.left > 0 && one.left < groups), "{seen:?}");
+}
+
+#[test]
+fn a_volume_that_was_alone_gets_others_while_it_is_written() {
+    let mut trio = Trio::alone();
+    let client = (0, trio.nodes[0].connect_to("v", false));
+    trio.write(client, 0, &pattern(1, 64 * 1024));
+    // Some of them change parts of blocks, which takes a read first.
+    let writes: Vec<(u64, Vec<u8>)> =
+        (0..16_u8).map(|at| (u64::from(at) * 8192 + 100, pattern(at + 10, 4096 + usize::from(at)))).collect();
+    let asked: Vec<_> =
+        writes.iter().map(|(offset, bytes)| trio.ask(client, &Request::write(*offset, bytes))).collect();
+    trio.replicate();
+    let mut answers: Vec<_> = asked.iter().map(|asked| trio.answer(asked)).collect();
+    trio.until_whole();
+    for (answer, asked) in answers.iter_mut().zip(&asked) {
+        *answer = answer.take().or_else(|| trio.answer(asked));
+    }
+    assert!(trio.is_gone(client), "its client comes again");
+    let client = trio.connect();
+    for (answer, (offset, bytes)) in answers.iter().zip(&writes) {
+        let is_acknowledged = answer.as_ref().is_some_and(|reply| reply.error == 0);
+        let len_bytes = u32::try_from(bytes.len()).unwrap();
+        let is_there = trio.read(client, *offset, len_bytes) == *bytes;
+        assert!(is_there || !is_acknowledged, "the write at {offset} was acknowledged");
+    }
+    trio.write(client, 0, &pattern(2, 4096));
+    let contents = trio.contents();
+    assert!(contents.windows(2).all(|pair| pair[0] == pair[1]), "all have the same");
 }

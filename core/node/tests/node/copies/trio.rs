@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use block::{Instant, PoolId};
-use node::{CopiesIntent, CopyObservation, Event, Intent, ReplicaIntent};
+use node::{CopiesIntent, CopyObservation, Event, Intent, ReplicaIntent, Wanted};
 
 use crate::copies::decider::Decider;
 use crate::rig::{MIB, Rig};
@@ -56,6 +56,10 @@ pub struct Trio {
     heard: [u32; NODES],
     wanted: ReplicaIntent,
     hand_over: Option<PoolId>,
+    /// What each node is told of its cluster.
+    pub clusters: [u128; NODES],
+    replicas: Wanted,
+    is_alone: bool,
 }
 
 impl Trio {
@@ -65,7 +69,30 @@ impl Trio {
     }
 
     pub fn sized(members_min: usize, pool_bytes: [u64; NODES], size_bytes: u64) -> Self {
-        let mut trio = Self {
+        let mut trio = Self::unmade(members_min, pool_bytes, size_bytes);
+        trio.replicate();
+        trio.until_whole();
+        trio
+    }
+
+    /// The first node has the volume, alone, and the others have nothing.
+    pub fn alone() -> Self {
+        let mut trio = Self::unmade(1, [128 * MIB; NODES], 4 * MIB);
+        trio.is_alone = true;
+        trio.until("it is made", |trio| trio.nodes[0].observed(1).is_some());
+        trio
+    }
+
+    /// From now on all have it.
+    pub fn replicate(&mut self) {
+        self.is_alone = false;
+        self.heard = [u32::MAX; NODES];
+        self.until("replicas are registered", |trio| trio.decider.registered.len() == NODES);
+        self.decider.begin(name(0));
+    }
+
+    fn unmade(members_min: usize, pool_bytes: [u64; NODES], size_bytes: u64) -> Self {
+        Self {
             nodes: (0..NODES).map(|node| Rig::member(name(node), pool_bytes[node])).collect(),
             down: BTreeSet::new(),
             blocked: BTreeSet::new(),
@@ -79,11 +106,10 @@ impl Trio {
             heard: [u32::MAX; NODES],
             wanted: ReplicaIntent { open: true, size_bytes, ..replica() },
             hand_over: None,
-        };
-        trio.until("replicas are registered", |trio| trio.decider.registered.len() == NODES);
-        trio.decider.begin(name(0));
-        trio.until_whole();
-        trio
+            clusters: [77; NODES],
+            replicas: Wanted::default(),
+            is_alone: false,
+        }
     }
 
     /// The control plane wants something else of the volume than before, of every node.
@@ -95,6 +121,13 @@ impl Trio {
     /// Another node should be primary.
     pub fn hand_over(&mut self, to: Option<usize>) {
         self.hand_over = to.map(name);
+        self.heard = [u32::MAX; NODES];
+    }
+
+    /// All replicas but these are wanted, and so many members stay.
+    pub fn want_all_but(&mut self, unwanted: &[usize], copies: usize) {
+        let unwanted = unwanted.iter().map(|node| name(*node)).collect();
+        self.replicas = Wanted { unwanted, copies };
         self.heard = [u32::MAX; NODES];
     }
 
@@ -283,9 +316,12 @@ impl Trio {
     fn tell(&mut self, node: usize) {
         self.revision += 1;
         let peers: BTreeMap<PoolId, String> = (0..NODES).map(|node| (name(node), format!("n{node}"))).collect();
-        let copies = CopiesIntent { configuration: self.decider.decided.clone(), peers, hand_over: self.hand_over };
-        let replica = ReplicaIntent { copies: Some(copies), ..self.wanted.clone() };
-        let intent = Intent { revision: self.revision, whole: true, replicas: vec![replica], ..Intent::default() };
+        let (configuration, hand_over) = (self.decider.decided.clone(), self.hand_over);
+        let copies = CopiesIntent { configuration, peers, hand_over, wanted: self.replicas.clone() };
+        let replica = ReplicaIntent { copies: Some(copies).filter(|_| !self.is_alone), ..self.wanted.clone() };
+        let replicas = if self.is_alone && node > 0 { Vec::new() } else { vec![replica] };
+        let (cluster, revision) = (self.clusters[node], self.revision);
+        let intent = Intent { cluster, revision, whole: true, replicas, ..Intent::default() };
         self.nodes[node].handle(Event::Intended(Box::new(intent)));
     }
 
