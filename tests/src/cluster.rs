@@ -1,8 +1,12 @@
 //! A whole cluster of processes: voters and storage nodes, each with an address of its own, on loopback or each in a
 //! network namespace, and the command line as its client.
 
+mod faults;
+mod volume;
+
 use std::collections::BTreeMap;
 use std::fs;
+use std::iter;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
@@ -17,8 +21,12 @@ use crate::node::program;
 use crate::tool::{self, Running, tool};
 use crate::wait;
 
+pub use volume::VolumeView;
+
 /// Size of a node's pool.
 pub const POOL: &str = "2GiB";
+/// Where a node in a namespace tells its figures.
+const HTTP_PORT: u16 = 9100;
 /// Seconds that a command may take.
 const COMMAND_SECONDS: &str = "60";
 
@@ -49,6 +57,10 @@ pub struct Cluster {
     net: Net,
     voters: BTreeMap<u64, Host>,
     nodes: BTreeMap<String, Host>,
+    /// More options for nodes that are started from now on.
+    pub node_options: Vec<String>,
+    /// Size of pools that are made from now on.
+    pub pool: String,
 }
 
 /// How a voter is started.
@@ -76,7 +88,8 @@ impl Cluster {
     fn start(net: Net) -> Self {
         let folder = tempfile::Builder::new().prefix("plinth-").tempdir().expect("a temporary folder");
         let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut cluster = Self { _turn: turn, folder, net, voters: BTreeMap::new(), nodes: BTreeMap::new() };
+        let (voters, nodes, node_options) = (BTreeMap::new(), BTreeMap::new(), Vec::new());
+        let mut cluster = Self { _turn: turn, folder, net, voters, nodes, node_options, pool: POOL.to_owned() };
         cluster.start_voter(1, Role::Founder);
         wait::until("the first voter to lead", || cluster.status());
         for id in [2, 3] {
@@ -178,7 +191,7 @@ impl Cluster {
             None => self.new_address(host),
         };
         let nbd = SocketAddr::new(address.ip(), if address.port() == 10_700 { 10_809 } else { 0 });
-        let pool = format!("{}:{POOL}", text(&self.folder.path().join(format!("{name}.pool"))));
+        let pool = format!("{}:{}", text(&self.pool_path(name)), self.pool);
         let zone = format!("zone={name}");
         let arguments = [
             ("--id", name),
@@ -190,9 +203,17 @@ impl Cluster {
             ("--open-network", "127.0.0.0/8"),
         ];
         let arguments = arguments.iter().flat_map(|(option, value)| [(*option).to_owned(), (*value).to_owned()]);
-        let arguments: Vec<String> = std::iter::once("storage".to_owned()).chain(arguments).collect();
+        let http = matches!(self.net, Net::Namespaces(_)).then(|| format!("--http={}:{HTTP_PORT}", address.ip()));
+        let arguments: Vec<String> =
+            iter::once("storage".to_owned()).chain(arguments).chain(http).chain(self.node_options.clone()).collect();
         let running = self.launch(host, &arguments, &format!("{name}.log"));
         self.nodes.insert(name.to_owned(), Host { address, running: Some(running) });
+    }
+
+    /// Where a node's pool is.
+    #[must_use]
+    pub fn pool_path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(format!("{name}.pool"))
     }
 
     /// Kills a node outright.

@@ -3,6 +3,7 @@
 //! Nothing here sleeps and hopes: whatever is waited for has a condition and a deadline. Whatever is started ends with
 //! the value that stands for it.
 
+pub mod checked;
 pub mod cluster;
 pub mod namespaces;
 pub mod nbd;
@@ -13,3 +14,4 @@ pub mod skip;
 pub mod stamp;
 pub mod tool;
 pub mod wait;
+pub mod writer;

@@ -1,8 +1,13 @@
 //! Hosts made of network namespaces: one each, all on one bridge in a namespace of its own.
 
+use std::fs::File;
 use std::net::{IpAddr, Ipv4Addr};
+use std::os::fd::AsFd as _;
+use std::path::Path;
 use std::process::{self, Command};
 use std::sync::atomic::{AtomicU32, Ordering};
+
+use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
 use crate::tool::{self, tool};
 
@@ -66,6 +71,37 @@ impl Namespaces {
     #[must_use]
     pub fn enter(&self, host: u8) -> Vec<String> {
         vec!["netns".to_owned(), "exec".to_owned(), self.name(host)]
+    }
+
+    /// From now on nothing that comes from `from` reaches the host.
+    pub fn drop_from(&self, host: u8, from: IpAddr) {
+        self.iptables(host, &["-A", "INPUT", "-s", &from.to_string(), "-j", "DROP"]);
+    }
+
+    /// From now on so many percent of all packets do not reach the host.
+    pub fn drop_some(&self, host: u8, percent: u8) {
+        let probability = format!("0.{percent:02}");
+        let random = ["-m", "statistic", "--mode", "random", "--probability", &probability];
+        self.iptables(host, &[&["-A", "INPUT"], &random[..], &["-j", "DROP"]].concat());
+    }
+
+    /// Everything reaches every host again.
+    pub fn heal(&self) {
+        self.hosts.iter().for_each(|host| self.iptables(*host, &["-F", "INPUT"]));
+    }
+
+    fn iptables(&self, host: u8, arguments: &[&str]) {
+        ip(&[&["netns", "exec", &self.name(host), "iptables", "-w"], arguments].concat());
+    }
+
+    /// Makes the hub the network of the calling thread and of all threads and programs that it starts from now on.
+    ///
+    /// # Panics
+    /// When that is not allowed.
+    pub fn enter_as_client(&self) {
+        let hub = File::open(Path::new("/var/run/netns").join(self.hub())).expect("it was made");
+        let moved = move_into_link_name_space(hub.as_fd(), Some(LinkNameSpaceType::Network));
+        moved.expect("whoever makes namespaces may enter them");
     }
 
     /// A whole command line that a client's command is added to.
