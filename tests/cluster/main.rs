@@ -4,8 +4,15 @@
 #![allow(clippy::print_stdout, reason = "figures are for people")]
 
 mod attachments;
+mod chaos;
+mod gaps;
 mod history;
+mod kills;
 mod operations;
+mod partitions;
+mod pauses;
 mod relays;
 mod replicas;
+mod scene;
+mod schedule;
 mod voters;

@@ -124,7 +124,7 @@ impl Drop for Namespaces {
 /// Why namespaces cannot be made here, if they cannot.
 #[must_use]
 pub fn why_not() -> Option<String> {
-    let name = format!("pl{}try", process::id());
+    let name = format!("pl{}x{}try", process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
     let output = Command::new("ip").args(["netns", "add", &name]).output();
     let _ = Command::new("ip").args(["netns", "del", &name]).output();
     match output {
@@ -132,6 +132,16 @@ pub fn why_not() -> Option<String> {
         Ok(output) => Some(String::from_utf8_lossy(&output.stderr).trim().to_owned()),
         Err(error) => Some(format!("ip: {error}")),
     }
+}
+
+/// Why links between namespaces cannot be cut here, if they cannot.
+#[must_use]
+pub fn why_no_faults() -> Option<String> {
+    why_not().or_else(|| match Command::new("iptables").args(["-w", "-L", "INPUT", "-n"]).output() {
+        Ok(output) if output.status.success() => None,
+        Ok(output) => Some(format!("iptables: {}", String::from_utf8_lossy(&output.stderr).trim())),
+        Err(error) => Some(format!("iptables: {error}")),
+    })
 }
 
 fn ip(arguments: &[&str]) {
