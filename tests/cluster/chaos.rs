@@ -59,7 +59,6 @@ impl Run {
     fn start() -> Self {
         let mut cluster = Cluster::in_namespaces();
         cluster.enter_as_client();
-        cluster.pool = "1GiB".to_owned();
         Self { cluster, gaps: Gaps::default(), paused: BTreeSet::new(), voters_away: Vec::new() }
     }
 

@@ -100,5 +100,5 @@ impl Cluster {
 
 fn tail(log: &str) -> String {
     let lines: Vec<&str> = log.lines().collect();
-    lines[lines.len().saturating_sub(30)..].join("\n") + "\n"
+    lines[lines.len().saturating_sub(8)..].join("\n") + "\n"
 }
