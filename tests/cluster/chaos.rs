@@ -3,6 +3,7 @@
 //! equal. `make chaos SCHEDULES=500 FIRST=1`; a seed repeats its schedule.
 
 use std::collections::BTreeSet;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use tests::checked::{CheckedClient, Habits, Load};
@@ -10,6 +11,7 @@ use tests::cluster::{Cluster, Role, VolumeView};
 use tests::namespaces;
 use tests::pools;
 use tests::skip::skip;
+use tests::wait;
 
 use crate::gaps::Gaps;
 use crate::schedule::{Fault, Schedule};
@@ -57,7 +59,7 @@ struct Run {
 
 impl Run {
     fn start() -> Self {
-        let mut cluster = Cluster::in_namespaces();
+        let cluster = Cluster::small_in_namespaces();
         cluster.enter_as_client();
         Self { cluster, gaps: Gaps::default(), paused: BTreeSet::new(), voters_away: Vec::new() }
     }
@@ -65,6 +67,9 @@ impl Run {
     /// Runs a schedule; answers how much was answered, and how many blocks are equal.
     fn survive(&mut self, seed: u64, schedule: &Schedule) -> (usize, usize) {
         let name = format!("v{seed}");
+        self.cluster.power = schedule.loses_power.then_some(seed);
+        self.cluster.start_nodes();
+        self.cluster.settle();
         let view = self.cluster.create_replicated(&name, SIZE);
         let habits = Habits { blocks: BLOCKS, ..Habits::default() };
         let client = CheckedClient::new(self.cluster.shell().attach(&name, "host1"), habits, seed);
@@ -79,6 +84,7 @@ impl Run {
             self.gap(&load, step.fault.kind());
         }
         self.come_right();
+        load = self.attach_again(&name, load, schedule.loses_power);
         load.await_answers(100, SERVED_PATIENCE);
         let latency = load.take_latency().map_or(0, |latency| latency.answers);
         let whole = self.cluster.whole(&name, WHOLE_PATIENCE);
@@ -86,6 +92,21 @@ impl Run {
         client.check_all(SERVED_PATIENCE).unwrap_or_else(|broken| panic!("FIRST={seed}: {broken}"));
         client.hang_up();
         (latency, self.compare(seed, &view, &whole))
+    }
+
+    /// When all members lost power, what was acknowledged and not flushed may be gone: the client's attachment has ended,
+    /// and that is the only way in which it may.
+    fn attach_again(&mut self, name: &str, load: Load, may_lose: bool) -> Load {
+        let shell = self.cluster.shell();
+        let view = wait::until("a primary", || shell.look(name).filter(|view| view.primary.is_some()));
+        if view.phase != "needs_attach" && !view.clients.is_empty() {
+            return load;
+        }
+        assert!(may_lose, "{name} lost its client though no power was lost: {view:?}");
+        let mut client = load.stop();
+        client.power_lost();
+        client.move_to(shell.attach(name, "host1"));
+        Load::start(client)
     }
 
     fn gap(&mut self, load: &Load, what: &str) {
@@ -120,11 +141,6 @@ impl Run {
             Fault::Lose(percent) => self.cluster.lose_some(*percent),
             Fault::Heal => self.cluster.heal(),
             Fault::KillLeader => self.kill_leader(),
-            Fault::Wipe(node) => {
-                self.paused.remove(node);
-                self.cluster.wipe_node(node);
-                self.cluster.start_node(node);
-            }
         }
     }
 
@@ -161,9 +177,17 @@ impl Run {
         let paths: Vec<_> = whole.nodes.iter().map(|node| self.cluster.pool_path(node)).collect();
         let compared = pools::compare(&paths, view.id);
         let blocks = compared.unwrap_or_else(|difference| panic!("FIRST={seed}: {difference}"));
-        self.cluster.start_nodes();
+        // They come back for the next schedule.
         let name = format!("v{seed}");
-        self.cluster.run(&["volume", "delete", &name, "--force"]);
+        self.cluster.run(&["volume", "delete", &name, "--force", "--no-wait"]);
         blocks
+    }
+}
+
+impl Drop for Run {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            println!("{}", self.cluster.last_words());
+        }
     }
 }

@@ -8,12 +8,21 @@ use std::time::Duration;
 #[derive(Debug, Default)]
 pub struct Gaps {
     by_fault: BTreeMap<String, Vec<Duration>>,
+    last: Duration,
 }
 
 impl Gaps {
     /// Around one fault.
     pub fn add(&mut self, fault: &str, gap: Duration) {
+        self.last = gap;
         self.by_fault.entry(fault.to_owned()).or_default().push(gap);
+    }
+}
+
+impl Gaps {
+    /// That of the last fault.
+    pub fn last(&self) -> Duration {
+        self.last
     }
 }
 

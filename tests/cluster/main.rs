@@ -11,6 +11,7 @@ mod kills;
 mod operations;
 mod partitions;
 mod pauses;
+mod power;
 mod relays;
 mod replicas;
 mod scene;

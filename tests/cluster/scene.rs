@@ -1,5 +1,6 @@
 //! Three nodes, three voters, each in a network namespace of its own; a volume with three replicas, and a client at work.
 
+use std::thread;
 use std::time::Duration;
 
 use tests::checked::{CheckedClient, Habits, Load};
@@ -41,7 +42,7 @@ impl Scene {
         }
         let seed = seed();
         println!("PLINTH_SEED={seed}");
-        let mut cluster = Cluster::in_namespaces();
+        let mut cluster = Cluster::small_in_namespaces();
         cluster.enter_as_client();
         prepare(&mut cluster);
         cluster.create_replicated(VOLUME, SIZE);
@@ -95,5 +96,13 @@ impl Scene {
         let view = self.cluster.whole(VOLUME, WHOLE_PATIENCE);
         let backup = view.backup().expect("it is whole").clone();
         (view.primary.expect("it is whole"), backup)
+    }
+}
+
+impl Drop for Scene {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            println!("{}", self.cluster.last_words());
+        }
     }
 }

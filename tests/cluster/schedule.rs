@@ -32,8 +32,6 @@ pub enum Fault {
     Heal,
     /// The voter that leads is killed, and comes back with the next fault.
     KillLeader,
-    /// A node comes back with an empty disk.
-    Wipe(&'static str),
 }
 
 /// What is done, and how long the client works before.
@@ -46,6 +44,8 @@ pub struct Step {
 /// A run.
 #[derive(Clone, Debug)]
 pub struct Schedule {
+    /// Whoever is killed loses power, and with it what was not synced.
+    pub loses_power: bool,
     pub steps: Vec<Step>,
 }
 
@@ -55,22 +55,17 @@ impl Schedule {
     /// The schedule of a seed.
     pub fn draw(seed: u64) -> Self {
         let mut random = Random::seeded(seed);
+        let loses_power = random.one_in(3);
         let steps = 2 + random.below(6);
-        let mut may_wipe = random.one_in(6);
         let steps = (0..steps).map(|_| Step {
             after: Duration::from_millis(random.pick(&[20, 150, 400, 700, 1200, 1800])),
-            fault: fault(&mut random, &mut may_wipe),
+            fault: fault(&mut random),
         });
-        Self { steps: steps.collect() }
-    }
-
-    /// Whether a disk is lost: what was on it has to be made anew elsewhere.
-    pub fn wipes(&self) -> bool {
-        self.steps.iter().any(|step| matches!(step.fault, Fault::Wipe(_)))
+        Self { loses_power, steps: steps.collect() }
     }
 }
 
-fn fault(random: &mut Random, may_wipe: &mut bool) -> Fault {
+fn fault(random: &mut Random) -> Fault {
     let (one, other) = (random.index(3), 1 + random.index(2));
     let (node, other) = (NODES[one], NODES[(one + other) % 3]);
     match random.below(24) {
@@ -86,7 +81,6 @@ fn fault(random: &mut Random, may_wipe: &mut bool) -> Fault {
         18 => Fault::Lose(random.pick(&[2, 5, 20])),
         19..22 => Fault::Heal,
         22 => Fault::KillLeader,
-        _ if std::mem::take(may_wipe) => Fault::Wipe(node),
         _ => Fault::Kill(node),
     }
 }
@@ -107,7 +101,6 @@ impl Fault {
             Self::Lose(_) => "packets lost",
             Self::Heal => "links healed",
             Self::KillLeader => "leader of the voters killed",
-            Self::Wipe(_) => "disk lost",
         }
     }
 }
@@ -115,6 +108,7 @@ impl Fault {
 impl fmt::Display for Schedule {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let steps = self.steps.iter().map(|step| format!("{:?} {:?}", step.after, step.fault));
+        f.write_str(if self.loses_power { "losing power, " } else { "" })?;
         f.write_str(&steps.collect::<Vec<_>>().join(", "))
     }
 }

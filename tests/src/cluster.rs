@@ -25,6 +25,8 @@ pub use volume::VolumeView;
 
 /// Size of a node's pool.
 pub const POOL: &str = "2GiB";
+/// Size of a pool that holds one small volume.
+const POOL_SMALL: &str = "512MiB";
 /// Where a node in a namespace tells its figures.
 const HTTP_PORT: u16 = 9100;
 /// Seconds that a command may take.
@@ -57,10 +59,13 @@ pub struct Cluster {
     net: Net,
     voters: BTreeMap<u64, Host>,
     nodes: BTreeMap<String, Host>,
-    /// More options for nodes that are started from now on.
-    pub node_options: Vec<String>,
-    /// Size of pools that are made from now on.
-    pub pool: String,
+    /// Nodes that are started from now on lose power when they are killed. The seed of what of their unsynced writes
+    /// survives.
+    pub power: Option<u64>,
+    /// Starts of nodes so far.
+    starts: u64,
+    /// Size of the pools.
+    pool: String,
 }
 
 /// How a voter is started.
@@ -76,20 +81,26 @@ impl Cluster {
     /// Three voters and three nodes, each node in a zone of its own, on addresses 127.0.0.x.
     #[must_use]
     pub fn on_loopback() -> Self {
-        Self::start(Net::Loopback)
+        Self::start(Net::Loopback, POOL)
     }
 
     /// The same, each process in a network namespace of its own.
     #[must_use]
     pub fn in_namespaces() -> Self {
-        Self::start(Net::Namespaces(Namespaces::new()))
+        Self::start(Net::Namespaces(Namespaces::new()), POOL)
     }
 
-    fn start(net: Net) -> Self {
+    /// The same with small pools.
+    #[must_use]
+    pub fn small_in_namespaces() -> Self {
+        Self::start(Net::Namespaces(Namespaces::new()), POOL_SMALL)
+    }
+
+    fn start(net: Net, pool: &str) -> Self {
         let folder = tempfile::Builder::new().prefix("plinth-").tempdir().expect("a temporary folder");
         let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
-        let (voters, nodes, node_options) = (BTreeMap::new(), BTreeMap::new(), Vec::new());
-        let mut cluster = Self { _turn: turn, folder, net, voters, nodes, node_options, pool: POOL.to_owned() };
+        let (voters, nodes, pool) = (BTreeMap::new(), BTreeMap::new(), pool.to_owned());
+        let mut cluster = Self { _turn: turn, folder, net, voters, nodes, power: None, starts: 0, pool };
         cluster.start_voter(1, Role::Founder);
         wait::until("the first voter to lead", || cluster.status());
         for id in [2, 3] {
@@ -205,9 +216,17 @@ impl Cluster {
         let arguments = arguments.iter().flat_map(|(option, value)| [(*option).to_owned(), (*value).to_owned()]);
         let http = matches!(self.net, Net::Namespaces(_)).then(|| format!("--http={}:{HTTP_PORT}", address.ip()));
         let arguments: Vec<String> =
-            iter::once("storage".to_owned()).chain(arguments).chain(http).chain(self.node_options.clone()).collect();
+            iter::once("storage".to_owned()).chain(arguments).chain(http).chain(self.power_options()).collect();
+        self.starts += 1;
         let running = self.launch(host, &arguments, &format!("{name}.log"));
         self.nodes.insert(name.to_owned(), Host { address, running: Some(running) });
+    }
+
+    /// Every start is another boot, and another choice of what survives its end.
+    fn power_options(&self) -> Vec<String> {
+        let Some(seed) = self.power else { return Vec::new() };
+        let (boot, seed) = (self.starts + 1, seed.wrapping_mul(1000).wrapping_add(self.starts));
+        vec![format!("--drill-boot-id={boot}"), format!("--drill-volatile-cache={seed}")]
     }
 
     /// Where a node's pool is.

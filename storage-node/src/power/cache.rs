@@ -36,7 +36,7 @@ struct Unsynced {
 /// A page that power may take.
 #[derive(Debug)]
 struct Unstable {
-    content: Pages,
+    content: Arc<Pages>,
     /// Whether the write has ended: a sync covers no others.
     ended: bool,
 }
@@ -70,7 +70,7 @@ impl Cache {
             if unsynced.draws_through() {
                 self.store(index, content.bytes())?;
             }
-            unsynced.pages.insert(index, Unstable { content, ended: false });
+            unsynced.pages.insert(index, Unstable { content: Arc::new(content), ended: false });
         }
         Ok(())
     }
@@ -106,16 +106,14 @@ impl Cache {
         Ok(())
     }
 
-    /// Puts what is newer than the file over what was read from it.
-    pub fn overlay(&self, at: PoolOffset, read: &mut [u8]) {
-        let unsynced = self.lock();
+    /// What is newer than the file where something is about to be read. It may be in the file when the read ends, and it
+    /// may be that the read did not see it there.
+    pub fn newer(&self, at: PoolOffset, len_bytes: usize) -> Newer {
         let first = first_page(at);
-        let end = first + read.len().div_ceil(PAGE_BYTES) as u64;
-        for (index, page) in unsynced.pages.range(first..end) {
-            let from = usize::try_from(index - first).expect("within a buffer") * PAGE_BYTES;
-            let len_bytes = (read.len() - from).min(PAGE_BYTES);
-            read[from..from + len_bytes].copy_from_slice(&page.content.bytes()[..len_bytes]);
-        }
+        let end = first + len_bytes.div_ceil(PAGE_BYTES) as u64;
+        let unsynced = self.lock();
+        let pages = unsynced.pages.range(first..end).map(|(index, page)| (index - first, Arc::clone(&page.content)));
+        Newer(pages.collect())
     }
 
     fn forget(&self, at: PoolOffset, len_bytes: u64) {
@@ -125,6 +123,21 @@ impl Cache {
 
     fn store(&self, index: u64, bytes: &[u8]) -> io::Result<()> {
         self.file.write_all_at(bytes, index * PAGE_BYTES as u64)
+    }
+}
+
+/// Pages of a range that is read, by their place in it.
+#[derive(Debug)]
+pub(crate) struct Newer(Vec<(u64, Arc<Pages>)>);
+
+impl Newer {
+    /// Puts them over what was read from the file.
+    pub fn put_over(&self, read: &mut [u8]) {
+        for (index, page) in &self.0 {
+            let from = usize::try_from(*index).expect("within a buffer") * PAGE_BYTES;
+            let len_bytes = (read.len() - from).min(PAGE_BYTES);
+            read[from..from + len_bytes].copy_from_slice(&page.bytes()[..len_bytes]);
+        }
     }
 }
 
@@ -150,8 +163,9 @@ pub(crate) struct CachedMedia {
 
 impl Media for CachedMedia {
     fn read(&self, at: PoolOffset, into: &mut [Page]) -> Result<(), DiskError> {
+        let newer = self.cache.newer(at, size_of_val(into));
         self.media.read(at, into)?;
-        self.cache.overlay(at, into.as_mut_bytes());
+        newer.put_over(into.as_mut_bytes());
         Ok(())
     }
 
@@ -206,8 +220,12 @@ mod tests {
     fn reads_see_what_power_may_take() {
         let (_file, cache) = cache(0);
         cache.write(PoolOffset(PAGE), &[1; PAGE_BYTES]).unwrap();
+        cache.written(PoolOffset(PAGE), PAGE_BYTES);
         let mut read = [0; 3 * PAGE_BYTES];
-        cache.overlay(PoolOffset(0), &mut read);
+        let newer = cache.newer(PoolOffset(0), read.len());
+        // While the device reads, they are given to it.
+        cache.give_all().unwrap();
+        newer.put_over(&mut read);
         assert_eq!([read[0], read[PAGE_BYTES], read[2 * PAGE_BYTES - 1], read[2 * PAGE_BYTES]], [0, 1, 1, 0]);
     }
 

@@ -5,7 +5,7 @@ use node::{Effect, Event};
 use store::{DiskError, IoId};
 
 use crate::machine::{Holding, Machine, Observed};
-use crate::power::Cache;
+use crate::power::{Cache, Newer};
 
 /// A machine, and the cache between it and its device.
 pub(crate) struct Volatile<M> {
@@ -14,8 +14,8 @@ pub(crate) struct Volatile<M> {
     cache: Cache,
     /// Writes whose end it has not heard of, in order.
     written: Vec<(IoId, PoolOffset, Result<(), DiskError>)>,
-    /// Reads at the device.
-    reads: Vec<(IoId, PoolOffset)>,
+    /// Reads at the device, and what it does not know.
+    reads: Vec<(IoId, Newer)>,
 }
 
 impl<M: Machine> Volatile<M> {
@@ -48,7 +48,10 @@ impl<M: Machine> Volatile<M> {
                 self.written.push((io, at, kept.map_err(|error| failure(&error))));
                 return None;
             }
-            Effect::Read { io, at } => self.reads.push((io, at)),
+            Effect::Read { io, at } => {
+                let len_bytes = self.machine.read_target(io).0.len();
+                self.reads.push((io, self.cache.newer(at, len_bytes)));
+            }
             // What cannot be given to the file fails with the sync that follows, as the file does not hold it.
             Effect::Sync { .. } => self.cache.give_all().expect("the file of a drill takes what is written to it"),
             Effect::Receive { .. }
@@ -69,8 +72,8 @@ impl<M: Machine> Volatile<M> {
 
     fn overlay(&mut self, io: IoId) {
         if let Some(index) = self.reads.iter().position(|(read, _)| *read == io) {
-            let (_, at) = self.reads.swap_remove(index);
-            self.cache.overlay(at, self.machine.read_target(io).0);
+            let (_, newer) = self.reads.swap_remove(index);
+            newer.put_over(self.machine.read_target(io).0);
         }
     }
 }

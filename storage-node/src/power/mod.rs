@@ -16,7 +16,7 @@
 mod cache;
 mod machine;
 
-pub(crate) use cache::{Cache, CachedMedia};
+pub(crate) use cache::{Cache, CachedMedia, Newer};
 pub(crate) use machine::Volatile;
 
 /// How a node is to lose power; nothing for a node that is not drilled.

@@ -122,6 +122,12 @@ impl CheckedClient {
         self.connections
     }
 
+    /// Where it finds the volume.
+    #[must_use]
+    pub fn uris(&self) -> &[String] {
+        &self.uris
+    }
+
     /// Goes on at other addresses.
     pub fn move_to(&mut self, uris: Vec<String>) {
         self.hang_up();

@@ -62,7 +62,11 @@ impl Cluster {
     /// Makes a volume with a replica on every node, and waits until all are in sync.
     pub fn create_replicated(&self, volume: &str, size: &str) -> VolumeView {
         let replicas = self.nodes.len().to_string();
-        self.run(&["volume", "create", volume, "--size", size, "--replicas", &replicas]);
+        // Nodes are heard before their pools are.
+        wait::until("pools for a volume", || {
+            let created = ["volume", "create", volume, "--size", size, "--replicas", &replicas, "--timeout", "30"];
+            self.shell().plinth(&created).status.success().then_some(())
+        });
         self.whole(volume, wait::PATIENCE)
     }
 
@@ -77,14 +81,19 @@ impl Cluster {
         };
         wait::within(limit, || shell.look(volume).filter(is_whole)).unwrap_or_else(|| {
             let explained = shell.plinth(&["explain", "volume", volume, "--timeout", "5"]).stdout;
-            let logs = self.names().into_iter().map(|name| format!("--- {name}\n{}", tail(&self.log(&name))));
             panic!(
-                "{volume} is not whole after {limit:?}: {:?}\n{}\n{}",
+                "{volume} is not whole after {limit:?}: {:?}\n{}",
                 shell.look(volume),
                 String::from_utf8_lossy(&explained),
-                logs.collect::<String>()
             )
         })
+    }
+
+    /// What all processes printed last, without what clients met with.
+    #[must_use]
+    pub fn last_words(&self) -> String {
+        let words = |name: String| format!("--- {name}\n{}", tail(&self.log(&name)));
+        self.names().into_iter().map(words).collect()
     }
 
     /// The node of the primary.
@@ -99,6 +108,6 @@ impl Cluster {
 }
 
 fn tail(log: &str) -> String {
-    let lines: Vec<&str> = log.lines().collect();
-    lines[lines.len().saturating_sub(8)..].join("\n") + "\n"
+    let lines: Vec<&str> = log.lines().filter(|line| !line.contains("relayed client")).collect();
+    lines[lines.len().saturating_sub(12)..].join("\n") + "\n"
 }
