@@ -1,4 +1,4 @@
-//! Clusters of real processes: voters and nodes that are killed while they are asked for things.
+//! Clusters of real processes: voters and nodes that are killed, stopped, cut off and robbed of power while they are used.
 
 #![allow(clippy::unwrap_used, reason = "a test says what went wrong by failing")]
 #![allow(clippy::print_stdout, reason = "figures are for people")]
@@ -9,6 +9,7 @@ mod gaps;
 mod history;
 mod kills;
 mod operations;
+mod outages;
 mod partitions;
 mod pauses;
 mod power;

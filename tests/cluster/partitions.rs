@@ -10,7 +10,7 @@ use crate::scene::Scene;
 /// The longest time without an answer.
 const GAP_MAX: Duration = Duration::from_secs(8);
 /// How long a link does not work.
-const CUT: Duration = Duration::from_secs(5);
+const CUT: Duration = Duration::from_secs(4);
 
 /// A way to cut links, between a primary and a backup or from everybody.
 type Cut = fn(&Cluster, primary: &str, backup: &str);

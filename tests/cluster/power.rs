@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use tests::checked::Habits;
+use tests::cluster::Cluster;
 use tests::pools;
 use tests::random::Random;
 use tests::wait;
@@ -15,6 +16,13 @@ fn rounds() -> u64 {
     std::env::var("POWER_ROUNDS").ok().and_then(|rounds| rounds.parse().ok()).unwrap_or(3)
 }
 
+fn lose_power_from_now_on(cluster: &mut Cluster, seed: u64) {
+    cluster.node_names().iter().for_each(|node| cluster.stop_node(node));
+    cluster.power = Some(seed);
+    cluster.start_nodes();
+    cluster.settle();
+}
+
 /// Longest time until the volume can be attached again.
 const BACK_MAX: Duration = Duration::from_secs(20);
 
@@ -22,12 +30,7 @@ const BACK_MAX: Duration = Duration::from_secs(20);
 fn power_lost_everywhere_takes_only_what_was_not_flushed_and_ends_the_clients_session() {
     let name = "power_lost_everywhere_takes_only_what_was_not_flushed_and_ends_the_clients_session";
     let habits = Habits { blocks: 3000, rest: Duration::from_micros(100), ..Habits::default() };
-    let Some(mut scene) = Scene::start_with(name, habits, |cluster| {
-        cluster.node_names().iter().for_each(|node| cluster.stop_node(node));
-        cluster.power = Some(7);
-        cluster.start_nodes();
-        cluster.settle();
-    }) else {
+    let Some(mut scene) = Scene::start_with(name, habits, |cluster| lose_power_from_now_on(cluster, 7)) else {
         return;
     };
     let (mut random, mut gaps) = (Random::seeded(scene.seed), Gaps::default());
@@ -56,13 +59,29 @@ fn power_lost_everywhere_takes_only_what_was_not_flushed_and_ends_the_clients_se
 }
 
 #[test]
+fn a_loss_of_power_that_is_kept_secret_is_found_by_the_client() {
+    let name = "a_loss_of_power_that_is_kept_secret_is_found_by_the_client";
+    let Some(mut scene) = Scene::start_with(name, Habits::default(), |cluster| {
+        cluster.hides_lost_power = true;
+        lose_power_from_now_on(cluster, 0);
+    }) else {
+        return;
+    };
+    let found = (0..10).find_map(|_| {
+        scene.load().go_on(Duration::from_millis(300));
+        scene.cluster.kill_nodes();
+        scene.cluster.start_nodes();
+        scene.client().check_all(BACK_MAX).err()
+    });
+    println!("{found:?}");
+    assert!(found.expect("writes are lost").contains("and allowed is"));
+}
+
+#[test]
 fn one_node_that_loses_power_is_taught_before_it_counts() {
     let Some(mut scene) =
         Scene::start_with("one_node_that_loses_power_is_taught_before_it_counts", Habits::default(), |cluster| {
-            cluster.node_names().iter().for_each(|node| cluster.stop_node(node));
-            cluster.power = Some(2);
-            cluster.start_nodes();
-            cluster.settle();
+            lose_power_from_now_on(cluster, 2);
         })
     else {
         return;

@@ -62,6 +62,8 @@ pub struct Cluster {
     /// Nodes that are started from now on lose power when they are killed. The seed of what of their unsynced writes
     /// survives.
     pub power: Option<u64>,
+    /// They say that they did not: a bug that those who look for lost writes must find.
+    pub hides_lost_power: bool,
     /// Starts of nodes so far.
     starts: u64,
     /// Size of the pools.
@@ -100,7 +102,8 @@ impl Cluster {
         let folder = tempfile::Builder::new().prefix("plinth-").tempdir().expect("a temporary folder");
         let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
         let (voters, nodes, pool) = (BTreeMap::new(), BTreeMap::new(), pool.to_owned());
-        let mut cluster = Self { _turn: turn, folder, net, voters, nodes, power: None, starts: 0, pool };
+        let mut cluster =
+            Self { _turn: turn, folder, net, voters, nodes, power: None, hides_lost_power: false, starts: 0, pool };
         cluster.start_voter(1, Role::Founder);
         wait::until("the first voter to lead", || cluster.status());
         for id in [2, 3] {
@@ -225,7 +228,8 @@ impl Cluster {
     /// Every start is another boot, and another choice of what survives its end.
     fn power_options(&self) -> Vec<String> {
         let Some(seed) = self.power else { return Vec::new() };
-        let (boot, seed) = (self.starts + 1, seed.wrapping_mul(1000).wrapping_add(self.starts));
+        let boot = if self.hides_lost_power { 1 } else { self.starts + 1 };
+        let seed = if self.hides_lost_power { 0 } else { seed.wrapping_mul(1000).wrapping_add(self.starts) };
         vec![format!("--drill-boot-id={boot}"), format!("--drill-volatile-cache={seed}")]
     }
 

@@ -35,14 +35,18 @@ impl Media for PoolFile {
 /// A sentence that says what differs, or what is not what was written.
 pub fn compare(pools: &[PathBuf], volume: u64) -> Result<usize, String> {
     let all = pools.iter().map(|pool| blocks(pool, volume)).collect::<Result<Vec<_>, _>>()?;
+    agree(&all).map_err(|difference| format!("volume {volume}: {difference}"))
+}
+
+fn agree(all: &[Vec<(u64, Checksum)>]) -> Result<usize, String> {
     let (first, rest) = all.split_first().ok_or("there is nothing to compare")?;
-    for (pool, other) in pools[1..].iter().zip(rest) {
-        if first != other {
-            let (name, reference) = (pool.display(), pools[0].display());
-            return Err(format!("volume {volume} differs in {name} and {reference}: {}", differences(first, other)));
-        }
+    if first.is_empty() {
+        return Err("the first pool holds nothing of it".to_owned());
     }
-    Ok(first.len())
+    match rest.iter().position(|other| first != other) {
+        Some(index) => Err(format!("pool {} differs from the first: {}", index + 2, differences(first, &rest[index]))),
+        None => Ok(first.len()),
+    }
 }
 
 fn blocks(pool: &Path, volume: u64) -> Result<Vec<(u64, Checksum)>, String> {
@@ -68,4 +72,22 @@ fn differences(one: &[(u64, Checksum)], other: &[(u64, Checksum)]) -> String {
         other.len(),
         one.len()
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use block::Checksum;
+
+    use super::agree;
+
+    #[test]
+    fn one_block_that_differs_or_is_missing_is_found_and_named() {
+        let of = |bytes: &[u8]| bytes.iter().map(|byte| Checksum::of(&[*byte])).zip(0..).map(|(sum, at)| (at, sum));
+        let list = |bytes: &[u8]| of(bytes).collect::<Vec<(u64, Checksum)>>();
+        assert_eq!(agree(&[list(b"abc"), list(b"abc")]), Ok(3));
+        let found = agree(&[list(b"abc"), list(b"abc"), list(b"aXc")]).unwrap_err();
+        assert!(found.starts_with("pool 3 differs from the first: blocks [1] of one and [1] of the other"), "{found}");
+        assert!(agree(&[list(b"abc"), list(b"ab")]).unwrap_err().contains("of one and [2]"));
+        assert!(agree(&[list(b""), list(b"")]).is_err(), "equal because nothing was compared");
+    }
 }

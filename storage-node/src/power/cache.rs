@@ -89,7 +89,10 @@ impl Cache {
     /// What the file said.
     pub fn give_all(&self) -> io::Result<()> {
         let mut unsynced = self.lock();
-        let mut covered = unsynced.pages.extract_if(.., |_, page| page.ended).peekable();
+        let all = std::mem::take(&mut unsynced.pages).into_iter();
+        let (covered, kept): (BTreeMap<_, _>, _) = all.partition(|(_, page)| page.ended);
+        unsynced.pages = kept;
+        let mut covered = covered.into_iter().peekable();
         while let Some((first, page)) = covered.next() {
             let mut run = vec![page];
             while run.len() < RUN_MAX
