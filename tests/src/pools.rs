@@ -82,8 +82,9 @@ mod tests {
 
     #[test]
     fn one_block_that_differs_or_is_missing_is_found_and_named() {
-        let of = |bytes: &[u8]| bytes.iter().map(|byte| Checksum::of(&[*byte])).zip(0..).map(|(sum, at)| (at, sum));
-        let list = |bytes: &[u8]| of(bytes).collect::<Vec<(u64, Checksum)>>();
+        let list = |bytes: &[u8]| -> Vec<(u64, Checksum)> {
+            (0..).zip(bytes).map(|(at, byte)| (at, Checksum::of(&[*byte]))).collect()
+        };
         assert_eq!(agree(&[list(b"abc"), list(b"abc")]), Ok(3));
         let found = agree(&[list(b"abc"), list(b"abc"), list(b"aXc")]).unwrap_err();
         assert!(found.starts_with("pool 3 differs from the first: blocks [1] of one and [1] of the other"), "{found}");
