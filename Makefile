@@ -2,13 +2,13 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help run test sim mutants bench fuzz fmt lint doc deny deps build unit
+.PHONY: help run test sim mutants bench chaos fuzz fmt lint doc deny deps build unit chaos
 
 CARGO_DENY := 0.20.2
 CARGO_FUZZ := 0.13.2
 # For building (RocksDB is C++, its bindings are made with libclang); real clients for the tests; peers for the benchmarks.
 PACKAGES_BUILD := gcc g++ libc6-dev libclang-dev
-PACKAGES_TEST := libnbd-bin python3-libnbd nbdkit qemu-utils fio e2fsprogs fuse3 mount git iproute2
+PACKAGES_TEST := libnbd-bin python3-libnbd nbdkit qemu-utils fio e2fsprogs fuse3 mount git iproute2 iptables
 PACKAGES_BENCH := fio qemu-utils nbdkit
 
 # Arguments of `plinth dev` for `make run`.
@@ -70,6 +70,9 @@ sim: ## the simulators over many seeds (SEEDS=20000 FIRST=1)
 
 mutants: ## plants bugs in store and replication one by one; tests must catch each (MUTANT_SEEDS=150)
 	@tests/mutants/run.py
+
+chaos: build ## schedules of faults on clusters of real processes, from seeds (SCHEDULES=500 FIRST=1)
+	SCHEDULES=$${SCHEDULES:-500} cargo test --release --workspace --test cluster -- --nocapture any_schedule
 
 bench: ## the benchmark table: ours with one replica and with three, its null backend, raw file, qemu-nbd, nbdkit (ROUNDS=3 JOB_SECONDS=5)
 	@.ci/rust && .ci/packages $(PACKAGES_BUILD) $(PACKAGES_BENCH)

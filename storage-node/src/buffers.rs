@@ -10,6 +10,7 @@ use node::{ConnId, Node};
 use store::IoId;
 
 use crate::null::Null;
+use crate::power::Volatile;
 
 /// A machine that lends its buffers.
 ///
@@ -85,5 +86,29 @@ unsafe impl Buffers for Null {
 
     fn preallocated(&mut self) -> Vec<&mut Pages> {
         Vec::new()
+    }
+}
+
+// SAFETY: it hands out the memory of its machine, touches what was read only before the machine hears that the read ended
+// and after the kernel is done with it, and orders fewer operations than the machine.
+unsafe impl<M: Buffers> Buffers for Volatile<M> {
+    fn receive_target(&mut self, conn: ConnId) -> &mut [u8] {
+        self.machine.receive_target(conn)
+    }
+
+    fn send_source(&self, conn: ConnId) -> impl Iterator<Item = &[u8]> {
+        self.machine.send_source(conn)
+    }
+
+    fn write_source(&self, io: IoId) -> (&[u8], Option<u16>) {
+        self.machine.write_source(io)
+    }
+
+    fn read_target(&mut self, io: IoId) -> (&mut [u8], Option<u16>) {
+        self.machine.read_target(io)
+    }
+
+    fn preallocated(&mut self) -> Vec<&mut Pages> {
+        self.machine.preallocated()
     }
 }

@@ -86,10 +86,14 @@ pub enum RecoveryError {
     },
 }
 
-/// Makes `pool` ready for service.
-pub(crate) fn recover(pool: &Pool, media: &Arc<FileMedia>) -> Result<(Store, RecoveryReport), RecoveryError> {
+/// Makes `pool` ready for service on this boot of the machine: `boot` if it is given, or what the kernel calls it.
+pub(crate) fn recover(
+    pool: &Pool,
+    media: &Arc<FileMedia>,
+    boot: Option<BootId>,
+) -> Result<(Store, RecoveryReport), RecoveryError> {
     let failing = Failing(pool);
-    let boot = boot_id().map_err(failing.io("read the boot id from /proc"))?;
+    let boot = boot.map_or_else(boot_id, Ok).map_err(failing.io("read the boot id from /proc"))?;
     match recognise(pool, media) {
         Err(RecoveryError::Blank { .. }) => format(pool, media, boot)?,
         recognised => recognised?,
@@ -187,7 +191,7 @@ mod tests {
         let size = PoolSize::Found { new_bytes_max: bytes };
         let pool = Pool::open(&PoolConfig { path: path.to_owned(), size, wait_max: Duration::ZERO }).expect("opened");
         let media = Arc::new(FileMedia::new(pool.duplicate().expect("duplicated")));
-        recover(&pool, &media).map(|(_, report)| report.incarnation)
+        recover(&pool, &media, None).map(|(_, report)| report.incarnation)
     }
 
     #[test]

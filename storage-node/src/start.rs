@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use node::{Node, NodeConfig, Offer};
+use store::BootId;
 
 use crate::cluster::{ClusterConfig, ClusterCounters, ClusterError, ClusterFigures, Introduction};
 use crate::control::Control;
@@ -15,6 +16,7 @@ use crate::machine::Machine;
 use crate::media::FileMedia;
 use crate::null::Null;
 use crate::pool::{Pool, PoolConfig, PoolError};
+use crate::power::{Cache, CachedMedia, PowerDrill, Volatile};
 use crate::reactor::ReactorError;
 use crate::recovery::{self, RecoveryError};
 use crate::report;
@@ -103,19 +105,37 @@ impl StorageNode {
     /// # Errors
     /// In words, see [`StartError`].
     pub async fn start(config: Config) -> Result<Self, StartError> {
+        Self::start_drill(config, PowerDrill::default()).await
+    }
+
+    /// The same for a node that is to lose power, as a drill.
+    ///
+    /// # Errors
+    /// In words, see [`StartError`].
+    pub async fn start_drill(config: Config, drill: PowerDrill) -> Result<Self, StartError> {
         let Config { pool, node, addresses, cluster } = config;
         let doors = Doors::open(&addresses, cluster.as_ref().map(|cluster| cluster.peers)).await?;
         let membership = cluster.map(|cluster| doors.introduce(cluster)).transpose()?;
         let pool = Pool::open(&pool)?;
         let media = Arc::new(FileMedia::new(pool.duplicate()?));
-        let (store, report) = recovery::recover(&pool, &media)?;
+        let (store, report) = recovery::recover(&pool, &media, drill.boot_id.map(BootId))?;
         report::recovered(&report);
         let pool_id = store.pool();
         let offer = if membership.is_some() { Offer::Intended } else { node.offer };
         let machine = Node::new(store, NodeConfig { offer, cold: report.cold, ..node });
-        let device = Some(Device { file: pool.file, media });
         let counters = membership.is_some().then(ClusterCounters::default);
-        let mut node = Self::serve(Parts { machine, device, counters: counters.clone() }, doors)?;
+        let mut node = match drill.volatile_cache {
+            None => {
+                let device = Some(Device { file: pool.file, media });
+                Self::serve(Parts { machine, device, counters: counters.clone() }, doors)?
+            }
+            Some(seed) => {
+                let cache = Cache::new(pool.duplicate()?, seed);
+                let media = Arc::new(CachedMedia { media, cache: cache.clone() });
+                let (machine, device) = (Volatile::new(machine, cache), Some(Device { file: pool.file, media }));
+                Self::serve(Parts { machine, device, counters: counters.clone() }, doors)?
+            }
+        };
         if let Some(((introduction, addresses), counters)) = membership.zip(counters) {
             let subject = Subject { control: node.control().clone(), introduction, pool: pool_id };
             node.link = Some(Link::start(subject, addresses, counters.link));

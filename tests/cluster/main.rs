@@ -1,12 +1,21 @@
-//! Clusters of real processes: voters and nodes that are killed while they are asked for things.
+//! Clusters of real processes: voters and nodes that are killed, stopped, cut off and robbed of power while they are used.
 
 #![allow(clippy::unwrap_used, reason = "a test says what went wrong by failing")]
 #![allow(clippy::print_stdout, reason = "figures are for people")]
 
 mod attachments;
+mod chaos;
+mod gaps;
 mod history;
+mod kills;
 mod moves;
 mod operations;
+mod outages;
+mod partitions;
+mod pauses;
+mod power;
 mod relays;
 mod replicas;
+mod scene;
+mod schedule;
 mod voters;

@@ -1,8 +1,12 @@
 //! A whole cluster of processes: voters and storage nodes, each with an address of its own, on loopback or each in a
 //! network namespace, and the command line as its client.
 
+mod faults;
+mod volume;
+
 use std::collections::BTreeMap;
 use std::fs;
+use std::iter;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
@@ -17,8 +21,14 @@ use crate::node::program;
 use crate::tool::{self, Running, tool};
 use crate::wait;
 
+pub use volume::VolumeView;
+
 /// Size of a node's pool.
 pub const POOL: &str = "2GiB";
+/// Size of a pool that holds one small volume.
+const POOL_SMALL: &str = "512MiB";
+/// Where a node in a namespace tells its figures.
+const HTTP_PORT: u16 = 9100;
 /// Seconds that a command may take.
 const COMMAND_SECONDS: &str = "60";
 
@@ -49,6 +59,15 @@ pub struct Cluster {
     net: Net,
     voters: BTreeMap<u64, Host>,
     nodes: BTreeMap<String, Host>,
+    /// Nodes that are started from now on lose power when they are killed. The seed of what of their unsynced writes
+    /// survives.
+    pub power: Option<u64>,
+    /// They say that they did not: a bug that those who look for lost writes must find.
+    pub hides_lost_power: bool,
+    /// Starts of nodes so far.
+    starts: u64,
+    /// Size of the pools.
+    pool: String,
 }
 
 /// How a voter is started.
@@ -64,19 +83,27 @@ impl Cluster {
     /// Three voters and three nodes, each node in a zone of its own, on addresses 127.0.0.x.
     #[must_use]
     pub fn on_loopback() -> Self {
-        Self::start(Net::Loopback)
+        Self::start(Net::Loopback, POOL)
     }
 
     /// The same, each process in a network namespace of its own.
     #[must_use]
     pub fn in_namespaces() -> Self {
-        Self::start(Net::Namespaces(Namespaces::new()))
+        Self::start(Net::Namespaces(Namespaces::new()), POOL)
     }
 
-    fn start(net: Net) -> Self {
+    /// The same with small pools.
+    #[must_use]
+    pub fn small_in_namespaces() -> Self {
+        Self::start(Net::Namespaces(Namespaces::new()), POOL_SMALL)
+    }
+
+    fn start(net: Net, pool: &str) -> Self {
         let folder = tempfile::Builder::new().prefix("plinth-").tempdir().expect("a temporary folder");
         let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut cluster = Self { _turn: turn, folder, net, voters: BTreeMap::new(), nodes: BTreeMap::new() };
+        let (voters, nodes, pool) = (BTreeMap::new(), BTreeMap::new(), pool.to_owned());
+        let mut cluster =
+            Self { _turn: turn, folder, net, voters, nodes, power: None, hides_lost_power: false, starts: 0, pool };
         cluster.start_voter(1, Role::Founder);
         wait::until("the first voter to lead", || cluster.status());
         for id in [2, 3] {
@@ -178,7 +205,7 @@ impl Cluster {
             None => self.new_address(host),
         };
         let nbd = SocketAddr::new(address.ip(), if address.port() == 10_700 { 10_809 } else { 0 });
-        let pool = format!("{}:{POOL}", text(&self.folder.path().join(format!("{name}.pool"))));
+        let pool = format!("{}:{}", text(&self.pool_path(name)), self.pool);
         let zone = format!("zone={name}");
         let arguments = [
             ("--id", name),
@@ -190,9 +217,26 @@ impl Cluster {
             ("--open-network", "127.0.0.0/8"),
         ];
         let arguments = arguments.iter().flat_map(|(option, value)| [(*option).to_owned(), (*value).to_owned()]);
-        let arguments: Vec<String> = std::iter::once("storage".to_owned()).chain(arguments).collect();
+        let http = matches!(self.net, Net::Namespaces(_)).then(|| format!("--http={}:{HTTP_PORT}", address.ip()));
+        let arguments: Vec<String> =
+            iter::once("storage".to_owned()).chain(arguments).chain(http).chain(self.power_options()).collect();
+        self.starts += 1;
         let running = self.launch(host, &arguments, &format!("{name}.log"));
         self.nodes.insert(name.to_owned(), Host { address, running: Some(running) });
+    }
+
+    /// Every start is another boot, and another choice of what survives its end.
+    fn power_options(&self) -> Vec<String> {
+        let Some(seed) = self.power else { return Vec::new() };
+        let boot = if self.hides_lost_power { 1 } else { self.starts + 1 };
+        let seed = if self.hides_lost_power { 0 } else { seed.wrapping_mul(1000).wrapping_add(self.starts) };
+        vec![format!("--drill-boot-id={boot}"), format!("--drill-volatile-cache={seed}")]
+    }
+
+    /// Where a node's pool is.
+    #[must_use]
+    pub fn pool_path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(format!("{name}.pool"))
     }
 
     /// Kills a node outright.

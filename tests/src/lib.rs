@@ -3,10 +3,12 @@
 //! Nothing here sleeps and hopes: whatever is waited for has a condition and a deadline. Whatever is started ends with
 //! the value that stands for it.
 
+pub mod checked;
 pub mod cluster;
 pub mod namespaces;
 pub mod nbd;
 pub mod node;
+pub mod pools;
 pub mod random;
 pub mod sim;
 pub mod skip;

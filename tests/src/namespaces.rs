@@ -1,8 +1,13 @@
 //! Hosts made of network namespaces: one each, all on one bridge in a namespace of its own.
 
+use std::fs::File;
 use std::net::{IpAddr, Ipv4Addr};
+use std::os::fd::AsFd as _;
+use std::path::Path;
 use std::process::{self, Command};
 use std::sync::atomic::{AtomicU32, Ordering};
+
+use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
 use crate::tool::{self, tool};
 
@@ -68,6 +73,37 @@ impl Namespaces {
         vec!["netns".to_owned(), "exec".to_owned(), self.name(host)]
     }
 
+    /// From now on nothing that comes from `from` reaches the host.
+    pub fn drop_from(&self, host: u8, from: IpAddr) {
+        self.iptables(host, &["-A", "INPUT", "-s", &from.to_string(), "-j", "DROP"]);
+    }
+
+    /// From now on so many percent of all packets do not reach the host.
+    pub fn drop_some(&self, host: u8, percent: u8) {
+        let probability = format!("0.{percent:02}");
+        let random = ["-m", "statistic", "--mode", "random", "--probability", &probability];
+        self.iptables(host, &[&["-A", "INPUT"], &random[..], &["-j", "DROP"]].concat());
+    }
+
+    /// Everything reaches every host again.
+    pub fn heal(&self) {
+        self.hosts.iter().for_each(|host| self.iptables(*host, &["-F", "INPUT"]));
+    }
+
+    fn iptables(&self, host: u8, arguments: &[&str]) {
+        ip(&[&["netns", "exec", &self.name(host), "iptables", "-w"], arguments].concat());
+    }
+
+    /// Makes the hub the network of the calling thread and of all threads and programs that it starts from now on.
+    ///
+    /// # Panics
+    /// When that is not allowed.
+    pub fn enter_as_client(&self) {
+        let hub = File::open(Path::new("/var/run/netns").join(self.hub())).expect("it was made");
+        let moved = move_into_link_name_space(hub.as_fd(), Some(LinkNameSpaceType::Network));
+        moved.expect("whoever makes namespaces may enter them");
+    }
+
     /// A whole command line that a client's command is added to.
     #[must_use]
     pub fn enter_hub(&self) -> Vec<String> {
@@ -88,7 +124,7 @@ impl Drop for Namespaces {
 /// Why namespaces cannot be made here, if they cannot.
 #[must_use]
 pub fn why_not() -> Option<String> {
-    let name = format!("pl{}try", process::id());
+    let name = format!("pl{}x{}try", process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
     let output = Command::new("ip").args(["netns", "add", &name]).output();
     let _ = Command::new("ip").args(["netns", "del", &name]).output();
     match output {
@@ -96,6 +132,16 @@ pub fn why_not() -> Option<String> {
         Ok(output) => Some(String::from_utf8_lossy(&output.stderr).trim().to_owned()),
         Err(error) => Some(format!("ip: {error}")),
     }
+}
+
+/// Why links between namespaces cannot be cut here, if they cannot.
+#[must_use]
+pub fn why_no_faults() -> Option<String> {
+    why_not().or_else(|| match Command::new("iptables").args(["-w", "-L", "INPUT", "-n"]).output() {
+        Ok(output) if output.status.success() => None,
+        Ok(output) => Some(format!("iptables: {}", String::from_utf8_lossy(&output.stderr).trim())),
+        Err(error) => Some(format!("iptables: {error}")),
+    })
 }
 
 fn ip(arguments: &[&str]) {

@@ -161,6 +161,23 @@ fn facts(recovered: &Recovered, id: VersionId, version: &Version) -> VersionFact
     }
 }
 
+/// The blocks of a volume that hold data and what they hold, in order: equal for pools whose replicas are equal. What it
+/// says of their content is proven by [`check`]. Nothing for a volume that is not there.
+///
+/// # Errors
+/// See [`OpenError`].
+pub fn volume_checksums(
+    media: &dyn Media,
+    device_bytes: u64,
+    boot: BootId,
+    volume: VolumeId,
+) -> Result<Vec<(u64, Checksum)>, OpenError> {
+    let recovered = recover(media, device_bytes, boot)?;
+    let head = recovered.contents.map.head(volume);
+    let claims = claims(&recovered.contents.map).into_iter().filter(|claim| Some(claim.version) == head);
+    Ok(claims.map(|claim| (claim.block, claim.checksum)).collect())
+}
+
 /// A block that is not what was written.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct BadBlock {

@@ -44,7 +44,9 @@ pub use effect::{
 };
 pub use format::{FormatError, FormatOptions, Probe, format, probe};
 pub use geometry::{Geometry, SEGMENT_PAGES, SEGMENTS_MIN};
-pub use inspect::{BadBlock, CheckReport, Inspection, SuperblockCopy, VersionFacts, VersionName, check, inspect};
+pub use inspect::{
+    BadBlock, CheckReport, Inspection, SuperblockCopy, VersionFacts, VersionName, check, inspect, volume_checksums,
+};
 pub use job::{Job, JobOutput, Media};
 pub use open::{OpenError, Opened, RecoveryReport, open};
 pub use repair::RepairError;

@@ -102,6 +102,16 @@ pub struct StorageArgs {
     #[arg(long, value_name = "SECONDS", value_parser = value::seconds)]
     #[serde(deserialize_with = "value::some_seconds")]
     pub wait: Option<Duration>,
+    /// For drills: writes stay in memory until they are synced, so that kill -9 is a loss of power; with the seed of what
+    /// reaches the disk nevertheless
+    #[arg(long, value_name = "SEED", hide = true)]
+    #[serde(skip)]
+    pub drill_volatile_cache: Option<u64>,
+    /// For drills: what this boot of the machine is called; another one than before makes the start one after a loss of
+    /// power
+    #[arg(long, value_name = "NUMBER", hide = true)]
+    #[serde(skip)]
+    pub drill_boot_id: Option<u128>,
     /// A TOML file with these options as fields, such as nbd = ["10.0.0.1:10809"]
     #[arg(long, value_name = "FILE")]
     #[serde(skip)]

@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::Result;
 use storage_node::{
     Address, Addresses, ClusterConfig, ClusterError, Config, ListenError, NodeConfig, PoolConfig, PoolError, PoolSize,
-    StartError, StorageNode,
+    PowerDrill, StartError, StorageNode,
 };
 
 use super::config::{self, either};
@@ -25,10 +25,11 @@ pub const POOL_BYTES: u64 = 10 << 30;
 /// Serves until a signal.
 pub fn run(args: &StorageArgs) -> Result<ExitCode> {
     let config = settled(args.clone(), config::read(args.config.as_deref())?)?;
+    let drill = PowerDrill { volatile_cache: args.drill_volatile_cache, boot_id: args.drill_boot_id };
     serve::runtime()?.block_on(async {
         let name = config.cluster.as_ref().map(|cluster| cluster.name.clone()).unwrap_or_default();
         let pool = config.pool.path.clone();
-        let node = StorageNode::start(config).await.map_err(|error| explain(&error))?;
+        let node = StorageNode::start_drill(config, drill).await.map_err(|error| explain(&error))?;
         let signals = Signals::new()?;
         output::print(&format!("node {name} serves the pool {}\n{}", pool.display(), places(&node)))?;
         serve::until_signal(Running::of(node), signals).await

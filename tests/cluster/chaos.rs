@@ -1,0 +1,193 @@
+//! Schedules of faults drawn from seeds, each on a volume of its own under a client that checks every answer. At the end
+//! of each everything comes right: the volume becomes whole, all that the client may find is there, and the replicas are
+//! equal. `make chaos SCHEDULES=500 FIRST=1`; a seed repeats its schedule.
+
+use std::collections::BTreeSet;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use tests::checked::{CheckedClient, Habits, Load};
+use tests::cluster::{Cluster, Role, VolumeView};
+use tests::namespaces;
+use tests::pools;
+use tests::skip::skip;
+use tests::wait;
+
+use crate::gaps::Gaps;
+use crate::schedule::{Fault, Schedule};
+
+/// Volumes of schedules: more groups than are copied at once.
+const SIZE: &str = "12MiB";
+/// Blocks that the client uses: all groups of them.
+const BLOCKS: u64 = 3000;
+/// How long a volume may take to be whole when everything is right.
+const WHOLE_PATIENCE: Duration = Duration::from_secs(90);
+/// How long the client may wait for an answer then.
+const SERVED_PATIENCE: Duration = Duration::from_secs(60);
+
+fn number(name: &str, otherwise: u64) -> u64 {
+    std::env::var(name).ok().and_then(|number| number.parse().ok()).unwrap_or(otherwise)
+}
+
+#[test]
+fn a_volume_survives_any_schedule_of_faults() {
+    if let Some(why) = namespaces::why_no_faults() {
+        return skip("a_volume_survives_any_schedule_of_faults", &why);
+    }
+    let (first, count) = (number("FIRST", 1), number("SCHEDULES", 4));
+    let mut run = Run::start();
+    let begin = Instant::now();
+    for seed in first..first + count {
+        let at = Instant::now();
+        let schedule = Schedule::draw(seed);
+        println!("FIRST={seed}: {schedule}");
+        let (answers, blocks) = run.survive(seed, &schedule);
+        println!("FIRST={seed}: {answers} answers, {blocks} equal blocks, {:.1?}", at.elapsed());
+    }
+    println!("\n{}", run.gaps);
+    let minutes = begin.elapsed().as_secs_f64() / 60.0;
+    println!("{count} schedules, {:.1} a minute", f64::from(u32::try_from(count).unwrap()) / minutes);
+}
+
+/// The cluster that all schedules run on.
+struct Run {
+    cluster: Cluster,
+    gaps: Gaps,
+    paused: BTreeSet<&'static str>,
+    voters_away: Vec<u64>,
+}
+
+impl Run {
+    fn start() -> Self {
+        let cluster = Cluster::small_in_namespaces();
+        cluster.enter_as_client();
+        Self { cluster, gaps: Gaps::default(), paused: BTreeSet::new(), voters_away: Vec::new() }
+    }
+
+    /// Runs a schedule; answers how much was answered, and how many blocks are equal.
+    fn survive(&mut self, seed: u64, schedule: &Schedule) -> (usize, usize) {
+        let name = format!("v{seed}");
+        self.cluster.power = schedule.loses_power.then_some(seed);
+        self.cluster.start_nodes();
+        self.cluster.settle();
+        let view = self.cluster.create_replicated(&name, SIZE);
+        let habits = Habits { blocks: BLOCKS, ..Habits::default() };
+        let client = CheckedClient::new(self.cluster.shell().attach(&name, "host1"), habits, seed);
+        let mut load = Load::start(client);
+        for step in &schedule.steps {
+            load.go_on(step.after);
+            self.gap(&load, "between faults");
+            load.mark();
+            self.make(&step.fault);
+            // Some faults tell their gap only in what follows.
+            load.go_on(Duration::from_millis(600));
+            self.gap(&load, step.fault.kind());
+        }
+        self.come_right();
+        load = self.attach_again(&name, load, schedule.loses_power);
+        load.await_answers(100, SERVED_PATIENCE);
+        let latency = load.take_latency().map_or(0, |latency| latency.answers);
+        let whole = self.cluster.whole(&name, WHOLE_PATIENCE);
+        let mut client = load.stop();
+        client.check_all(SERVED_PATIENCE).unwrap_or_else(|broken| panic!("FIRST={seed}: {broken}"));
+        client.hang_up();
+        (latency, self.compare(seed, &view, &whole))
+    }
+
+    /// When all members lost power, what was acknowledged and not flushed may be gone: the client's attachment has ended,
+    /// and that is the only way in which it may.
+    fn attach_again(&mut self, name: &str, load: Load, may_lose: bool) -> Load {
+        let shell = self.cluster.shell();
+        let view = wait::until("a primary", || shell.look(name).filter(|view| view.primary.is_some()));
+        if view.phase != "needs_attach" && !view.clients.is_empty() {
+            return load;
+        }
+        assert!(may_lose, "{name} lost its client though no power was lost: {view:?}");
+        let mut client = load.stop();
+        client.power_lost();
+        client.move_to(shell.attach(name, "host1"));
+        Load::start(client)
+    }
+
+    fn gap(&mut self, load: &Load, what: &str) {
+        self.gaps.add(what, load.longest());
+    }
+
+    fn make(&mut self, fault: &Fault) {
+        self.start_voters();
+        match fault {
+            Fault::Kill(node) => {
+                self.paused.remove(node);
+                self.cluster.kill_node(node);
+            }
+            Fault::KillAll => {
+                self.paused.clear();
+                self.cluster.kill_nodes();
+                self.cluster.start_nodes();
+            }
+            Fault::Stop(node) if self.cluster.is_started(node) && !self.paused.contains(node) => {
+                self.cluster.stop_node(node);
+            }
+            Fault::Pause(node) if self.cluster.is_started(node) => {
+                self.paused.insert(node);
+                self.cluster.pause_node(node);
+            }
+            Fault::Stop(_) | Fault::Pause(_) => {}
+            Fault::StartAll => self.cluster.start_nodes(),
+            Fault::Resume => self.resume(),
+            Fault::Cut(from, to) => self.cluster.cut(from, to),
+            Fault::Deafen(node) => self.cluster.cut_towards(node),
+            Fault::Mute(node) => self.cluster.cut_from(node),
+            Fault::Lose(percent) => self.cluster.lose_some(*percent),
+            Fault::Heal => self.cluster.heal(),
+            Fault::KillLeader => self.kill_leader(),
+        }
+    }
+
+    fn kill_leader(&mut self) {
+        if let Some(leader) = self.cluster.status().and_then(|status| status["leader"].as_u64()).filter(|id| *id > 0) {
+            self.cluster.kill_voter(leader);
+            self.voters_away.push(leader);
+        }
+    }
+
+    fn start_voters(&mut self) {
+        for voter in std::mem::take(&mut self.voters_away) {
+            self.cluster.start_voter(voter, Role::Joiner);
+        }
+    }
+
+    fn resume(&mut self) {
+        for node in std::mem::take(&mut self.paused) {
+            self.cluster.resume_node(node);
+        }
+    }
+
+    /// Everything works from now on.
+    fn come_right(&mut self) {
+        self.cluster.heal();
+        self.resume();
+        self.start_voters();
+        self.cluster.start_nodes();
+    }
+
+    /// Ends all nodes in good order, compares what they have, and starts them again without the volume.
+    fn compare(&mut self, seed: u64, view: &VolumeView, whole: &VolumeView) -> usize {
+        self.cluster.node_names().iter().for_each(|node| self.cluster.stop_node(node));
+        let paths: Vec<_> = whole.nodes.iter().map(|node| self.cluster.pool_path(node)).collect();
+        let compared = pools::compare(&paths, view.id);
+        let blocks = compared.unwrap_or_else(|difference| panic!("FIRST={seed}: {difference}"));
+        // They come back for the next schedule.
+        let name = format!("v{seed}");
+        self.cluster.run(&["volume", "delete", &name, "--force", "--no-wait"]);
+        blocks
+    }
+}
+
+impl Drop for Run {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            println!("{}", self.cluster.last_words());
+        }
+    }
+}
