@@ -296,6 +296,9 @@ impl Node {
                     if matches!(report, store::Report::Poisoned { .. }) {
                         self.pipeline.device_failed();
                     }
+                    if let store::Report::BadBlock { at, block: Some((volume, block)), .. } = report {
+                        self.pipeline.rot_found(volume, block, at);
+                    }
                     effects.push(Effect::Report(crate::event::Report::Store(report)));
                 }
                 store::Effect::Completed { token, outcome } => match Mark::of(token) {

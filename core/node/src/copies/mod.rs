@@ -16,13 +16,17 @@
 //!
 //! Not here: connections (`peers`), what replicas say to each other (`replication`).
 
+mod compare;
 mod content;
 mod copy;
 mod drive;
 mod follow;
 mod links;
+mod look;
+mod mend;
 mod observe;
 mod reads;
+mod rot;
 mod submit;
 mod work;
 
@@ -34,6 +38,9 @@ use replication::{Effect, Payload, Proposal};
 pub(crate) use copy::Replicated;
 pub(crate) use work::Handed;
 
+use crate::copies::compare::Comparisons;
+use crate::copies::look::Look;
+use crate::copies::rot::Rot;
 use crate::mark::Mark;
 use crate::peers::Peers;
 use crate::slab::Slab;
@@ -65,6 +72,11 @@ pub(crate) struct Copies {
     pub proposals: Vec<(VolumeId, Proposal)>,
     /// Volumes of which there is something new to say.
     pub news: BTreeSet<VolumeId>,
+    pub rot: Rot,
+    /// Blocks that are being read for others.
+    pub reading_for_others: usize,
+    pub comparisons: Comparisons,
+    pub looks: Slab<Look>,
     pub pumping: bool,
     /// Kept for its memory.
     pub effects: Vec<Effect<Payload>>,
@@ -89,6 +101,10 @@ impl Copies {
             deposed: Vec::new(),
             proposals: Vec::new(),
             news: BTreeSet::new(),
+            rot: Rot::default(),
+            reading_for_others: 0,
+            comparisons: Comparisons::default(),
+            looks: Slab::default(),
             pumping: false,
             effects: Vec::new(),
         }
@@ -102,7 +118,7 @@ impl Copies {
         }
         let volumes = self.due.first().map(|(at, _)| *at);
         let left = (!self.stirred.is_empty()).then_some(self.now);
-        [volumes, left, peers].into_iter().flatten().min()
+        [volumes, left, peers, self.rot.deadline(self.now), self.comparisons.deadline(self.now)].into_iter().flatten().min()
     }
 
     /// Whether somebody waits for room in the store.

@@ -117,7 +117,7 @@ pub fn read(input: &[u8]) -> Result<Read, Fault> {
             Ok(Read::Incomplete)
         }
         Parsed::Message { consumed, envelope, message } => Ok(Read::Message { consumed, envelope, message }),
-        Parsed::Signal { .. } => Ok(Read::Signal),
+        Parsed::Signal { .. } | Parsed::Aside { .. } => Ok(Read::Signal),
         Parsed::Payload { consumed, pending } => {
             let end = consumed + pending.payload_bytes();
             let Some(payload) = input.get(consumed..end) else { return Ok(Read::Incomplete) };
