@@ -14,6 +14,8 @@ const PAGE_MAX: usize = 1000;
 
 #[tonic::async_trait]
 impl VolumeService for Desk {
+    type VerifyStream = super::verify::Ranges;
+
     async fn create(&self, request: Request<v1::CreateVolumeRequest>) -> Result<Response<v1::VolumeChange>, Status> {
         let v1::CreateVolumeRequest { request_id, name, size_bytes, spec } = request.into_inner();
         let (name, spec) = (parse::name("name", &name)?, parse::spec(spec)?);
@@ -100,6 +102,10 @@ impl VolumeService for Desk {
         let change = Change::Detach { volume: name.clone(), client };
         let answer = self.propose(change, parse::request_id(&request_id)?).await?;
         Ok(Response::new(self.volume_change(&name, &answer)))
+    }
+
+    async fn verify(&self, request: Request<v1::VerifyVolumeRequest>) -> Result<Response<Self::VerifyStream>, Status> {
+        self.verify_volume(request.into_inner()).await.map(Response::new)
     }
 }
 

@@ -104,6 +104,8 @@ mod tests {
             "plinth volume show db",
             "plinth volume resize db 20GiB",
             "plinth volume modify db --description d --label a=b --open no",
+            "plinth volume verify db",
+            "plinth volume verify db --data",
             "plinth volume delete a b --force",
             "plinth volume attach db --client c --read-only",
             "plinth volume detach db --client c",

@@ -11,6 +11,7 @@ pub mod offline;
 mod operation;
 mod pool;
 mod status;
+mod verify;
 mod volume;
 
 use std::process::ExitCode;

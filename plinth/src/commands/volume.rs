@@ -8,7 +8,7 @@ use proto::v1;
 use proto::v1::volume_service_client::VolumeServiceClient;
 use serde::Serialize;
 
-use super::{attach, delete, detach};
+use super::{attach, delete, detach, verify};
 use crate::args::{Choice, CreateArgs, ModifyArgs, Pair, VolumeArgs, VolumeCommand, WaitArgs};
 use crate::client::{Client, ClientError, request_id};
 use crate::exit::Usage;
@@ -47,6 +47,7 @@ pub async fn run(args: &VolumeArgs) -> Result<ExitCode> {
             let volume = view::Volume::from(change_words(&mut client, modify).await?);
             output::show(format, &volume, |_| format!("volume {} is changed\n", volume.name))?;
         }
+        VolumeCommand::Verify { name, data } => return verify::run(&mut client, name, *data, format).await,
         VolumeCommand::Delete { names, force, wait } => {
             return delete::run(&mut client, names, *force, *wait, format).await;
         }

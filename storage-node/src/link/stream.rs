@@ -17,6 +17,7 @@ use tonic::transport::{Channel, Endpoint};
 use super::convert::{self, ClusterId, Message};
 use super::delta::Said;
 use super::failure::LinkError;
+use super::questions::Questions;
 use super::{Linking, Subject};
 use crate::control::CallError;
 
@@ -74,6 +75,7 @@ struct Course {
     deaf: bool,
     /// An intent that is all there is has come, which others can add to.
     heard_whole: bool,
+    questions: Questions,
 }
 
 impl Stream {
@@ -95,7 +97,7 @@ impl Stream {
         let first = incoming.message().await?.ok_or(LinkError::Ended)?;
         let cluster = match convert::parse(first, subject.pool)? {
             Message::Welcome(cluster) => cluster,
-            Message::Intent { .. } | Message::Decision => {
+            Message::Intent { .. } | Message::Decision | Message::Compare(..) => {
                 return Err(LinkError::OutOfTurn { found: "an intent", expected: "a welcome" });
             }
         };
@@ -127,7 +129,7 @@ impl Stream {
             };
             let runs = match occasion {
                 Occasion::Stop => false,
-                Occasion::Told(message) => course.take(message, linking).await?,
+                Occasion::Told(message) => course.take(message, &self.outgoing, linking).await?,
                 // Without room it is wished for again.
                 Occasion::Wished(volume, wanted) => {
                     drop(self.outgoing.try_send(convert::proposal(volume, &wanted)));
@@ -157,7 +159,14 @@ impl Stream {
 
 impl Course {
     fn new() -> Self {
-        Self { said: Said::default(), stirred: true, not_before: Instant::now(), deaf: false, heard_whole: false }
+        Self {
+            said: Said::default(),
+            stirred: true,
+            not_before: Instant::now(),
+            deaf: false,
+            heard_whole: false,
+            questions: Questions::default(),
+        }
     }
 
     fn may_say(&self) -> bool {
@@ -199,10 +208,19 @@ impl Course {
     }
 
     /// Passes on what the leader says; not if the node has stopped.
-    async fn take(&mut self, message: ToNode, linking: &mut Linking) -> Result<bool, LinkError> {
+    async fn take(
+        &mut self,
+        message: ToNode,
+        outgoing: &Sender<FromNode>,
+        linking: &mut Linking,
+    ) -> Result<bool, LinkError> {
         let (intent, foreign) = match convert::parse(message, linking.subject.pool)? {
             Message::Intent { intent, foreign } => (intent, foreign),
             Message::Decision => return Ok(true),
+            Message::Compare(id, command) => {
+                self.questions.ask(id, command, &linking.subject.control, outgoing);
+                return Ok(true);
+            }
             Message::Welcome(_) => return Err(LinkError::OutOfTurn { found: "a welcome", expected: "an intent" }),
         };
         if !(intent.whole || self.heard_whole) {

@@ -84,8 +84,11 @@ impl Pipeline {
         let (me, copy) = (self.copies.me, volume.copy.as_deref());
         let place = copy.map(|copy| copy.replica.status());
         let configuration = copy.and_then(|copy| copy.replica.configuration());
-        let others: Vec<PoolId> =
-            configuration.into_iter().flat_map(|found| found.members.keys().copied()).filter(|pool| *pool != me).collect();
+        let others: Vec<PoolId> = configuration
+            .into_iter()
+            .flat_map(|found| found.members.keys().copied())
+            .filter(|pool| *pool != me)
+            .collect();
         self.copies.comparisons.last += 1;
         let number = self.copies.comparisons.last;
         let until = self.copies.now + if reads { READ_MAX } else { MAP_MAX };

@@ -118,7 +118,10 @@ impl Copies {
         }
         let volumes = self.due.first().map(|(at, _)| *at);
         let left = (!self.stirred.is_empty()).then_some(self.now);
-        [volumes, left, peers, self.rot.deadline(self.now), self.comparisons.deadline(self.now)].into_iter().flatten().min()
+        [volumes, left, peers, self.rot.deadline(self.now), self.comparisons.deadline(self.now)]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     /// Whether somebody waits for room in the store.

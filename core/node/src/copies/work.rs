@@ -10,8 +10,8 @@ use replication::{Change, Entry, Event, Payload, ReadId};
 use store::{Outcome, Refusal, Store, Token};
 
 use crate::copies::content;
-use crate::copies::look::Question;
 use crate::copies::copy::{FULL_RETRY_MAX, Obstacle, Progress, Replicated};
+use crate::copies::look::Question;
 use crate::mark::Mark;
 use crate::pipeline::Pipeline;
 use crate::slab::Key;

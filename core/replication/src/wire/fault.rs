@@ -229,7 +229,9 @@ pub enum Fault {
         found: u64,
     },
     /// Nothing that is said beside the order.
-    #[error("{kind:?}: a block, a range or a flag is none, or reserved bytes are not 0: the sender is broken, report it")]
+    #[error(
+        "{kind:?}: a block, a range or a flag is none, or reserved bytes are not 0: the sender is broken, report it"
+    )]
     Aside {
         /// Of which message.
         kind: Kind,
