@@ -77,14 +77,15 @@ fn pool(pool: link::PoolReport) -> Result<PoolReport, Status> {
 }
 
 fn replica_report(found: link::ReplicaReport) -> Result<ReplicaReport, Status> {
-    let link::ReplicaReport { volume, size_bytes, generation, incarnation, warm_from, epoch, role: found, resync } =
-        found;
+    let link::ReplicaReport { volume, size_bytes, generation, incarnation, warm_from, epoch, .. } = found;
+    let link::ReplicaReport { role: found, resync, lost_blocks, .. } = found;
     let standing = Standing {
         incarnation: Incarnation(incarnation),
         warm_from: Incarnation(warm_from),
         epoch: Epoch(epoch),
         role: role(found)?,
         resync: resync.map(|link::Progress { left, groups }| Progress { left, groups }),
+        lost_blocks,
     };
     Ok(ReplicaReport { volume: VolumeId(volume), size_bytes, generation: Generation(generation), standing })
 }

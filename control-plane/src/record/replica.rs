@@ -19,24 +19,26 @@ fn pool_if_any(bytes: &[u8], field: &'static str) -> Result<Option<PoolId>, Inva
 }
 
 pub(super) fn parse_standing(found: Option<wire::Standing>) -> Result<Standing, Invalid> {
-    let wire::Standing { incarnation, warm_from, epoch, role, resync } = found.unwrap_or_default();
+    let wire::Standing { incarnation, warm_from, epoch, role, resync, lost_blocks } = found.unwrap_or_default();
     Ok(Standing {
         incarnation: Incarnation(incarnation),
         warm_from: Incarnation(warm_from),
         epoch: Epoch(epoch),
         role: parse_role(role)?,
         resync: resync.map(|wire::Progress { left, groups }| Progress { left, groups }),
+        lost_blocks,
     })
 }
 
 pub(super) fn encode_standing(standing: Standing) -> Option<wire::Standing> {
-    let Standing { incarnation, warm_from, epoch, role, resync } = standing;
+    let Standing { incarnation, warm_from, epoch, role, resync, lost_blocks } = standing;
     let encoded = wire::Standing {
         incarnation: incarnation.0,
         warm_from: warm_from.0,
         epoch: epoch.0,
         role: encode_role(role).into(),
         resync: resync.map(|Progress { left, groups }| wire::Progress { left, groups }),
+        lost_blocks,
     };
     (standing != Standing::default()).then_some(encoded)
 }

@@ -49,6 +49,8 @@ pub struct Standing {
     pub role: Role,
     /// How far it is with what it copies from the primary; `None` when it copies nothing.
     pub resync: Option<Progress>,
+    /// Blocks that no replica has.
+    pub lost_blocks: u64,
 }
 
 /// What a replica is.
@@ -154,9 +156,11 @@ impl Observed {
     /// Without what is only shown.
     pub(crate) fn essence(self) -> Self {
         match self {
-            Self::Present { size_bytes, generation, standing } => {
-                Self::Present { size_bytes, generation, standing: Standing { resync: None, ..standing } }
-            }
+            Self::Present { size_bytes, generation, standing } => Self::Present {
+                size_bytes,
+                generation,
+                standing: Standing { resync: None, lost_blocks: 0, ..standing },
+            },
             Self::Unknown | Self::Nothing => self,
         }
     }

@@ -181,6 +181,8 @@ pub struct NodeStats {
     pub in_flight_bytes: u64,
     /// Bytes of replies not sent yet.
     pub backlog_bytes: u64,
+    /// Blocks that were not what was written.
+    pub rot: RotCounters,
 }
 
 /// Why a command was refused or failed.

@@ -256,6 +256,7 @@ impl Node {
             requests: self.pipeline.requests() as u64,
             in_flight_bytes: self.pipeline.in_flight_bytes(),
             backlog_bytes: self.backlog_bytes as u64,
+            rot: self.pipeline.copies.rot.counters,
         }
     }
 

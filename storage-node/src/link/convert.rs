@@ -125,6 +125,7 @@ fn pool_report(id: PoolId, tags: &[String], news: &PoolDelta) -> link::PoolRepor
         volume: replica.volume.0,
         size_bytes: replica.size_bytes,
         generation: replica.generation,
+        lost_blocks: replica.lost_blocks,
         ..replica.copy.as_ref().map(standing).unwrap_or_default()
     });
     link::PoolReport {

@@ -50,13 +50,14 @@ fn standing() -> impl Strategy<Value = Standing> {
         Role::Primary,
     ];
     let progress = any::<(u64, u64)>().prop_map(|(left, groups)| Progress { left, groups });
-    (any::<(u64, u64, u32)>(), select(roles.to_vec()), option::of(progress)).prop_map(
-        |((incarnation, warm_from, epoch), role, resync)| Standing {
+    (any::<(u64, u64, u32, u64)>(), select(roles.to_vec()), option::of(progress)).prop_map(
+        |((incarnation, warm_from, epoch, lost_blocks), role, resync)| Standing {
             incarnation: Incarnation(incarnation),
             warm_from: Incarnation(warm_from),
             epoch: Epoch(epoch),
             role,
             resync,
+            lost_blocks,
         },
     )
 }

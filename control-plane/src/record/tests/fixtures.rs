@@ -94,7 +94,8 @@ fn present(volume: u64) -> ReplicaReport {
 
 /// A replica that takes part in the replication of its volume.
 fn member(volume: u64, role: Role, resync: Option<Progress>) -> ReplicaReport {
-    let standing = Standing { incarnation: Incarnation(9), warm_from: Incarnation(8), epoch: Epoch(1), role, resync };
+    let (incarnation, warm_from) = (Incarnation(9), Incarnation(8));
+    let standing = Standing { incarnation, warm_from, epoch: Epoch(1), role, resync, lost_blocks: 0 };
     ReplicaReport { standing, ..present(volume) }
 }
 

@@ -30,6 +30,7 @@ fn report() -> impl Strategy<Value = Change> {
             epoch: Epoch(epoch),
             role: if leads { Role::Primary } else { Role::Learner },
             resync: (!leads).then_some(Progress { left: gib, groups: 4 }),
+            lost_blocks: u64::from(epoch),
         },
     });
     let replicas = (vec(replica, 0..6), vec(1..12_u64, 0..3), any::<bool>());
