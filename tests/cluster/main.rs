@@ -8,4 +8,5 @@ mod history;
 mod operations;
 mod relays;
 mod replicas;
+mod rot;
 mod voters;

@@ -7,6 +7,7 @@ pub mod cluster;
 pub mod namespaces;
 pub mod nbd;
 pub mod node;
+pub mod plant;
 pub mod random;
 pub mod sim;
 pub mod skip;

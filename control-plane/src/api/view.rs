@@ -3,7 +3,7 @@
 use block::{PoolId, VolumeId};
 use cluster::{
     AccessMode, Admin, Health, Link, Name, Node, Observed, Operation, OperationId, OperationKind, Pool, Replica,
-    Severity, Standing, State, Volume, ZoneSpread,
+    Severity, State, Volume, ZoneSpread,
 };
 use proto::v1;
 
@@ -79,16 +79,10 @@ fn replica(state: &State, volume: &Volume, pool: PoolId, replica: &Replica) -> v
         state: seen.into(),
         size_bytes,
         generation,
-        role: standing.map(role_in_words).unwrap_or_default(),
+        role: standing.map(|standing| standing.role.words().to_owned()).unwrap_or_default(),
         in_sync: volume.member(pool).is_some(),
         filled_percent: filled.map(|progress| u32::try_from(progress.done_percent()).unwrap_or(100)),
-    }
-}
-
-fn role_in_words(standing: Standing) -> String {
-    match standing.lost_blocks {
-        0 => standing.role.words().to_owned(),
-        lost => format!("{}, {lost} blocks are lost", standing.role.words()),
+        lost_blocks: replica.standing().map_or(0, |standing| standing.lost_blocks),
     }
 }
 

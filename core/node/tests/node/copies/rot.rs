@@ -198,6 +198,33 @@ fn replicas_are_equal_at_every_place_of_the_order() {
 }
 
 #[test]
+fn a_member_whose_disk_is_behind_answers_of_the_same_place() {
+    let (mut trio, client) = written(8);
+    let backup = (0..NODES).find(|node| *node != client.0).unwrap();
+    trio.nodes[backup].disk_runs = false;
+    let large = |seed: u64| content(seed, seed).repeat(256);
+    let asked: Vec<_> = (0..40).map(|seed| trio.ask(client, &Request::write(seed % 4 * MIB, &large(seed)))).collect();
+    trio.pass(Duration::from_millis(50));
+    assert!(!trio.nodes[backup].node.store().has_room(), "its store takes no more for now");
+    let groups = GroupRange { first: GroupIndex(0), count: 16 };
+    let id = trio.nodes[client.0].command(Command::Compare { volume: VOLUME, groups, reads: false });
+    trio.pass(Duration::from_millis(100));
+    assert!(trio.nodes[client.0].answers.is_empty(), "it has not answered");
+    trio.nodes[backup].disk_runs = true;
+    let mut answer = None;
+    trio.until("it is compared", |trio| {
+        answer = trio.nodes[client.0].answers.remove(&id);
+        answer.is_some()
+    });
+    let Some(Ok(Answer::Compared(found))) = answer else { panic!("{answer:?}") };
+    let digests = |index: usize| &found[index].found.as_ref().expect("it is there").digests;
+    assert!((1..NODES).all(|node| digests(node) == digests(0)), "{found:?}");
+    for asked in asked {
+        trio.until("it is answered", |trio| trio.answer(&asked).is_some());
+    }
+}
+
+#[test]
 fn zeroes_that_were_written_and_holes_are_equal() {
     let (mut trio, client) = written(4);
     let before = equal(&mut trio, false);
@@ -232,6 +259,37 @@ fn a_volume_without_other_replicas_can_be_looked_at() {
     let Ok(Answer::Compared(found)) = rig.order(Command::Compare { volume, groups, reads: true }) else { panic!() };
     assert_eq!(found[0].found.as_ref().unwrap().lost, 1);
     assert_eq!(rig.node.stats().rot.lost, 1);
+}
+
+#[test]
+fn the_same_block_in_another_place_is_a_difference() {
+    let digest = |block: u64| {
+        let mut rig = crate::rig::Rig::new(64 * MIB, 4 * MIB);
+        let peer = rig.connect();
+        rig.write(peer, block * 4096, &content(0, 1));
+        let volume = rig.node.store().volumes().next().unwrap().id;
+        rig.node.store().digests(volume, GroupIndex(0), 1).unwrap()
+    };
+    assert_eq!(digest(1), digest(1));
+    assert_ne!(digest(1), digest(2));
+}
+
+#[test]
+fn a_block_that_is_written_while_it_is_repaired_is_left_alone() {
+    let (mut trio, client) = written(8);
+    rot(&mut trio, client.0, 3);
+    trio.delay = Duration::from_millis(20);
+    let read = trio.ask(client, &Request::new(READ, 3 * 4096, 4096));
+    trio.until("it is found", |trio| counters(trio, client.0).0 == 1);
+    trio.write(client, 3 * 4096, &content(3, 2));
+    trio.until("the read is answered", |trio| {
+        trio.answer(&read).is_some_and(|reply| {
+            assert_eq!(reply.error, 0);
+            reply.data == content(3, 1) || reply.data == content(3, 2)
+        })
+    });
+    assert_eq!(trio.read(client, 3 * 4096, 4096), content(3, 2));
+    assert_eq!(counters(&trio, client.0).0, 1, "what was written then is not rotten");
 }
 
 /// Every block rots on one replica only, while it is read and written.
