@@ -43,6 +43,8 @@ pub(crate) struct Rot {
     ready: VecDeque<Place>,
     asked: usize,
     waiters: Vec<Waiter>,
+    /// Some of them may go on.
+    wakes: bool,
     /// How often requests that have not ended met lost blocks.
     tries: BTreeMap<Token, u32>,
     pub counters: RotCounters,
@@ -177,12 +179,14 @@ impl Rot {
             case.round = ROUNDS_MAX;
         }
         self.set(place, Stage::Lost { retry_at: now + LOST_PAUSE });
+        self.wakes |= !self.waiters.is_empty();
     }
 
     /// It is not lost any more, or nothing that counts.
     pub fn remove(&mut self, place: Place) -> Option<Case> {
         // Keeps the count and the times right.
         self.set(place, Stage::Ready);
+        self.wakes |= !self.waiters.is_empty();
         self.cases.remove(&place)
     }
 
@@ -218,6 +222,7 @@ impl Rot {
             return Outlook::Fails;
         }
         self.waiters.push(Waiter { token, volume, range });
+        self.wakes |= self.count(volume, range).0 == 0;
         Outlook::Again
     }
 
@@ -228,8 +233,15 @@ impl Rot {
         }
     }
 
+    /// Whether a request waits for it.
+    pub fn is_awaited(&self, (volume, block): Place) -> bool {
+        let covers = |range: BlockRange| (range.first..range.end()).contains(&block);
+        self.waiters.iter().any(|waiter| waiter.volume == volume && covers(waiter.range))
+    }
+
     /// Requests whose blocks are all repaired or lost by now.
     pub fn take_woken(&mut self) -> Vec<Token> {
+        self.wakes = false;
         let waiters = std::mem::take(&mut self.waiters);
         let (waiting, woken): (Vec<_>, Vec<_>) =
             waiters.into_iter().partition(|waiter| self.count(waiter.volume, waiter.range).0 > 0);
@@ -247,7 +259,7 @@ impl Rot {
     }
 
     pub fn deadline(&self, now: Instant) -> Option<Instant> {
-        let ready = (!self.ready.is_empty() && self.asked < ASKED_MAX).then_some(now);
+        let ready = (self.wakes || (!self.ready.is_empty() && self.asked < ASKED_MAX)).then_some(now);
         self.due.first().map(|(at, _)| *at).into_iter().chain(ready).min()
     }
 }
