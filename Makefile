@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help run test sim mutants bench chaos fuzz fmt lint doc deny deps build unit chaos
+.PHONY: help run test sim mutants bench chaos fuzz fmt lint doc deny deps build unit
 
 CARGO_DENY := 0.20.2
 CARGO_FUZZ := 0.13.2

@@ -21,7 +21,7 @@ use tonic::transport::Server;
 
 use crate::api::{Desk, Forward, Leaders};
 use crate::http::Http;
-use crate::link::Link;
+use crate::link::{Link, Questions};
 use crate::raft::{Consensus, Start, VoterConfig};
 
 /// How often a silent connection is asked whether it is still there, and how long it may take to answer.
@@ -128,9 +128,11 @@ impl ControlPlane {
             None => None,
         };
         let (stop, stopping) = watch::channel(false);
-        let link = Link::new(Arc::clone(&consensus));
+        let questions = Arc::new(Questions::default());
+        let link = Link::new(Arc::clone(&consensus), Arc::clone(&questions));
+        let desk = Desk { consensus: Arc::clone(&consensus), questions };
         let watch = tokio::spawn(link.streams().watch());
-        let server = tokio::spawn(serve(listener, Arc::clone(&consensus), link, stopping));
+        let server = tokio::spawn(serve(listener, desk, link, stopping));
         Ok(Self { address, consensus, http, server, watch, stop })
     }
 
@@ -187,11 +189,11 @@ fn advertised(listen: SocketAddr, advertise: Option<&str>) -> Result<String, Sta
 
 async fn serve(
     listener: TcpListener,
-    consensus: Arc<Consensus>,
+    desk: Desk,
     link: Link,
     mut stopping: watch::Receiver<bool>,
 ) -> Result<(), tonic::transport::Error> {
-    let desk = Desk { consensus: Arc::clone(&consensus) };
+    let consensus = Arc::clone(&desk.consensus);
     let leaders = Arc::new(Leaders::new(Arc::clone(&consensus)));
     let link = NodeLinkServer::new(link).max_decoding_message_size(MESSAGE_BYTES_MAX);
     Server::builder()

@@ -8,14 +8,14 @@
 use std::collections::BTreeMap;
 
 use block::{
-    BlockRange, Checksum, Epoch, GroupIndex, Incarnation, Instant, PAGE_BYTES, Pages, PoolId, VolumeId, WriteSeq,
+    BlockIndex, BlockRange, Checksum, Epoch, GroupIndex, Incarnation, Instant, PAGE_BYTES, Pages, PoolId, VolumeId, WriteSeq,
 };
 use libfuzzer_sys::fuzz_target;
 use replication::wire::{
     Answer, Answered, Channel, Envelope, Fault, Greeted, HEADER_BYTES, Hello, INPUT_BYTES_MAX, Parsed, Refusal, Signal,
-    encode, encode_signal, parse, payloads,
+    encode, encode_aside, encode_signal, parse, payloads,
 };
-use replication::{Change, Configuration, Entry, GroupSet, Memory, Message, Payload};
+use replication::{Aside, Change, Configuration, Entry, Found, GroupRange, GroupSet, Memory, Message, Payload};
 
 const EPOCH: Epoch = Epoch(7);
 /// Where frames and greetings keep what is mended.
@@ -115,6 +115,10 @@ fn take(bytes: &[u8]) -> Result<Option<Vec<u8>>, Fault> {
             encode_signal(&envelope, signal, &mut same);
             return Ok(Some(same));
         }
+        Parsed::Aside { envelope, aside, .. } => {
+            encode_aside(&envelope, &aside, &mut same);
+            return Ok(Some(same));
+        }
         Parsed::Message { envelope, message, .. } => (envelope, message),
         Parsed::Payload { consumed, pending } => {
             let end = consumed + pending.payload_bytes();
@@ -141,7 +145,11 @@ fn write(n: u64) -> Entry<Payload> {
 fn valid_frame(kind: u8) -> Vec<u8> {
     let envelope = Envelope { volume: VolumeId(1), from: PoolId(2), incarnation: Incarnation(3), link: 4 };
     let mut bytes = Vec::new();
-    let signal = match kind % 18 {
+    if let Some(aside) = valid_aside(kind % 22) {
+        encode_aside(&envelope, &aside, &mut bytes);
+        return bytes;
+    }
+    let signal = match kind % 22 {
         15 => Some(Signal::Open { to: PoolId(5) }),
         16 => Some(Signal::Opened),
         17 => Some(Signal::Close),
@@ -151,10 +159,23 @@ fn valid_frame(kind: u8) -> Vec<u8> {
         encode_signal(&envelope, signal, &mut bytes);
         return bytes;
     }
-    let message = valid_message(kind % 18);
+    let message = valid_message(kind % 22);
     encode(&envelope, &message, &mut bytes).expect("the message may be sent");
     payloads(&message).for_each(|payload| bytes.extend_from_slice(payload.bytes()));
     bytes
+}
+
+fn valid_aside(kind: u8) -> Option<Aside> {
+    let (block, checksum) = (BlockIndex(9), Checksum(7));
+    let groups = GroupRange { first: GroupIndex(1), count: 2 };
+    let found = Found { blocks: 1, read: 2, repaired: 3, lost: 4, digests: vec![Checksum(5), Checksum(6)] };
+    match kind {
+        18 => Some(Aside::Want { block, checksum }),
+        19 => Some(Aside::Have { block, checksum, data: Some(Box::new([1; PAGE_BYTES])) }),
+        20 => Some(Aside::Compare { id: 1, at: WriteSeq { epoch: EPOCH, n: 2 }, groups, reads: true }),
+        21 => Some(Aside::Compared { id: 1, found: Some(found) }),
+        _ => None,
+    }
 }
 
 fn valid_message(kind: u8) -> Message<Payload> {

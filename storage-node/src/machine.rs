@@ -44,6 +44,8 @@ pub struct Observed {
     pub volumes: Vec<VolumeSummary>,
     /// The replicas of those that have others on other nodes.
     pub copies: Vec<(VolumeId, CopyObservation)>,
+    /// Blocks of each volume that no replica has.
+    pub lost_blocks: Vec<(VolumeId, u64)>,
     /// All of it at a glance.
     pub node: NodeStats,
     /// The pool, if there is one.
@@ -73,10 +75,12 @@ impl Machine for Node {
     fn observe(&self) -> Observed {
         let store = self.store();
         let pool = ObservedPool { space: store.space(), stats: *store.stats(), poisoned: store.poisoned() };
-        let replicas = self.observation().replicas.into_iter();
+        let replicas = self.observation().replicas;
+        let lost_blocks = replicas.iter().map(|replica| (replica.volume, replica.lost_blocks)).collect();
         Observed {
             volumes: self.volumes().collect(),
-            copies: replicas.filter_map(|replica| Some((replica.volume, replica.copy?))).collect(),
+            copies: replicas.into_iter().filter_map(|replica| Some((replica.volume, replica.copy?))).collect(),
+            lost_blocks,
             node: self.stats(),
             pool: Some(pool),
         }

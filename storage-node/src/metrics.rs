@@ -4,7 +4,7 @@
 
 use std::fmt;
 
-use node::CopyObservation;
+use node::{CopyObservation, RotCounters};
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::text::encode as encode_text;
 use prometheus_client::encoding::{DescriptorEncoder, MetricEncoder};
@@ -44,6 +44,7 @@ impl Collector for Sheet {
         if let Some(pool) = &self.0.machine.pool {
             space(&mut out, pool)?;
             work(&mut out, pool)?;
+            rot(&mut out, &self.0)?;
         }
         device(&mut out, &self.0)?;
         if let Some(cluster) = &self.1 {
@@ -144,6 +145,18 @@ fn work(out: &mut Out<'_>, pool: &ObservedPool) -> fmt::Result {
     out.counter("pool_scrubs", "Completed scrub passes", stats.scrubs)?;
     let help = "Blocks that did not match their checksum or could not be read";
     out.counter("pool_bad_blocks", help, stats.bad_blocks)
+}
+
+fn rot(out: &mut Out<'_>, figures: &Figures) -> fmt::Result {
+    let RotCounters { found, repaired, lost } = figures.machine.node.rot;
+    out.counter("rotten_blocks_found", "Blocks of volumes that were not what was written", found)?;
+    out.counter("rotten_blocks_repaired", "Of those: written again from another replica", repaired)?;
+    out.counter("rotten_blocks_lost", "Of those: no replica had them when they were asked for", lost)?;
+    let lost = figures.machine.lost_blocks.iter().filter_map(|(id, lost)| {
+        let volume = figures.machine.volumes.iter().find(|volume| volume.id == *id)?;
+        Some(([("volume", volume.name.as_str())], *lost))
+    });
+    out.gauges("volume_lost_blocks", None, "Blocks of the volume that no replica has: reading them fails", lost)
 }
 
 fn device(out: &mut Out<'_>, figures: &Figures) -> fmt::Result {

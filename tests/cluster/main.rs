@@ -16,6 +16,7 @@ mod pauses;
 mod power;
 mod relays;
 mod replicas;
+mod rot;
 mod scene;
 mod schedule;
 mod voters;

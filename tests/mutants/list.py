@@ -15,7 +15,7 @@ STORE_MUTANTS = [
     ("flush-at-once", STORE + "requests.rs", "if self.durability.durable() >= persisted {", "if self.durability.durable() >= persisted || persisted.0 > 0 {"),
     ("sync-covers-submitted", STORE + "append.rs", "Purpose::Sync { covers: persisted }", "Purpose::Sync { covers: self.log.last_lsn() }"),
     ("header-checksum-ignored", LAYOUT + "batch.rs", "if computed != stored {", "if computed != stored && entries == usize::MAX {"),
-    ("read-not-verified", STORE + "drive.rs", "block::Checksum::of(state.buffer.page(page)) != state.checksums[page]", "block::Checksum::of(state.buffer.page(page)) != state.checksums[page] && page == usize::MAX"),
+    ("read-not-verified", STORE + "drive.rs", "Checksum::of(state.buffer.page(page as usize)) != state.checksums[page as usize]", "Checksum::of(state.buffer.page(page as usize)) != state.checksums[page as usize] && page == u32::MAX"),
     ("batches-not-verified", STORE + "replay.rs", "(lsn > trusted && !is_whole(media, geometry, batch))", "(lsn > trusted && !is_whole(media, geometry, batch) && lsn.0 == 0)"),
     ("cuts-ignored", STORE + "replay.rs", "let past_end = end.is_some_and(|end| lsn > end);", "let past_end = end.is_some_and(|end| lsn.0 > end.0 + (1 << 40));"),
     ("cold-trusts-persisted", STORE + "replay.rs", "let trusted = if warm {", "let trusted = if warm || durable.0 < u64::MAX {"),
@@ -92,4 +92,17 @@ REPLICATION_MUTANTS = [
     ("not-wanted-and-primary", REPLICATION + "hand_over.rs", "if wanted.has(self.me) { None } else { other() }", "if wanted.copies < 99 { None } else { other() }"),
     ("not-wanted-deleted-and-let-in", MODEL + "control.rs", "self.wanted.has(*member)\n                        && ", ""),
     ("clients-wait-for-the-control-plane", REPLICATION + "hand_over.rs", "if heir == to && now >= until => {", "if heir == to && now >= until && until.0 == 0 => {"),
+]
+
+NODE = "core/node/src/copies/"
+
+# Caught by the tests of a whole node, with three of them and disks that rot.
+NODE_MUTANTS = [
+    ("repair-takes-anything", STORE + "repair.rs", "if held.crc != offered {", "if held.crc != offered && data.is_empty() {"),
+    ("rot-not-asked-for", NODE + "mend.rs", "let fit = |peer: &&PoolId| !case.tried.contains(peer)", "let fit = |peer: &&PoolId| case.round > 99 && !case.tried.contains(peer)"),
+    ("reads-do-not-wait-for-repairs", NODE + "rot.rs", "if *tries > TRIES_MAX ||", "if *tries > 0 ||"),
+    ("lost-is-asked-for-for-ever", NODE + "rot.rs", "if round < ROUNDS_MAX && !alone {", "if round < u32::MAX && !alone {"),
+    ("compared-anywhere-in-the-order", NODE + "look.rs", "copy.work.push_back(Work::Look(question));\n        self.hand_work(id);", "self.look(id, question);"),
+    ("written-zeroes-differ-from-holes", STORE + "digest.rs", "if entry.crc == zeroes {", "if entry.crc == zeroes && at > 99 {"),
+    ("digests-without-places", STORE + "digest.rs", "self.digest.then(&[at]).then(", "self.digest.then(&[at / 64]).then("),
 ]

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """Applies one planted bug after the other to a copy of the workspace and requires that tests fail: those of the store, or
-the simulator of the replication protocol.
+the simulator of the replication protocol, or those of a node for lost blocks and comparing.
 
 MUTANT_SEEDS: seeds of the store's simulator for each (150), and of the protocol's two hundred times as many.
 Arguments: names of some mutants. Prints what caught each.
@@ -14,7 +14,7 @@ import subprocess
 import sys
 import tempfile
 
-from list import REPLICATION_MUTANTS, STORE_MUTANTS
+from list import NODE_MUTANTS, REPLICATION_MUTANTS, STORE_MUTANTS
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 SEEDS = int(os.environ.get("MUTANT_SEEDS", "150"))
@@ -69,6 +69,19 @@ def caught_by_store(copy, target):
     return (directed, None) if directed else None
 
 
+def caught_by_node(copy, target):
+    """What notices a mutant of lost blocks or of comparing, or None."""
+    test = ["cargo", "test", "--release", "-q", "-p", "node", "--test", "node"]
+    code, output = run(test + ["--no-run"], copy, target)
+    if code:
+        print(output)
+        return None
+    code, output = run(test + ["--", "copies::rot::"], copy, target)
+    if not code:
+        return None
+    return sorted(set(re.findall(r"---- copies::rot::(\w+) stdout", output))) or [output.strip()[-60:]], None
+
+
 def main():
     wanted = set(sys.argv[1:])
     survivors = []
@@ -76,7 +89,7 @@ def main():
         copy, target = pathlib.Path(folder, "copy"), pathlib.Path(os.environ.get("MUTANT_TARGET", f"{folder}/target"))
         ignore = shutil.ignore_patterns("target", ".git")
         shutil.copytree(ROOT, copy, ignore=ignore, symlinks=True)
-        kinds = [(caught_by_store, STORE_MUTANTS), (caught_by_protocol, REPLICATION_MUTANTS)]
+        kinds = [(caught_by_store, STORE_MUTANTS), (caught_by_protocol, REPLICATION_MUTANTS), (caught_by_node, NODE_MUTANTS)]
         for caught_by, (name, path, old, new) in [(kind, mutant) for kind, mutants in kinds for mutant in mutants]:
             if wanted and name not in wanted:
                 continue

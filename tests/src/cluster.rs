@@ -47,6 +47,8 @@ enum Net {
 #[derive(Debug)]
 struct Host {
     address: SocketAddr,
+    /// Where it tells its metrics, if it is a node.
+    http: Option<SocketAddr>,
     running: Option<Running>,
 }
 
@@ -159,7 +161,7 @@ impl Cluster {
         let data = text(&self.voter_data(id));
         let arguments = ["control", "--id", &id.to_string(), "--data", &data, "--listen", &address.to_string(), start];
         let running = self.launch(host, &arguments.map(str::to_owned), &format!("voter{id}.log"));
-        self.voters.insert(id, Host { address, running: Some(running) });
+        self.voters.insert(id, Host { address, http: None, running: Some(running) });
     }
 
     /// Where a voter keeps what it has to keep.
@@ -206,6 +208,10 @@ impl Cluster {
         };
         let nbd = SocketAddr::new(address.ip(), if address.port() == 10_700 { 10_809 } else { 0 });
         let pool = format!("{}:{}", text(&self.pool_path(name)), self.pool);
+        let http = match &self.net {
+            Net::Loopback => self.new_address(host),
+            Net::Namespaces(_) => SocketAddr::new(address.ip(), HTTP_PORT),
+        };
         let zone = format!("zone={name}");
         let arguments = [
             ("--id", name),
@@ -214,15 +220,15 @@ impl Cluster {
             ("--label", &zone),
             ("--listen", &address.to_string()),
             ("--nbd", &nbd.to_string()),
+            ("--http", &http.to_string()),
             ("--open-network", "127.0.0.0/8"),
         ];
         let arguments = arguments.iter().flat_map(|(option, value)| [(*option).to_owned(), (*value).to_owned()]);
-        let http = matches!(self.net, Net::Namespaces(_)).then(|| format!("--http={}:{HTTP_PORT}", address.ip()));
         let arguments: Vec<String> =
-            iter::once("storage".to_owned()).chain(arguments).chain(http).chain(self.power_options()).collect();
+            iter::once("storage".to_owned()).chain(arguments).chain(self.power_options()).collect();
         self.starts += 1;
         let running = self.launch(host, &arguments, &format!("{name}.log"));
-        self.nodes.insert(name.to_owned(), Host { address, running: Some(running) });
+        self.nodes.insert(name.to_owned(), Host { address, http: Some(http), running: Some(running) });
     }
 
     /// Every start is another boot, and another choice of what survives its end.
@@ -248,6 +254,12 @@ impl Cluster {
     #[must_use]
     pub fn node_process(&mut self, name: &str) -> &mut Running {
         self.nodes.get_mut(name).and_then(|node| node.running.as_mut()).expect("the node runs")
+    }
+
+    /// Where a node tells its metrics.
+    #[must_use]
+    pub fn http(&self, name: &str) -> SocketAddr {
+        self.nodes[name].http.expect("nodes tell them")
     }
 
     /// Addresses of the voters, as PLINTH_CONTROL has them.

@@ -8,6 +8,7 @@ pub mod cluster;
 pub mod namespaces;
 pub mod nbd;
 pub mod node;
+pub mod plant;
 pub mod pools;
 pub mod random;
 pub mod sim;

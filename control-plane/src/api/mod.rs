@@ -7,6 +7,7 @@ mod nodes;
 mod operations;
 mod parse;
 mod replicas;
+mod verify;
 mod view;
 mod volumes;
 
@@ -18,12 +19,14 @@ use tonic::Status;
 pub(crate) use fault::not_leader;
 pub(crate) use forward::{Forward, Leaders};
 
+use crate::link::Questions;
 use crate::raft::Consensus;
 
 /// What every service works with.
 #[derive(Clone)]
 pub(crate) struct Desk {
     pub consensus: Arc<Consensus>,
+    pub questions: Arc<Questions>,
 }
 
 impl Desk {

@@ -84,6 +84,7 @@ fn replica(state: &State, volume: &Volume, pool: PoolId, replica: &Replica) -> v
         filled_percent: filled.map(|progress| u32::try_from(progress.done_percent()).unwrap_or(100)),
         filled_in_ms: replica.remaining_ms(state.now()),
         primary: volume.is_replicated() && volume.home() == pool,
+        lost_blocks: replica.standing().map_or(0, |standing| standing.lost_blocks),
     }
 }
 

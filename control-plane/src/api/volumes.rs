@@ -14,6 +14,8 @@ const PAGE_MAX: usize = 1000;
 
 #[tonic::async_trait]
 impl VolumeService for Desk {
+    type VerifyStream = super::verify::Ranges;
+
     async fn create(&self, request: Request<v1::CreateVolumeRequest>) -> Result<Response<v1::VolumeChange>, Status> {
         let v1::CreateVolumeRequest { request_id, name, size_bytes, spec } = request.into_inner();
         let (name, spec) = (parse::name("name", &name)?, parse::spec(spec)?);
@@ -108,6 +110,10 @@ impl VolumeService for Desk {
 
     async fn promote(&self, request: Request<v1::PromoteVolumeRequest>) -> Result<Response<v1::Volume>, Status> {
         self.promote_replica(request.into_inner()).await.map(Response::new)
+    }
+
+    async fn verify(&self, request: Request<v1::VerifyVolumeRequest>) -> Result<Response<Self::VerifyStream>, Status> {
+        self.verify_volume(request.into_inner()).await.map(Response::new)
     }
 }
 

@@ -26,6 +26,8 @@ pub(super) struct Hello {
     labels: Labels,
     /// The cluster it has belonged to since it started.
     pub cluster: Option<ClusterId>,
+    /// Whether it can be asked to compare replicas.
+    pub compares: bool,
 }
 
 impl Hello {
@@ -35,7 +37,7 @@ impl Hello {
 }
 
 pub(super) fn hello(hello: link::Hello) -> Result<Hello, Status> {
-    let link::Hello { version, node, peer_address, nbd_addresses, labels, cluster } = hello;
+    let link::Hello { version, node, peer_address, nbd_addresses, labels, cluster, compares } = hello;
     if version != VERSION {
         let sentence = format!("the node speaks version {version} of this protocol, and this voter version {VERSION}");
         return Err(Status::failed_precondition(sentence));
@@ -51,7 +53,7 @@ pub(super) fn hello(hello: link::Hello) -> Result<Hello, Status> {
         [] => None,
         bytes => Some(ClusterId(id("cluster", bytes)?)),
     };
-    Ok(Hello { node, addresses: Addresses { peers: peer_address, nbd: nbd_addresses }, labels, cluster })
+    Ok(Hello { node, addresses: Addresses { peers: peer_address, nbd: nbd_addresses }, labels, cluster, compares })
 }
 
 pub(super) fn report(report: link::Report) -> Result<NodeReport, Status> {
@@ -83,6 +85,7 @@ fn replica_report(found: link::ReplicaReport) -> Result<ReplicaReport, Status> {
         role: role(found.role)?,
         unable: found.unable,
         resync: found.resync.map(|link::Progress { left, groups }| Progress { left, groups }),
+        lost_blocks: found.lost_blocks,
     };
     Ok(ReplicaReport { volume: VolumeId(volume), size_bytes, generation: Generation(generation), standing })
 }

@@ -5,6 +5,7 @@
 
 mod clock;
 mod convert;
+mod questions;
 mod session;
 mod streams;
 
@@ -21,6 +22,7 @@ use tonic::{Request, Response, Status, Streaming};
 
 use crate::api::not_leader;
 use crate::raft::{Consensus, Leadership, ProposeError};
+pub(crate) use questions::{AskError, Questions};
 use session::Session;
 pub(crate) use streams::Streams;
 
@@ -36,11 +38,12 @@ const INTENTS_MAX: usize = 4;
 pub(crate) struct Link {
     consensus: Arc<Consensus>,
     streams: Arc<Streams>,
+    questions: Arc<Questions>,
 }
 
 impl Link {
-    pub fn new(consensus: Arc<Consensus>) -> Self {
-        Self { streams: Arc::new(Streams::new(Arc::clone(&consensus))), consensus }
+    pub fn new(consensus: Arc<Consensus>, questions: Arc<Questions>) -> Self {
+        Self { questions, streams: Arc::new(Streams::new(Arc::clone(&consensus))), consensus }
     }
 
     /// For the watch over nodes that do not come.
@@ -77,12 +80,18 @@ impl NodeLink for Link {
         }
         let (to_node, intents) = mpsc::channel(INTENTS_MAX);
         let node: Name = hello.node.clone();
+        let compares = hello.compares;
         let turn = self.streams.begin(&node);
         let registered = self.streams.propose(&turn, hello.into_change()).await;
         registered.map_err(of_stream)?;
         tracing::info!(%node, "node is heard");
         to_node.try_send(Ok(convert::welcome(cluster))).expect("there is room for the first");
-        let session = Session { consensus: Arc::clone(&self.consensus), streams: Arc::clone(&self.streams), turn };
+        if compares {
+            self.questions.begin(&node, to_node.clone());
+        }
+        let questions = Arc::clone(&self.questions);
+        let session =
+            Session { questions, consensus: Arc::clone(&self.consensus), streams: Arc::clone(&self.streams), turn };
         tokio::spawn(session.run(from_node, to_node));
         Ok(Response::new(ReceiverStream::new(intents)))
     }

@@ -7,6 +7,7 @@ use proto::link::{self, FromNode, ToNode, from_node};
 use tokio::sync::mpsc;
 use tonic::{Status, Streaming};
 
+use super::questions::Questions;
 use super::streams::{Streams, Turn};
 use super::{StreamError, convert, of_stream};
 use crate::api::not_leader;
@@ -15,6 +16,7 @@ use crate::raft::{Consensus, Leadership, ProposeError};
 pub(super) struct Session {
     pub consensus: Arc<Consensus>,
     pub streams: Arc<Streams>,
+    pub questions: Arc<Questions>,
     pub turn: Turn,
 }
 
@@ -33,6 +35,7 @@ impl Session {
             // Whether it still hears that is its own affair.
             let _heard = to_node.try_send(Err(status));
         }
+        self.questions.ended(&self.turn.node, &to_node);
         drop(to_node);
         self.streams.ended(self.turn).await;
     }
@@ -50,6 +53,10 @@ impl Session {
             let heard = match message {
                 from_node::Message::Report(report) => self.report(report).await,
                 from_node::Message::Proposal(proposal) => self.propose(proposal, to_node).await,
+                from_node::Message::Compared(compared) => {
+                    self.questions.answered(&self.turn.node, compared);
+                    Ok(())
+                }
                 from_node::Message::Hello(_) => Err(Status::invalid_argument("a second Hello")),
             };
             if let Err(status) = heard {

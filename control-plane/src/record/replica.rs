@@ -19,7 +19,7 @@ fn pool_if_any(bytes: &[u8], field: &'static str) -> Result<Option<PoolId>, Inva
 }
 
 pub(super) fn parse_standing(found: Option<wire::Standing>) -> Result<Standing, Invalid> {
-    let wire::Standing { incarnation, warm_from, epoch, role, resync, unable } = found.unwrap_or_default();
+    let wire::Standing { incarnation, warm_from, epoch, role, resync, unable, lost_blocks } = found.unwrap_or_default();
     Ok(Standing {
         incarnation: Incarnation(incarnation),
         warm_from: Incarnation(warm_from),
@@ -27,11 +27,12 @@ pub(super) fn parse_standing(found: Option<wire::Standing>) -> Result<Standing, 
         role: parse_role(role)?,
         unable,
         resync: resync.map(|wire::Progress { left, groups }| Progress { left, groups }),
+        lost_blocks,
     })
 }
 
 pub(super) fn encode_standing(standing: Standing) -> Option<wire::Standing> {
-    let Standing { incarnation, warm_from, epoch, role, unable, resync } = standing;
+    let Standing { incarnation, warm_from, epoch, role, unable, resync, lost_blocks } = standing;
     let encoded = wire::Standing {
         incarnation: incarnation.0,
         warm_from: warm_from.0,
@@ -39,6 +40,7 @@ pub(super) fn encode_standing(standing: Standing) -> Option<wire::Standing> {
         role: encode_role(role).into(),
         unable,
         resync: resync.map(|Progress { left, groups }| wire::Progress { left, groups }),
+        lost_blocks,
     };
     (standing != Standing::default()).then_some(encoded)
 }

@@ -54,6 +54,7 @@ pub fn hello(name: &str) -> Hello {
         nbd_addresses: vec![format!("{name}:10809")],
         labels: [("zone".to_owned(), name.to_owned())].into(),
         cluster: Vec::new(),
+        compares: true,
     }
 }
 

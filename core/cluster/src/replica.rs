@@ -51,6 +51,8 @@ pub struct Standing {
     pub unable: bool,
     /// How far it is with what it copies from the primary; `None` when it copies nothing.
     pub resync: Option<Progress>,
+    /// Blocks that no replica has.
+    pub lost_blocks: u64,
 }
 
 /// What a replica is.
@@ -168,9 +170,11 @@ impl Observed {
     /// Without what is only shown.
     pub(crate) fn essence(self) -> Self {
         match self {
-            Self::Present { size_bytes, generation, standing } => {
-                Self::Present { size_bytes, generation, standing: Standing { resync: None, ..standing } }
-            }
+            Self::Present { size_bytes, generation, standing } => Self::Present {
+                size_bytes,
+                generation,
+                standing: Standing { resync: None, lost_blocks: 0, ..standing },
+            },
             Self::Unknown | Self::Nothing => self,
         }
     }

@@ -1,6 +1,7 @@
 //! What operators may ask of a node, and how it answers.
 
-use block::{SnapshotId, VolumeId};
+use block::{PoolId, SnapshotId, VolumeId};
+use replication::{COMPARED_GROUPS_MAX, Found, GroupRange};
 use store::{PoolSpace, SnapshotState, Source, VersionSpace};
 
 use crate::volume::Counters;
@@ -61,6 +62,15 @@ pub enum Command {
     },
     /// Counters of the node and its volumes.
     Stats,
+    /// Compare the replicas of a volume that this node serves, as of the same change, while it is used.
+    Compare {
+        /// Which volume.
+        volume: VolumeId,
+        /// Some of its groups.
+        groups: GroupRange,
+        /// Have every replica read them from its disk and verify them, too.
+        reads: bool,
+    },
 }
 
 impl Command {
@@ -74,6 +84,7 @@ impl Command {
             | Self::CreateSnapshot { .. }
             | Self::DeleteSnapshot { .. } => true,
             Self::ListVolumes | Self::ListSnapshots | Self::PoolSpace | Self::SpaceOf { .. } | Self::Stats => false,
+            Self::Compare { .. } => false,
         }
     }
 }
@@ -97,6 +108,45 @@ pub enum Answer {
     SpaceOf(VersionSpace),
     /// [`Command::Stats`].
     Stats(NodeStats),
+    /// [`Command::Compare`], by pool: the members.
+    Compared(Vec<ComparedReplica>),
+}
+
+/// What one replica said.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ComparedReplica {
+    /// Where it is.
+    pub pool: PoolId,
+    /// What it holds there.
+    pub found: Result<Found, Absence>,
+}
+
+/// Why a replica was not compared.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum Absence {
+    /// There is no connection.
+    #[error("it is not connected with the primary")]
+    Disconnected,
+    /// Its node cannot.
+    #[error("its node is of a version that cannot compare; update it")]
+    Old,
+    /// It took too long.
+    #[error("it did not answer in time")]
+    Silent,
+    /// It was at another place of the order, or had too much to do: ask again.
+    #[error("it was about to join or leave, or busy; try again")]
+    Moved,
+}
+
+/// What became of blocks that were not what was written.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct RotCounters {
+    /// Found.
+    pub found: u64,
+    /// Written again from another replica.
+    pub repaired: u64,
+    /// That no replica had.
+    pub lost: u64,
 }
 
 /// One volume, as listed.
@@ -131,6 +181,8 @@ pub struct NodeStats {
     pub in_flight_bytes: u64,
     /// Bytes of replies not sent yet.
     pub backlog_bytes: u64,
+    /// Blocks that were not what was written.
+    pub rot: RotCounters,
 }
 
 /// Why a command was refused or failed.
@@ -192,6 +244,15 @@ pub enum ControlError {
     /// The node lives by what the control plane wants.
     #[error("this node belongs to a cluster, and what it holds is decided there; ask the control plane")]
     NotHere,
+    /// The volume is not served here.
+    #[error("this node does not serve the volume now; ask the one that does")]
+    NotServed,
+    /// Too many groups at once, or none.
+    #[error("{found} groups cannot be compared at once, but 1 to {COMPARED_GROUPS_MAX}")]
+    BadGroups {
+        /// How many were meant.
+        found: u32,
+    },
     /// The node is stopping.
     #[error("the node is stopping")]
     Stopping,

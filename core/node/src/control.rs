@@ -143,13 +143,17 @@ impl Node {
             | Command::ResizeVolume { .. }
             | Command::CreateSnapshot { .. }
             | Command::DeleteSnapshot { .. }
-            | Command::SpaceOf { .. } => None,
+            | Command::SpaceOf { .. }
+            | Command::Compare { .. } => None,
         };
         if let Some(answer) = looks {
             return Ok(Begun::Answered(answer));
         }
         if self.phase.is_stopping() {
             return Err(ControlError::Stopping);
+        }
+        if let Command::Compare { volume, groups, reads } = command {
+            return self.pipeline.compare(id, volume, groups, reads).map(|()| Begun::Running);
         }
         if self.config.offer == Offer::Intended && command.changes() {
             return Err(ControlError::NotHere);
@@ -203,7 +207,11 @@ impl Node {
                 self.pipeline.store.request_space(source, token)?;
                 Ok(Task::Plain)
             }
-            Command::ListVolumes | Command::ListSnapshots | Command::PoolSpace | Command::Stats => {
+            Command::ListVolumes
+            | Command::ListSnapshots
+            | Command::PoolSpace
+            | Command::Stats
+            | Command::Compare { .. } => {
                 unreachable!("answered before")
             }
         }

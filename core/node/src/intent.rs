@@ -105,6 +105,8 @@ pub struct ReplicaObservation {
     /// the first intent that names the volume. Of a replicated volume only the serving primary says so, and when all
     /// that was admitted before is committed; the others say 0.
     pub generation: u64,
+    /// Blocks that no replica has.
+    pub lost_blocks: u64,
     /// The replica, once an intent said that there are others.
     pub copy: Option<CopyObservation>,
 }

@@ -65,7 +65,7 @@ mod wishes;
 mod write;
 mod zeroing;
 
-pub use command::{Answer, Command, ControlError, NodeStats, VolumeSummary};
+pub use command::{Absence, Answer, Command, ComparedReplica, ControlError, NodeStats, RotCounters, VolumeSummary};
 pub use door::Door;
 pub use event::{ConnId, ControlId, Effect, Event, Operation, Report, Why};
 pub use intent::{
@@ -75,7 +75,7 @@ pub use network::{Network, NetworkError};
 pub use node::{Node, NodeConfig, Offer, SendSlices};
 pub use peers::{FrameSlices, PeerFault};
 pub use relay::Relay;
-pub use replication::{Configuration, Proposal, Wanted};
+pub use replication::{COMPARED_GROUPS_MAX, Configuration, Found, GroupRange, Proposal, Wanted};
 pub use token::TokenHash;
 pub use volume::Counters;
 pub use wire::PreambleFault;

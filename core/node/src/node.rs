@@ -253,6 +253,7 @@ impl Node {
             requests: self.pipeline.requests() as u64,
             in_flight_bytes: self.pipeline.in_flight_bytes(),
             backlog_bytes: self.backlog_bytes as u64,
+            rot: self.pipeline.copies.rot.counters,
         }
     }
 
@@ -292,6 +293,9 @@ impl Node {
                 store::Effect::Report(report) => {
                     if matches!(report, store::Report::Poisoned { .. }) {
                         self.pipeline.device_failed();
+                    }
+                    if let store::Report::BadBlock { at, block: Some((volume, block)), .. } = report {
+                        self.pipeline.rot_found(volume, block, at);
                     }
                     effects.push(Effect::Report(crate::event::Report::Store(report)));
                 }

@@ -13,6 +13,7 @@ impl Node {
             volume: volume.id,
             size_bytes: volume.size_bytes,
             generation: volume.confirmed,
+            lost_blocks: self.pipeline.lost_blocks(volume.id),
             copy: volume.copy.as_ref().map(|copy| copy.observation(self.pipeline.copies.warm_from)),
         };
         Observation { heard: self.heard(), replicas: self.pipeline.volumes.values().map(replica).collect() }

@@ -205,6 +205,10 @@ impl Pipeline {
 
     /// A request to the store ended. The mark is not a command's.
     pub fn completed(&mut self, mark: Mark, outcome: Outcome) {
+        if matches!(outcome, Outcome::Failed(_)) && self.tries_again(mark) {
+            return;
+        }
+        self.copies.rot.ended(mark.token());
         match (mark, outcome) {
             (Mark::Op(key), Outcome::Read(found)) => self.read_ended(key, found),
             (Mark::Op(key), outcome) => self.step_ended(key, failure_of(&outcome)),

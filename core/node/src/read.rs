@@ -20,6 +20,14 @@ pub(crate) fn requests(range: ByteRange) -> (BlockRange, Option<BlockRange>) {
     (first, Some(rest).filter(|rest| rest.count.0 > 0))
 }
 
+/// The blocks that the next request for it reads, if any are to be read.
+pub(crate) fn blocks_of(task: &Task, range: ByteRange) -> Option<BlockRange> {
+    match (task, requests(range)) {
+        (Task::Read, (blocks, _)) | (Task::ReadRest { .. }, (_, Some(blocks))) => Some(blocks),
+        (Task::ReadRest { .. }, (_, None)) | (Task::Held { .. } | Task::Flush | Task::Change { .. }, _) => None,
+    }
+}
+
 impl Pipeline {
     pub(crate) fn read_ended(&mut self, key: Key, found: ReadData) {
         let op = self.ops.get_mut(key).expect("an op lives until its request ended");

@@ -6,10 +6,12 @@
 //!
 //! - [`Configuration`]: who holds the volume; [`Proposal`]: what its members may ask for
 //! - [`Entry`], [`Change`]: what is replicated; [`Message`]: what replicas say to each other
+//! - [`Aside`]: what their owners say to each other beside that, about lost blocks and about being equal
 //! - [`wire`]: messages as bytes; [`Payload`]: the bytes of a write, held by several at once
 //!
 //! Not here: what a disk or a client looks like, who decides on configurations.
 
+mod aside;
 mod backup;
 mod configuration;
 mod entry;
@@ -29,6 +31,7 @@ mod tick;
 mod wanted;
 pub mod wire;
 
+pub use aside::{Aside, COMPARED_GROUPS_MAX, Found, GroupRange};
 pub use configuration::{Configuration, Proposal};
 pub use entry::{Change, Entry};
 pub use event::{Content, Effect, Event, OpId, ReadId, Times};

@@ -159,20 +159,18 @@ impl Store {
         self.contents.segments.unpin(self.geometry.segment_of(at));
         let state = self.reads.get(read);
         state.outstanding -= 1;
-        let bad = match result {
-            Err(_) => Some((first_page, false)),
-            Ok(()) => (first_page..first_page + pages)
-                .find(|&page| {
-                    let page = page as usize;
-                    block::Checksum::of(state.buffer.page(page)) != state.checksums[page]
-                })
-                .map(|page| (page, true)),
+        // Which page a device cannot read it does not say: the first one is repaired, and the rest read again.
+        let is_bad = |page: u32| match &result {
+            Err(_) => page == first_page,
+            Ok(()) => block::Checksum::of(state.buffer.page(page as usize)) != state.checksums[page as usize],
         };
-        if let Some((page, mismatch)) = bad {
-            state.failed = true;
-            let block = state.of.map(|(volume, first)| (volume, BlockIndex(first.0 + u64::from(page))));
+        let bad: Vec<u32> = (first_page..first_page + pages).filter(|page| is_bad(*page)).collect();
+        state.failed |= !bad.is_empty();
+        let of = state.of;
+        for page in bad {
+            let block = of.map(|(volume, first)| (volume, BlockIndex(first.0 + u64::from(page))));
             self.stats.bad_blocks += 1;
-            let at = offset_of(at.plus(page - first_page));
+            let (at, mismatch) = (offset_of(at.plus(page - first_page)), result.is_ok());
             self.report(Report::BadBlock { at, block, mismatch });
         }
         self.finish_read(read);

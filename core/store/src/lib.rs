@@ -14,6 +14,7 @@ mod append;
 mod buffers;
 mod checkpoint;
 mod contents;
+mod digest;
 mod drive;
 mod durability;
 mod effect;
@@ -39,6 +40,7 @@ mod zeroing;
 
 pub use buffers::Payload;
 pub use contents::{ReplayError, SnapshotState, VolumeState};
+pub use digest::{GroupDigest, HeldBlock};
 pub use effect::{
     BlockExtent, DiskError, Effect, Event, IoId, JobId, Outcome, ReadData, Refusal, Report, Token, VersionSpace,
 };

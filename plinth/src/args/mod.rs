@@ -109,6 +109,8 @@ mod tests {
             "plinth volume hand-over db",
             "plinth volume hand-over db --to n2 --no-wait",
             "plinth volume promote db --replica n3 --yes-lose-data db",
+            "plinth volume verify db",
+            "plinth volume verify db --data",
             "plinth volume delete a b --force",
             "plinth volume attach db --client c --read-only",
             "plinth volume detach db --client c",

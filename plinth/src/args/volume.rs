@@ -60,6 +60,17 @@ pub enum VolumeCommand {
     HandOver(HandOverArgs),
     /// Go on from a replica that is not in sync, when those that are in sync are gone for good: LOSES DATA
     Promote(PromoteArgs),
+    /// Compare a volume's replicas while it is used; fails with 1 when they differ
+    #[command(
+        after_help = "Examples:\n  plinth volume verify db            compares what the replicas say they hold\n  plinth volume verify db --data     has every replica read and check all of it; bad blocks are repaired\nEnds with 0 when all replicas that were compared are equal, and with 1 when some differ or blocks are lost."
+    )]
+    Verify {
+        /// Its name
+        name: String,
+        /// Have every replica read all of it from its disk; what is not what was written is repaired
+        #[arg(long)]
+        data: bool,
+    },
     /// Delete volumes and their data
     #[command(
         after_help = "Example:\n  plinth volume delete scratch1 scratch2\nThe names are free at once, the space when the volumes' nodes have freed it."

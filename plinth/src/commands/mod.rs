@@ -12,6 +12,7 @@ mod operation;
 mod pool;
 mod replicas;
 mod status;
+mod verify;
 mod volume;
 
 use std::process::ExitCode;

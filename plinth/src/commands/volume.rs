@@ -8,7 +8,7 @@ use proto::v1;
 use proto::v1::volume_service_client::VolumeServiceClient;
 use serde::Serialize;
 
-use super::{attach, delete, detach, replicas};
+use super::{attach, delete, detach, replicas, verify};
 use crate::args::{CreateArgs, Pair, VolumeArgs, VolumeCommand, WaitArgs};
 use crate::client::{Client, ClientError, request_id};
 use crate::exit::Usage;
@@ -46,6 +46,7 @@ pub async fn run(args: &VolumeArgs) -> Result<ExitCode> {
         VolumeCommand::Modify(modify) => replicas::modify(&mut client, modify, format).await?,
         VolumeCommand::HandOver(hand_over) => replicas::hand_over(&mut client, hand_over, format).await?,
         VolumeCommand::Promote(promote) => replicas::promote(&mut client, promote, format).await?,
+        VolumeCommand::Verify { name, data } => return verify::run(&mut client, name, *data, format).await,
         VolumeCommand::Delete { names, force, wait } => {
             return delete::run(&mut client, names, *force, *wait, format).await;
         }

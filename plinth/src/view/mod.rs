@@ -5,12 +5,14 @@ mod cluster;
 mod node;
 mod operation;
 mod pool;
+mod verify;
 mod volume;
 
 pub use cluster::{Settings, Status, Voter};
 pub use node::Node;
 pub use operation::Operation;
 pub use pool::Pool;
+pub use verify::Verification;
 pub use volume::{Mode, Phase, Volume};
 
 use std::collections::BTreeMap;

@@ -45,6 +45,14 @@ pub struct Replica {
     /// Among the volume's replicas; missing for the only one.
     #[serde(skip_serializing_if = "Option::is_none")]
     role: Option<Role>,
+    /// Blocks that no replica has.
+    #[serde(skip_serializing_if = "is_zero")]
+    lost_blocks: u64,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "that is how it is asked")]
+fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 /// What a replica is among others.
@@ -144,10 +152,10 @@ impl From<v1::Replica> for Replica {
             v1::replica::State::Nothing => ReplicaState::Nothing,
             v1::replica::State::Present => ReplicaState::Present,
         };
-        let v1::Replica { filled_percent, filled_in_ms, primary, in_sync, .. } = replica;
+        let v1::Replica { filled_percent, filled_in_ms, primary, in_sync, lost_blocks, .. } = replica;
         let v1::Replica { node, pool, size_bytes, generation, role: name, .. } = replica;
         let role = (!name.is_empty()).then_some(Role { name, primary, in_sync, filled_percent, filled_in_ms });
-        Self { node, pool, state, size_bytes, generation, role }
+        Self { node, pool, state, size_bytes, generation, role, lost_blocks }
     }
 }
 
@@ -209,7 +217,7 @@ impl ReplicaState {
 impl Replica {
     /// Of one among others what it is, and how far it is filled.
     fn shown_state(&self) -> String {
-        match &self.role {
+        let state = match &self.role {
             None => self.state.word().to_owned(),
             Some(Role { name, filled_percent: Some(percent), filled_in_ms: None, .. }) => {
                 format!("{name} ({percent}%)")
@@ -219,7 +227,8 @@ impl Replica {
                 format!("{name} ({percent}%, {left} left)")
             }
             Some(Role { name, .. }) => name.clone(),
-        }
+        };
+        if self.lost_blocks == 0 { state } else { format!("{state}, {} blocks LOST", self.lost_blocks) }
     }
 
     fn is_in_sync(&self) -> bool {

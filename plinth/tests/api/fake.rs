@@ -43,6 +43,8 @@ pub struct State {
     pub waits: u64,
     /// What the last request of an attach had.
     pub token: Vec<u8>,
+    /// What a verification finds.
+    pub ranges: Vec<v1::VerifiedRange>,
     /// What the pages of a list hold at most, whatever was asked for.
     pub page: usize,
 }
@@ -165,6 +167,8 @@ impl State {
 
 #[tonic::async_trait]
 impl v1::volume_service_server::VolumeService for Shared {
+    type VerifyStream = Ranges;
+
     async fn create(&self, request: Request<v1::CreateVolumeRequest>) -> Result<Response<v1::VolumeChange>, Status> {
         let v1::CreateVolumeRequest { request_id, name, size_bytes, spec } = request.into_inner();
         let change = self.change("create", request_id, |state| {
@@ -288,7 +292,19 @@ impl v1::volume_service_server::VolumeService for Shared {
         self.enter("promote", &request_id)?;
         self.lock().find(&name).map(Response::new)
     }
+
+    /// One range, and then the stream breaks off.
+    async fn verify(&self, request: Request<v1::VerifyVolumeRequest>) -> Result<Response<Ranges>, Status> {
+        self.enter("verify", &[])?;
+        let v1::VerifyVolumeRequest { name, offset_bytes, .. } = request.into_inner();
+        let state = self.lock();
+        state.find(&name)?;
+        let next = state.ranges.iter().find(|range| range.offset_bytes == offset_bytes).cloned();
+        Ok(Response::new(Box::pin(tokio_stream::iter(next.map(Ok)))))
+    }
 }
+
+type Ranges = Pin<Box<dyn tokio_stream::Stream<Item = Result<v1::VerifiedRange, Status>> + Send>>;
 
 #[tonic::async_trait]
 impl v1::operation_service_server::OperationService for Shared {

@@ -6,4 +6,5 @@ mod fake;
 mod lists;
 mod retries;
 mod run;
+mod verify;
 mod waits;

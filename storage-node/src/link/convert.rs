@@ -3,14 +3,16 @@
 
 use std::collections::BTreeMap;
 
-use block::{Epoch, Incarnation, PoolId, VOLUME_BYTES_MAX, VolumeId};
+use block::{Epoch, GroupIndex, Incarnation, PoolId, VOLUME_BYTES_MAX, VolumeId};
 use node::{
-    Attachment, Configuration, CopiesIntent, CopyObservation, Intent, Proposal, ReplicaIntent, Route, TokenHash, Wanted,
+    Absence, Answer, Attachment, Command, ComparedReplica, Configuration, CopiesIntent, CopyObservation, Found,
+    GroupRange, Intent, Proposal, ReplicaIntent, Route, TokenHash, Wanted,
 };
 use proto::link::{self, FromNode, ToNode, from_node, to_node};
 
 use super::delta::{Delta, PoolDelta};
 use crate::cluster::{Introduction, is_name};
+use crate::control::CallError;
 
 /// Version of the protocol.
 const VERSION: u32 = 1;
@@ -45,6 +47,8 @@ pub(super) enum Message {
     },
     /// What became of a proposal. An intent tells it as well, with all that belongs to it.
     Decision,
+    /// A question, and its number.
+    Compare(u64, Command),
 }
 
 /// Why a message is not one.
@@ -107,7 +111,7 @@ pub(crate) enum ConvertError {
 pub(super) fn hello(introduction: &Introduction, cluster: Option<ClusterId>) -> FromNode {
     let Introduction { node, peer_address, nbd_addresses, labels, tags: _ } = introduction.clone();
     let cluster = cluster.map_or_else(Vec::new, |cluster| cluster.0.to_be_bytes().to_vec());
-    let hello = link::Hello { version: VERSION, node, peer_address, nbd_addresses, labels, cluster };
+    let hello = link::Hello { version: VERSION, node, peer_address, nbd_addresses, labels, cluster, compares: true };
     FromNode { message: Some(from_node::Message::Hello(hello)) }
 }
 
@@ -122,6 +126,7 @@ fn pool_report(id: PoolId, tags: &[String], news: &PoolDelta) -> link::PoolRepor
         volume: replica.volume.0,
         size_bytes: replica.size_bytes,
         generation: replica.generation,
+        lost_blocks: replica.lost_blocks,
         ..replica.copy.as_ref().map(standing).unwrap_or_default()
     });
     link::PoolReport {
@@ -183,7 +188,7 @@ pub(super) fn proposal(volume: VolumeId, wanted: &Proposal) -> FromNode {
 pub(super) fn parse_first(message: ToNode) -> Result<Option<ClusterId>, ConvertError> {
     match message.message {
         Some(to_node::Message::Welcome(found)) => welcome(&found).map(Some),
-        Some(to_node::Message::Intent(_) | to_node::Message::Decision(_)) => Ok(None),
+        Some(to_node::Message::Intent(_) | to_node::Message::Decision(_) | to_node::Message::Compare(_)) => Ok(None),
         None => Err(ConvertError::UnknownKind),
     }
 }
@@ -199,7 +204,47 @@ pub(super) fn parse(message: ToNode, cluster: ClusterId, ours: PoolId) -> Result
         Some(to_node::Message::Welcome(found)) => welcome(&found).map(|_| Message::Welcome),
         Some(to_node::Message::Intent(intent)) => parse_intent(intent, cluster, ours),
         Some(to_node::Message::Decision(_)) => Ok(Message::Decision),
+        Some(to_node::Message::Compare(found)) => Ok(Message::Compare(found.id, comparison(&found))),
         None => Err(ConvertError::UnknownKind),
+    }
+}
+
+fn comparison(found: &link::Compare) -> Command {
+    // Behind the largest volume there is nothing.
+    let first = GroupIndex(found.first_group.min(VOLUME_BYTES_MAX >> block::BLOCK_SHIFT));
+    let groups = GroupRange { first, count: found.groups };
+    Command::Compare { volume: VolumeId(found.volume), groups, reads: found.reads }
+}
+
+/// The answer to such a question.
+pub(super) fn compared(id: u64, answer: Result<Answer, CallError>) -> FromNode {
+    let (refused, replicas) = match answer {
+        Ok(Answer::Compared(replicas)) => (String::new(), replicas.into_iter().map(compared_replica).collect()),
+        Ok(_) => (String::from("the node answered something else; report it"), Vec::new()),
+        Err(error) => (error.to_string(), Vec::new()),
+    };
+    FromNode { message: Some(from_node::Message::Compared(link::Compared { id, refused, replicas })) }
+}
+
+fn compared_replica(replica: ComparedReplica) -> link::ComparedReplica {
+    let pool = replica.pool.0.to_be_bytes().to_vec();
+    match replica.found {
+        Err(absence) => link::ComparedReplica {
+            pool,
+            absent: absence.to_string(),
+            again: !matches!(absence, Absence::Old),
+            ..link::ComparedReplica::default()
+        },
+        Ok(Found { blocks, read, repaired, lost, digests }) => link::ComparedReplica {
+            pool,
+            absent: String::new(),
+            again: false,
+            blocks,
+            read,
+            repaired,
+            lost,
+            digests: digests.into_iter().map(|digest| digest.0).collect(),
+        },
     }
 }
 

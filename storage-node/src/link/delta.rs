@@ -129,6 +129,7 @@ mod tests {
             volume: VolumeId(*volume),
             size_bytes: 1 << 20,
             generation: *generation,
+            lost_blocks: 0,
             copy: None,
         };
         let observation = Observation { heard, replicas: replicas.iter().map(replica).collect() };

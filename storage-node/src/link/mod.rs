@@ -14,6 +14,7 @@ mod convert;
 mod counters;
 mod delta;
 mod failure;
+mod questions;
 mod stream;
 
 use std::sync::Arc;

@@ -17,6 +17,7 @@ use tonic::transport::{Channel, Endpoint};
 use super::convert::{self, ClusterId, Message};
 use super::delta::Said;
 use super::failure::LinkError;
+use super::questions::Questions;
 use super::{Linking, Subject};
 use crate::control::CallError;
 
@@ -74,6 +75,7 @@ struct Course {
     deaf: bool,
     /// An intent that is all there is has come, which others can add to.
     heard_whole: bool,
+    questions: Questions,
 }
 
 impl Stream {
@@ -123,7 +125,7 @@ impl Stream {
             };
             let runs = match occasion {
                 Occasion::Stop => false,
-                Occasion::Told(message) => course.take(message, self.cluster, linking).await?,
+                Occasion::Told(message) => course.take(message, self.cluster, &self.outgoing, linking).await?,
                 // Without room it is wished for again.
                 Occasion::Wished(volume, wanted) => {
                     drop(self.outgoing.try_send(convert::proposal(volume, &wanted)));
@@ -153,7 +155,14 @@ impl Stream {
 
 impl Course {
     fn new() -> Self {
-        Self { said: Said::default(), stirred: true, not_before: Instant::now(), deaf: false, heard_whole: false }
+        Self {
+            said: Said::default(),
+            stirred: true,
+            not_before: Instant::now(),
+            deaf: false,
+            heard_whole: false,
+            questions: Questions::default(),
+        }
     }
 
     fn may_say(&self) -> bool {
@@ -195,10 +204,20 @@ impl Course {
     }
 
     /// Passes on what the leader says; not if the node has stopped.
-    async fn take(&mut self, message: ToNode, cluster: ClusterId, linking: &mut Linking) -> Result<bool, LinkError> {
+    async fn take(
+        &mut self,
+        message: ToNode,
+        cluster: ClusterId,
+        outgoing: &Sender<FromNode>,
+        linking: &mut Linking,
+    ) -> Result<bool, LinkError> {
         let (intent, foreign) = match convert::parse(message, cluster, linking.subject.pool)? {
             Message::Intent { intent, foreign } => (intent, foreign),
             Message::Decision => return Ok(true),
+            Message::Compare(id, command) => {
+                self.questions.ask(id, command, &linking.subject.control, outgoing);
+                return Ok(true);
+            }
             Message::Welcome => return Err(LinkError::OutOfTurn { found: "a welcome", expected: "an intent" }),
         };
         if !(intent.whole || self.heard_whole) {

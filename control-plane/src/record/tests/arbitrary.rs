@@ -50,14 +50,15 @@ fn standing() -> impl Strategy<Value = Standing> {
         Role::Primary,
     ];
     let progress = any::<(u64, u64)>().prop_map(|(left, groups)| Progress { left, groups });
-    (any::<(u64, u64, u32, bool)>(), select(roles.to_vec()), option::of(progress)).prop_map(
-        |((incarnation, warm_from, epoch, unable), role, resync)| Standing {
+    (any::<(u64, u64, u32, bool, u64)>(), select(roles.to_vec()), option::of(progress)).prop_map(
+        |((incarnation, warm_from, epoch, unable, lost_blocks), role, resync)| Standing {
             incarnation: Incarnation(incarnation),
             warm_from: Incarnation(warm_from),
             epoch: Epoch(epoch),
             role,
             unable,
             resync,
+            lost_blocks,
         },
     )
 }

@@ -101,6 +101,7 @@ fn member(volume: u64, role: Role, resync: Option<Progress>) -> ReplicaReport {
         role,
         unable: false,
         resync,
+        lost_blocks: 0,
     };
     ReplicaReport { standing, ..present(volume) }
 }

@@ -31,6 +31,7 @@ fn report() -> impl Strategy<Value = Change> {
             role: if leads { Role::Primary } else { Role::Learner },
             unable: false,
             resync: (!leads).then_some(Progress { left: gib, groups: 4 }),
+            lost_blocks: u64::from(epoch),
         },
     });
     let replicas = (vec(replica, 0..6), vec(1..12_u64, 0..3), any::<bool>());

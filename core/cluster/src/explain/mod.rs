@@ -1,5 +1,6 @@
 //! What is wrong, and what a thing is doing, in words for people.
 
+mod lost;
 mod replicas;
 
 use block::{PoolId, VolumeId};
@@ -87,7 +88,7 @@ impl State {
     /// One that is on a lost node is told with the node.
     fn volume_problem(&self, volume: &Volume) -> Option<Problem> {
         if volume.is_replicated() {
-            return self.replicated_problem(volume);
+            return self.replicated_problem(volume).or_else(|| self.lost_blocks_problem(volume));
         }
         let subject = format!("volume {}", volume.name);
         let pool = self.pool(volume.home())?;
@@ -106,7 +107,9 @@ impl State {
                 subject,
                 sentence: format!("node {} is heard and has not opened pool {}", pool.node, volume.home()),
             }),
-            Health::Unavailable | Health::Creating | Health::Changing | Health::Ready => None,
+            Health::Unavailable | Health::Creating | Health::Changing | Health::Ready => {
+                self.lost_blocks_problem(volume)
+            }
             // Of several replicas only.
             Health::Degraded | Health::Blocked | Health::Recovering | Health::Failed | Health::NeedsAttach => None,
         }
@@ -120,6 +123,7 @@ impl State {
             true => self.explain_replicated(volume),
             false => vec![self.explain_replica(volume, self.pool(volume.home())?)],
         };
+        sentences.extend(self.explain_lost_blocks(volume));
         if volume.attachments.held().is_empty() {
             let open = if volume.spec.open { "; clients of open networks may use it by its name" } else { "" };
             sentences.push(format!("Nobody has it attached{open}."));

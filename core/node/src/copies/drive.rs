@@ -47,6 +47,8 @@ impl Pipeline {
         if self.copies.is_over() {
             return;
         }
+        self.mend();
+        self.end_late_comparisons();
         if !self.copies.starved.is_empty() && self.store.has_room() {
             let mut starved = std::mem::take(&mut self.copies.starved);
             self.copies.stirred.append(&mut starved);

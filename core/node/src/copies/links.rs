@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use block::{Incarnation, PoolId, VolumeId};
 use replication::wire::{Envelope, Heard, Signal};
-use replication::{Event, Message, Payload};
+use replication::{Aside, Event, Message, Payload};
 
 use crate::copies::copy::Tie;
 use crate::peers::Said;
@@ -16,6 +16,9 @@ use crate::pipeline::Pipeline;
 const REOPEN_AFTER: Duration = Duration::from_millis(20);
 /// The same, when the other node said that it has no such replica: it may not have heard of it yet.
 const ASK_AFTER: Duration = Duration::from_millis(300);
+
+/// Before lost blocks are asked for again when there is somebody else to ask.
+const HOPE_AFTER: Duration = Duration::from_secs(2);
 
 impl Pipeline {
     /// Whether this node opens the links with that peer.
@@ -66,6 +69,25 @@ impl Pipeline {
         }
     }
 
+    /// Says something beside the order, if it can be said.
+    pub(super) fn post_aside(&mut self, id: VolumeId, to: PoolId, aside: &Aside) {
+        let Some(envelope) = self.envelope(id, to) else { return };
+        if self.tie(id, to).is_some_and(|tie| tie.link.is_up()) {
+            self.copies.peers.send_aside(to, &envelope, aside);
+        }
+    }
+
+    fn hear_aside(&mut self, id: VolumeId, peer: PoolId, aside: Aside) {
+        match aside {
+            Aside::Want { block, checksum } => self.heard_want(id, peer, block, checksum),
+            Aside::Have { block, checksum, data } => self.heard_have(id, peer, (block, checksum), data.as_deref()),
+            Aside::Compare { id: number, at, groups, reads } => {
+                self.asked_to_look(id, peer, number, (at, groups, reads))
+            }
+            Aside::Compared { id: number, found } => self.heard_compared(peer, number, found),
+        }
+    }
+
     fn push_event(&mut self, id: VolumeId, event: Event<Payload>) {
         if let Some(copy) = self.copy_mut(id) {
             copy.events.push_back(event);
@@ -100,6 +122,8 @@ impl Pipeline {
     /// There is a new connection: links begin anew, in whatever state the last one left them.
     pub(crate) fn peer_up(&mut self, peer: PoolId) {
         self.peer_down(peer);
+        let (shared, soon) = (self.copies.peers.volumes_of(peer), self.copies.now + HOPE_AFTER);
+        self.copies.rot.hope(&shared, soon);
         for id in self.copies.peers.volumes_of(peer) {
             if self.opens(peer) {
                 self.open_link(id, peer);
@@ -147,7 +171,7 @@ impl Pipeline {
         let id = envelope.volume;
         let is_meant = match &said {
             Said::Signal(Signal::Open { to }) => *to == self.copies.me,
-            Said::Signal(Signal::Opened | Signal::Close) | Said::Message(_) => true,
+            Said::Signal(Signal::Opened | Signal::Close) | Said::Message(_) | Said::Aside(_) => true,
         };
         let asks = matches!(said, Said::Signal(Signal::Open { .. }));
         let Some(tie) = self.tie(id, peer).filter(|_| is_meant && envelope.from == peer) else {
@@ -156,9 +180,10 @@ impl Pipeline {
             }
             return;
         };
-        let (signal, message) = match said {
-            Said::Signal(signal) => (Some(signal), None),
-            Said::Message(message) => (None, Some(message)),
+        let (signal, message, aside) = match said {
+            Said::Signal(signal) => (Some(signal), None, None),
+            Said::Message(message) => (None, Some(message), None),
+            Said::Aside(aside) => (None, None, Some(aside)),
         };
         let heard = tie.link.hear(envelope.link, signal);
         let ended = signal == Some(Signal::Close) && !tie.link.is_up();
@@ -184,6 +209,10 @@ impl Pipeline {
             self.push_event(id, Event::Received { from: peer, incarnation: envelope.incarnation, message });
         }
         self.pump();
+        if let (Heard::Message | Heard::Connected, Some(aside)) = (heard, aside) {
+            self.hear_aside(id, peer, aside);
+            self.pump();
+        }
     }
 
     /// There is no such replica here.

@@ -16,14 +16,18 @@
 //!
 //! Not here: connections (`peers`), what replicas say to each other (`replication`).
 
+mod compare;
 mod content;
 mod copy;
 mod drive;
 mod follow;
 mod links;
+mod look;
+mod mend;
 mod observe;
 mod pace;
 mod reads;
+mod rot;
 mod submit;
 mod teach;
 mod work;
@@ -36,7 +40,10 @@ use replication::{Effect, Payload, Proposal};
 pub(crate) use copy::Replicated;
 pub(crate) use work::Handed;
 
+use crate::copies::compare::Comparisons;
+use crate::copies::look::Look;
 use crate::copies::pace::Pace;
+use crate::copies::rot::Rot;
 use crate::mark::Mark;
 use crate::peers::Peers;
 use crate::slab::Slab;
@@ -72,6 +79,11 @@ pub(crate) struct Copies {
     pub taught: VolumeId,
     /// Volumes of which there is something new to say.
     pub news: BTreeSet<VolumeId>,
+    pub rot: Rot,
+    /// Blocks that are being read for others.
+    pub reading_for_others: usize,
+    pub comparisons: Comparisons,
+    pub looks: Slab<Look>,
     pub pumping: bool,
     /// Kept for its memory.
     pub effects: Vec<Effect<Payload>>,
@@ -99,6 +111,10 @@ impl Copies {
             teaching: BTreeSet::new(),
             taught: VolumeId(0),
             news: BTreeSet::new(),
+            rot: Rot::default(),
+            reading_for_others: 0,
+            comparisons: Comparisons::default(),
+            looks: Slab::default(),
             pumping: false,
             effects: Vec::new(),
         }
@@ -113,7 +129,8 @@ impl Copies {
         let volumes = self.due.first().map(|(at, _)| *at);
         let left = (!self.stirred.is_empty()).then_some(self.now);
         let lessons = (!self.teaching.is_empty()).then(|| self.pace.deadline());
-        [volumes, left, peers, lessons].into_iter().flatten().min()
+        let asked = [self.rot.deadline(self.now), self.comparisons.deadline(self.now)];
+        [volumes, left, peers, lessons].into_iter().chain(asked).flatten().min()
     }
 
     /// Whether somebody waits for room in the store.

@@ -39,6 +39,7 @@ impl Node {
     /// Tells what is new of replicas, and asks the control plane for what they want.
     pub(crate) fn tell_copies(&mut self, effects: &mut Vec<Effect>) {
         let copies = &mut self.pipeline.copies;
+        effects.extend(copies.comparisons.ended.drain(..).map(|(id, answer)| Effect::Answered { id, answer }));
         effects.extend(copies.proposals.drain(..).map(|(volume, proposal)| Effect::Propose { volume, proposal }));
         let news: Vec<VolumeId> = std::mem::take(&mut copies.news).into_iter().collect();
         self.observation_changed |= !news.is_empty();

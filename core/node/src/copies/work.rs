@@ -3,12 +3,15 @@
 //! The store persists in the order in which it is given things. So the end of a change says that all before it survive
 //! the process, and the end of one that had to be on stable media says that all before it are.
 
-use block::{Epoch, GroupIndex, Incarnation, PoolId, VolumeId, WriteSeq};
+use block::{
+    BlockIndex, BlockRange, Checksum, Epoch, Error, GROUP_BLOCKS, GroupIndex, Incarnation, PoolId, VolumeId, WriteSeq,
+};
 use replication::{Change, Entry, Event, Payload, ReadId};
 use store::{Outcome, Refusal, Store, Token};
 
 use crate::copies::content;
 use crate::copies::copy::{FULL_RETRY_MAX, Obstacle, Progress, Replicated};
+use crate::copies::look::Question;
 use crate::mark::Mark;
 use crate::pipeline::Pipeline;
 use crate::slab::Key;
@@ -28,10 +31,12 @@ pub(crate) enum Work {
     Settle,
     /// See [`replication::Effect::KeepEpoch`].
     Epoch { epoch: Epoch },
+    /// To say what is held as of everything before it.
+    Look(Question),
 }
 
 /// Something that the store was given.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct Handed {
     volume: VolumeId,
     /// Which the replica was when it was given.
@@ -41,7 +46,7 @@ pub(crate) struct Handed {
 
 /// What it was.
 #[derive(Clone, Copy, Debug)]
-enum Given {
+pub(crate) enum Given {
     Own {
         n: u64,
         durable: bool,
@@ -58,8 +63,40 @@ enum Given {
     Epoch {
         epoch: Epoch,
     },
+    /// A block that another replica lost.
+    Wanted {
+        peer: PoolId,
+        block: BlockIndex,
+        checksum: Checksum,
+    },
+    /// A block that was lost here, from another replica.
+    Repair {
+        block: BlockIndex,
+    },
+    /// A group that is verified.
+    Look {
+        look: Key,
+        group: GroupIndex,
+    },
     /// Nobody waits for its end.
     Unasked,
+}
+
+impl Handed {
+    pub fn new(volume: VolumeId, incarnation: Incarnation, what: Given) -> Self {
+        Self { volume, incarnation, what }
+    }
+
+    /// The look that it is read for.
+    pub fn look(&self) -> Option<Key> {
+        if let Given::Look { look, .. } = self.what { Some(look) } else { None }
+    }
+
+    /// What is read for its own sake, and is read again when what it met was repaired.
+    pub fn reads(&self) -> Option<(VolumeId, BlockRange)> {
+        let (Given::Read { group, .. } | Given::Look { group, .. }) = self.what else { return None };
+        Some((self.volume, BlockRange::new(group.0 * u64::from(GROUP_BLOCKS), GROUP_BLOCKS)))
+    }
 }
 
 impl Work {
@@ -75,6 +112,7 @@ impl Work {
             Self::Restamp { .. } => Given::Restamp,
             Self::Settle => Given::Settle,
             Self::Epoch { epoch } => Given::Epoch { epoch: *epoch },
+            Self::Look(_) => Given::Unasked,
         }
     }
 
@@ -100,6 +138,7 @@ impl Work {
             Self::Restamp { seq } => store.restamp(volume, *seq, token),
             Self::Settle => store.settle(token),
             Self::Epoch { epoch } => store.epoch(volume, *epoch, token),
+            Self::Look(_) => unreachable!("the store is not asked"),
         }
         .map(|()| WriteSeq::ZERO)
     }
@@ -127,6 +166,12 @@ impl Pipeline {
         loop {
             let Some(copy) = self.volumes.get_mut(&id).and_then(|volume| volume.copy.as_deref_mut()) else { return };
             let Some(work) = copy.work.front() else { break };
+            if let Work::Look(question) = work {
+                let question = *question;
+                copy.work.pop_front();
+                self.look(id, question);
+                continue;
+            }
             let (incarnation, what) = (copy.incarnation, work.given());
             let key = self.copies.handed.insert(Handed { volume: id, incarnation, what });
             match work.hand(&mut self.store, id, Mark::Work(key).token()) {
@@ -205,6 +250,20 @@ impl Pipeline {
         }
     }
 
+    /// Reads a group again, for the same reason.
+    pub(super) fn read_group_again(&mut self, key: Key) {
+        let Some(Handed { volume, what, .. }) = self.copies.handed.get(key).copied() else { return };
+        let (Given::Read { group, .. } | Given::Look { group, .. }) = what else { return };
+        let asked = self.store.read_group(volume, group, Mark::Work(key).token());
+        self.stir();
+        match (asked, self.copies.handed.get_mut(key).map(|handed| &mut handed.what)) {
+            // What was changed since is in what is read now, and is sent behind it once more.
+            (Ok(found), Some(Given::Read { born, .. })) => *born = found,
+            (Ok(_), _) => {}
+            (Err(_), _) => self.work_ended(key, Outcome::Failed(Error::Media)),
+        }
+    }
+
     /// The device failed: no replica of this pool goes on.
     pub(crate) fn device_failed(&mut self) {
         for (id, volume) in &mut self.volumes {
@@ -222,6 +281,15 @@ impl Pipeline {
     /// The store has done something, or failed. What follows begins at the next [`Pipeline::pump`].
     pub(crate) fn work_ended(&mut self, key: Key, outcome: Outcome) {
         let Some(Handed { volume: id, incarnation, what }) = self.copies.handed.remove(key) else { return };
+        match what {
+            Given::Wanted { peer, block, checksum } => {
+                return self.read_for_other(id, (peer, block, checksum), outcome);
+            }
+            Given::Repair { block } => return self.repaired((id, block), &outcome),
+            Given::Look { look, .. } => return self.looked(look, outcome),
+            Given::Own { .. } | Given::Group | Given::Read { .. } | Given::Restamp => {}
+            Given::Settle | Given::Epoch { .. } | Given::Unasked => {}
+        }
         let Some(volume) = self.volumes.get_mut(&id) else { return };
         let size_bytes = volume.size_bytes;
         let Some(copy) = volume.copy.as_deref_mut() else { return };
@@ -241,6 +309,7 @@ impl Pipeline {
             (Given::Settle, _) => Event::Settled { incarnation },
             (Given::Epoch { epoch }, _) => Event::EpochKept { epoch },
             (Given::Group | Given::Restamp | Given::Unasked | Given::Read { .. }, _) => return,
+            (Given::Wanted { .. } | Given::Repair { .. } | Given::Look { .. }, _) => return,
         };
         copy.events.push_back(event);
     }

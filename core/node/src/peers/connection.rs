@@ -18,6 +18,8 @@ pub(crate) struct PeerConnection {
     pub stage: Stage,
     /// Of whoever made it; a newer connection of the same node has a higher one.
     pub session: u64,
+    /// What both ends can besides.
+    pub features: u64,
     pub inbox: Inbox,
     /// Bytes that must be there before the next look.
     pub need_bytes: usize,
@@ -104,6 +106,7 @@ impl PeerConnection {
             conn,
             stage,
             session: 0,
+            features: 0,
             inbox: Inbox::default(),
             need_bytes: 0,
             receiving: None,

@@ -21,8 +21,8 @@ mod turn;
 use std::collections::{BTreeMap, BTreeSet};
 
 use block::{Instant, PoolId, VolumeId};
-use replication::wire::{Envelope, Signal};
-use replication::{Message, Payload};
+use replication::wire::{ASIDES, Envelope, Signal};
+use replication::{Aside, Message, Payload};
 
 pub(crate) use connection::{PeerConnection, Sending, Stage};
 pub(crate) use dial::{Dial, Target};
@@ -36,6 +36,7 @@ use crate::event::ConnId;
 pub(crate) enum Said {
     Signal(Signal),
     Message(Message<Payload>),
+    Aside(Aside),
 }
 
 /// Something for the reactor to do.
@@ -150,6 +151,22 @@ impl Peers {
     /// Sends a message.
     pub fn send(&mut self, peer: PoolId, envelope: &Envelope, message: Message<Payload>) -> Result<(), send::Full> {
         self.open_mut(peer).map_or(Ok(()), |connection| connection.outbox.push(envelope, message))
+    }
+
+    /// Whether it can be told what is said beside the order: nodes of earlier versions cannot.
+    pub fn hears_asides(&self, peer: PoolId) -> bool {
+        let connection = self.current.get(&peer).and_then(|conn| self.connections.get(conn));
+        connection.is_some_and(|connection| connection.features & ASIDES != 0)
+    }
+
+    /// Says something beside the order. Without room it is not said.
+    pub fn send_aside(&mut self, peer: PoolId, envelope: &Envelope, aside: &Aside) {
+        if !self.hears_asides(peer) {
+            return;
+        }
+        if let Some(connection) = self.open_mut(peer) {
+            connection.outbox.push_aside(envelope, aside);
+        }
     }
 
     /// Says something about a link. There is always room: a link says little.

@@ -75,8 +75,9 @@ impl Peers {
                 connection.need_bytes = need_bytes;
                 Ok(Step::Wait)
             }
-            Answered::Answer { consumed, answer: Answer::Welcome { .. } } => {
+            Answered::Answer { consumed, answer: Answer::Welcome { features, .. } } => {
                 connection.inbox.consume(consumed);
+                connection.features = features;
                 if let Some(target) = self.targets.get_mut(&peer) {
                     target.dial = Dial::Connected { pause: PEER_PAUSE_MIN };
                 }
@@ -135,10 +136,11 @@ impl Peers {
         if let Some(older) = self.current.remove(&peer) {
             self.end(older, PeerFault::Superseded, now);
         }
-        let answer = Answer::welcome(hello, self.session).encode();
+        let answer = Answer::welcome(hello, self.session);
         if let Some(connection) = self.connections.get_mut(&conn) {
             connection.session = hello.session;
-            connection.outbox.push_bytes(answer);
+            connection.features = answer.features();
+            connection.outbox.push_bytes(answer.encode());
             self.touched.insert(conn);
         }
         self.open(conn, peer)
@@ -163,6 +165,7 @@ impl Peers {
                 }
                 Parsed::Message { consumed, envelope, message } => (consumed, Some((envelope, Said::Message(message)))),
                 Parsed::Signal { consumed, envelope, signal } => (consumed, Some((envelope, Said::Signal(signal)))),
+                Parsed::Aside { consumed, envelope, aside } => (consumed, Some((envelope, Said::Aside(aside)))),
                 Parsed::Payload { consumed, pending } => {
                     connection.receiving = Some(Receiving::new(pending));
                     (consumed, None)

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use block::{Incarnation, PoolId, VolumeId};
 use replication::wire::{self, ENTRIES_BYTES_MAX, ENTRIES_MAX, Envelope, Signal};
-use replication::{Entry, Message, Payload};
+use replication::{Aside, Entry, Message, Payload};
 
 use crate::limits::PEER_OUTBOX_BYTES_MAX;
 use crate::peers::frames::{Frame, FrameSlices};
@@ -49,6 +49,15 @@ impl PeerOutbox {
         }
         self.append(frame);
         Ok(())
+    }
+
+    /// Appends something that is said beside the order, if there is room for it.
+    pub fn push_aside(&mut self, envelope: &Envelope, aside: &Aside) {
+        let mut head = Vec::new();
+        wire::encode_aside(envelope, aside, &mut head);
+        if self.len_bytes + head.len() <= PEER_OUTBOX_BYTES_MAX {
+            self.append(Frame { volume: Some(envelope.volume), head, payloads: Vec::new() });
+        }
     }
 
     pub fn push_signal(&mut self, envelope: &Envelope, signal: Signal) {

@@ -107,6 +107,8 @@ impl Node {
     pub(crate) fn leave_peers(&mut self) {
         let now = self.now;
         self.pipeline.copies.peers.stopping = true;
+        self.pipeline.give_up_mending();
+        self.pipeline.give_up_comparing();
         let all: Vec<ConnId> = self.pipeline.copies.peers.connections.keys().copied().collect();
         for conn in all {
             let lost = self.pipeline.copies.peers.end(conn, PeerFault::Stopping, now);

@@ -44,6 +44,12 @@ impl Disk {
         Ok(())
     }
 
+    /// Turns a bit of the page that lies there.
+    pub fn flip(&mut self, at: PoolOffset) {
+        let page = usize::try_from(at.0).unwrap() / PAGE_BYTES;
+        self.pages.borrow_mut().page_mut(page)[1234] ^= 4;
+    }
+
     /// Turns a bit in every page that holds exactly `content`; answers in how many.
     pub fn rot(&mut self, content: &[u8; PAGE_BYTES]) -> usize {
         let mut pages = self.pages.borrow_mut();

@@ -78,6 +78,15 @@ impl Answer {
         Self::Refused { sentence }
     }
 
+    /// What both can; nothing for who is refused.
+    #[must_use]
+    pub fn features(&self) -> u64 {
+        match self {
+            Self::Welcome { features, .. } => *features,
+            Self::Refused { .. } => 0,
+        }
+    }
+
     /// As it travels.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {

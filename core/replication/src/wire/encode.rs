@@ -70,7 +70,7 @@ pub fn encode_signal(envelope: &Envelope, signal: Signal, out: &mut Vec<u8>) {
 }
 
 /// Writes the header of a frame in which everything else is there.
-fn finish(envelope: &Envelope, begun: &Begun, payload_bytes: usize, frame: &mut [u8]) {
+pub(crate) fn finish(envelope: &Envelope, begun: &Begun, payload_bytes: usize, frame: &mut [u8]) {
     let Begun { kind, flags, epoch } = *begun;
     let (header, rest) = frame.split_at_mut(HEADER_BYTES);
     let body_bytes = if kind == Kind::Join { size_of::<RawJoin>() } else { rest.len() };
@@ -108,10 +108,10 @@ pub fn payloads(message: &Message<Payload>) -> impl Iterator<Item = &Payload> {
 }
 
 /// What stands in the header because of the message.
-struct Begun {
-    kind: Kind,
-    flags: u8,
-    epoch: Epoch,
+pub(crate) struct Begun {
+    pub kind: Kind,
+    pub flags: u8,
+    pub epoch: Epoch,
 }
 
 fn check(message: &Message<Payload>) -> Result<(), Unsendable> {
@@ -262,6 +262,6 @@ fn told(acked: u64, stable: WriteSeq) -> RawTold {
     RawTold { acked: acked.into(), stable: stable.into() }
 }
 
-fn push<T: IntoBytes + zerocopy::Immutable>(out: &mut Vec<u8>, record: &T) {
+pub(crate) fn push<T: IntoBytes + zerocopy::Immutable>(out: &mut Vec<u8>, record: &T) {
     out.extend_from_slice(record.as_bytes());
 }

@@ -68,7 +68,7 @@ pub enum Fault {
         computed: Checksum,
     },
     /// No message of this version.
-    #[error("a message is of kind {found}; 1 to 18 are known: update the older node")]
+    #[error("a message is of kind {found}; 1 to 22 are known: update the older node")]
     Kind {
         /// What was found.
         found: u8,
@@ -227,6 +227,14 @@ pub enum Fault {
     Group {
         /// What was found.
         found: u64,
+    },
+    /// Nothing that is said beside the order.
+    #[error(
+        "{kind:?}: a block, a range or a flag is none, or reserved bytes are not 0: the sender is broken, report it"
+    )]
+    Aside {
+        /// Of which message.
+        kind: Kind,
     },
     /// Not how a set of groups is written.
     #[error("the groups to copy make no sense at byte {at}: the sender is broken, report it")]

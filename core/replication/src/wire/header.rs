@@ -107,11 +107,19 @@ pub enum Kind {
     Opened = 17,
     /// See [`crate::wire::Signal::Close`].
     Close = 18,
+    /// See [`crate::Aside::Want`], and so on.
+    Want = 19,
+    /// The answer to it.
+    Have = 20,
+    /// A question whether replicas are equal.
+    Compare = 21,
+    /// The answer to it.
+    Compared = 22,
 }
 
 impl Kind {
     /// In order of their numbers, which begin with 1.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 22] = [
         Self::Heartbeat,
         Self::HeartbeatAck,
         Self::Prepare,
@@ -130,6 +138,10 @@ impl Kind {
         Self::Open,
         Self::Opened,
         Self::Close,
+        Self::Want,
+        Self::Have,
+        Self::Compare,
+        Self::Compared,
     ];
 
     fn of(number: u8) -> Option<Self> {
@@ -144,6 +156,7 @@ impl Kind {
             Self::HeartbeatAck | Self::Prepare | Self::Ack | Self::EpochAck | Self::Fetch | Self::Entries => 0,
             Self::Join | Self::Start | Self::Copy | Self::Copied | Self::Relay | Self::Enter | Self::Flushed => 0,
             Self::Open | Self::Opened | Self::Close => 0,
+            Self::Want | Self::Have | Self::Compare | Self::Compared => 0,
         }
     }
 
@@ -156,6 +169,7 @@ impl Kind {
             Self::Join => limits::DIRTY_BYTES_MAX,
             Self::Heartbeat | Self::HeartbeatAck | Self::Ack | Self::NewEpoch | Self::EpochAck | Self::Fetch => 0,
             Self::Start | Self::Copied | Self::Flushed | Self::Open | Self::Opened | Self::Close => 0,
+            Self::Want | Self::Have | Self::Compare | Self::Compared => 0,
         }
     }
 
@@ -163,6 +177,7 @@ impl Kind {
     fn has_epoch(self) -> bool {
         match self {
             Self::Join | Self::Open | Self::Opened | Self::Close => false,
+            Self::Want | Self::Have | Self::Compare | Self::Compared => false,
             Self::Heartbeat | Self::HeartbeatAck | Self::Prepare | Self::Ack | Self::NewEpoch | Self::EpochAck => true,
             Self::Fetch | Self::Entries | Self::Start | Self::Copy | Self::Copied | Self::Relay | Self::Enter => true,
             Self::Flushed => true,

@@ -12,6 +12,7 @@
 //! Deliberately not here: sockets, time, which connection is the newest, who may speak at all.
 
 mod answer;
+mod aside;
 mod body;
 mod channel;
 mod encode;
@@ -26,11 +27,12 @@ mod parse;
 mod pending;
 
 pub use answer::{Answer, Answered};
+pub use aside::encode_aside;
 pub use channel::{Channel, Lane};
 pub use encode::{Unsendable, encode, encode_signal, payloads};
 pub use fault::Fault;
 pub use header::{Envelope, Kind};
-pub use hello::{Greeted, Hello, MAGIC as HELLO_MAGIC, Refusal};
+pub use hello::{ASIDES, Greeted, Hello, MAGIC as HELLO_MAGIC, Refusal};
 pub use limits::{
     ANSWER_BYTES_MAX, ENTRIES_BYTES_MAX, ENTRIES_MAX, FRAME_BYTES_MAX, HEADER_BYTES, HELLO_BYTES_MAX, INPUT_BYTES_MAX,
     MEMBERS_MAX, NAME_BYTES_MAX, WRITE_BLOCKS_MAX,

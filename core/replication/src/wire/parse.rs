@@ -7,9 +7,11 @@ use block::{BLOCK_BYTES, Checksum, Epoch, GROUP_BLOCKS, GroupIndex, Incarnation,
 use zerocopy::FromBytes;
 use zerocopy::little_endian::U64;
 
+use crate::aside::Aside;
 use crate::configuration::Configuration;
 use crate::message::Message;
 use crate::payload::{Memory, Payload};
+use crate::wire::aside;
 use crate::wire::body::{
     Body, RawAck, RawCopy, RawEpochAck, RawHeartbeat, RawJoin, RawMember, RawNewEpoch, RawOpen, RawStart, RawTold,
 };
@@ -45,6 +47,15 @@ pub enum Parsed {
         envelope: Envelope,
         /// What it says.
         signal: Signal,
+    },
+    /// Something beside the order.
+    Aside {
+        /// Bytes done with.
+        consumed: usize,
+        /// From whom, for whom.
+        envelope: Envelope,
+        /// What it says.
+        aside: Aside,
     },
     /// The next [`Pending::payload_bytes`] bytes of the stream belong to this message.
     Payload {
@@ -84,6 +95,8 @@ enum Taken {
     Whole(Message<Payload>),
     /// No message, but about the link.
     Signal(Signal),
+    /// No message, but beside them.
+    Aside(Aside),
     /// With a payload, of no bytes perhaps.
     Lacking { lacking: Lacking, payload_bytes: usize, checksums: Vec<Checksum> },
 }
@@ -91,7 +104,7 @@ enum Taken {
 fn finish(header: &Header, taken: Taken, consumed: usize) -> Result<Parsed, Fault> {
     let Header { kind, envelope, payload_bytes: found, .. } = *header;
     let expected = match &taken {
-        Taken::Whole(_) | Taken::Signal(_) => 0,
+        Taken::Whole(_) | Taken::Signal(_) | Taken::Aside(_) => 0,
         Taken::Lacking { payload_bytes, .. } => *payload_bytes,
     };
     if found != expected {
@@ -100,6 +113,7 @@ fn finish(header: &Header, taken: Taken, consumed: usize) -> Result<Parsed, Faul
     match taken {
         Taken::Whole(message) => Ok(Parsed::Message { consumed, envelope, message }),
         Taken::Signal(signal) => Ok(Parsed::Signal { consumed, envelope, signal }),
+        Taken::Aside(aside) => Ok(Parsed::Aside { consumed, envelope, aside }),
         Taken::Lacking { lacking, payload_bytes, checksums } => {
             let pending = Pending { kind, envelope, lacking, payload_bytes, checksums };
             if payload_bytes > 0 {
@@ -112,6 +126,9 @@ fn finish(header: &Header, taken: Taken, consumed: usize) -> Result<Parsed, Faul
 }
 
 fn take(header: &Header, body: &mut Body<'_>) -> Result<Taken, Fault> {
+    if let Some(aside) = aside::take(body)? {
+        return Ok(Taken::Aside(aside));
+    }
     let epoch = header.epoch;
     let message = match header.kind {
         Kind::Prepare | Kind::Entries | Kind::Join | Kind::Copy | Kind::Relay | Kind::Enter => {
@@ -143,6 +160,7 @@ fn take(header: &Header, body: &mut Body<'_>) -> Result<Taken, Fault> {
         Kind::Open => return Ok(Taken::Signal(Signal::Open { to: PoolId(body.take::<RawOpen>()?.to.get()) })),
         Kind::Opened => return Ok(Taken::Signal(Signal::Opened)),
         Kind::Close => return Ok(Taken::Signal(Signal::Close)),
+        Kind::Want | Kind::Have | Kind::Compare | Kind::Compared => unreachable!("they were taken before"),
     };
     Ok(Taken::Whole(message))
 }
@@ -183,6 +201,7 @@ fn take_lacking(header: &Header, body: &mut Body<'_>) -> Result<Taken, Fault> {
         Kind::Start | Kind::Copied | Kind::Flushed | Kind::Open | Kind::Opened | Kind::Close => {
             unreachable!("they have no payload")
         }
+        Kind::Want | Kind::Have | Kind::Compare | Kind::Compared => unreachable!("they have no payload"),
     };
     let checksums = body.checksums(blocks as usize)?;
     Ok(Taken::Lacking { lacking, payload_bytes: blocks as usize * BLOCK_BYTES, checksums })

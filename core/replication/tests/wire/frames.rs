@@ -97,7 +97,7 @@ fn what_makes_no_sense_is_refused_with_what_is_wrong_even_when_its_checksums_are
         ("ack", 0, b"NBDM", "begins with"),
         ("ack", 4, &[2, 0], "version 2"),
         ("ack", 6, &[0], "kind 0"),
-        ("ack", 6, &[19], "kind 19"),
+        ("ack", 6, &[23], "kind 23"),
         ("ack", 7, &[1], "flags 0x1"),
         ("heartbeat", 7, &[2], "flags 0x2"),
         ("ack", 16, &[0xff, 0xff, 0xff, 0xff], "a body of 4294967295 bytes"),

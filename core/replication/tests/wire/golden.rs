@@ -1,9 +1,9 @@
 //! Every message is exactly these bytes, by a list that was made from PROTOCOL.md without this code: a change of the
 //! format is seen, and needs a new version.
 
-use replication::wire::{Signal, encode, encode_signal};
+use replication::wire::{Signal, encode, encode_aside, encode_signal};
 
-use crate::samples::{envelope, messages};
+use crate::samples::{asides, envelope, messages};
 
 /// Name and bytes up to the payload's blocks.
 fn golden() -> Vec<(&'static str, Vec<u8>)> {
@@ -34,6 +34,11 @@ fn encoded() -> Vec<(&'static str, Vec<u8>)> {
     for (name, signal) in [("open", Signal::Open { to }), ("opened", Signal::Opened), ("close", Signal::Close)] {
         let mut bytes = Vec::new();
         encode_signal(&envelope(), signal, &mut bytes);
+        all.push((name, bytes));
+    }
+    for (name, aside) in asides().into_iter().filter(|(name, _)| *name != "have") {
+        let mut bytes = Vec::new();
+        encode_aside(&envelope(), &aside, &mut bytes);
         all.push((name, bytes));
     }
     all

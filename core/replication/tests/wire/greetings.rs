@@ -31,9 +31,9 @@ fn a_hello_is_these_bytes() {
     let bytes = hello().encode();
     let expected = [
         &b"PLNHELLO\x01\0\x01\0"[..],
-        b"\xb1\xaa\xe5\x69",
+        b"\x8e\x8e\xb4\x09",
         &CLUSTER.to_le_bytes(),
-        b"\x28\x27\x26\x25\x24\x23\x22\x21\0\0\0\0\0\0\0\0\x03\x06\x0e\0\0\0\0\0\0\0\0\0\0\0\0\0node-anode-b.example",
+        b"\x28\x27\x26\x25\x24\x23\x22\x21\x01\0\0\0\0\0\0\0\x03\x06\x0e\0\0\0\0\0\0\0\0\0\0\0\0\0node-anode-b.example",
     ];
     assert_eq!(bytes, expected.concat());
     assert_eq!(hello_of(&bytes), hello());
@@ -42,9 +42,9 @@ fn a_hello_is_these_bytes() {
 #[test]
 fn an_answer_is_these_bytes() {
     let bytes = Answer::welcome(&hello(), 0x3132).encode();
-    let expected = [&b"PLNREPLY\x01\0\0\0\x04\x1e\xa1\xe0\x32\x31"[..], &[0; 30]];
+    let expected = [&b"PLNREPLY\x01\0\0\0\x8a\xdc\xee\x5a\x32\x31\0\0\0\0\0\0\x01"[..], &[0; 23]];
     assert_eq!(bytes, expected.concat());
-    assert_eq!(answer_of(&bytes), Answer::Welcome { version: 1, session: 0x3132, features: 0 });
+    assert_eq!(answer_of(&bytes), Answer::Welcome { version: 1, session: 0x3132, features: 1 });
     let refused = Answer::Refused { sentence: "not you".into() };
     let bytes = refused.encode();
     assert_eq!(bytes[..12], *b"PLNREPLY\0\0\x07\0");
@@ -125,8 +125,13 @@ fn releases_that_have_a_version_in_common_speak_it_and_others_say_so() {
 
 #[test]
 fn what_a_later_release_can_besides_does_not_part_the_two() {
+    let older = Hello { features: 0, ..hello() };
+    assert_eq!(Answer::welcome(&hello_of(&older.encode()), 1).features(), 0, "an older one is told nothing new");
     let newer = Hello { features: u64::MAX, ..hello() };
-    assert!(matches!(Answer::welcome(&hello_of(&newer.encode()), 1), Answer::Welcome { features: 0, .. }));
+    assert!(matches!(
+        Answer::welcome(&hello_of(&newer.encode()), 1),
+        Answer::Welcome { features: replication::wire::ASIDES, .. }
+    ));
 }
 
 #[test]

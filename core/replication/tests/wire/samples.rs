@@ -2,9 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use block::{BlockRange, Epoch, GroupIndex, Incarnation, Instant, PAGE_BYTES, Pages, PoolId, VolumeId, WriteSeq};
+use block::{
+    BlockIndex, BlockRange, Checksum, Epoch, GroupIndex, Incarnation, Instant, PAGE_BYTES, Pages, PoolId, VolumeId,
+    WriteSeq,
+};
 use replication::wire::{Envelope, Fault, Parsed, encode, parse, payloads};
-use replication::{Change, Configuration, Entry, GroupSet, Memory, Message, Payload};
+use replication::{Aside, Change, Configuration, Entry, Found, GroupRange, GroupSet, Memory, Message, Payload};
 
 pub const EPOCH: Epoch = Epoch(0x0102_0304);
 
@@ -89,6 +92,22 @@ pub fn messages() -> Vec<(&'static str, Message<Payload>)> {
     ]
 }
 
+/// Everything that is said beside the order.
+pub fn asides() -> Vec<(&'static str, Aside)> {
+    let (block, checksum) = (BlockIndex(0x5152), Checksum(0x5354_5556));
+    let groups = GroupRange { first: GroupIndex(0x62), count: 256 };
+    let digests = vec![Checksum(0x75), Checksum(0x76)];
+    let found = Found { blocks: 0x71, read: 0x72, repaired: 0x73, lost: 0x74, digests };
+    vec![
+        ("want", Aside::Want { block, checksum }),
+        ("have", Aside::Have { block, checksum, data: Some(Box::new([7; PAGE_BYTES])) }),
+        ("have not", Aside::Have { block, checksum, data: None }),
+        ("compare", Aside::Compare { id: 0x61, at: seq(0x0b, 0x91), groups, reads: true }),
+        ("compared", Aside::Compared { id: 0x61, found: Some(found) }),
+        ("not compared", Aside::Compared { id: 0x61, found: None }),
+    ]
+}
+
 fn group(holes: u64) -> Payload {
     payload(u8::try_from(holes.count_zeros()).unwrap()).with_holes(holes)
 }
@@ -117,7 +136,7 @@ pub fn read(input: &[u8]) -> Result<Read, Fault> {
             Ok(Read::Incomplete)
         }
         Parsed::Message { consumed, envelope, message } => Ok(Read::Message { consumed, envelope, message }),
-        Parsed::Signal { .. } => Ok(Read::Signal),
+        Parsed::Signal { .. } | Parsed::Aside { .. } => Ok(Read::Signal),
         Parsed::Payload { consumed, pending } => {
             let end = consumed + pending.payload_bytes();
             let Some(payload) = input.get(consumed..end) else { return Ok(Read::Incomplete) };

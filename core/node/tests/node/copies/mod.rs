@@ -3,4 +3,5 @@
 mod decider;
 mod directed;
 mod random;
+mod rot;
 mod trio;

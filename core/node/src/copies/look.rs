@@ -1,0 +1,140 @@
+//! Says what a replica holds in some groups, at just one place of the order; and, if that is wanted, reads all of it.
+//!
+//! What the map says is taken in the order in which the store is given changes, so every member says it of the same place.
+//! Reading takes its time and does not matter for that: it shows whether the disk still has what the map says.
+
+use block::{GroupIndex, Incarnation, PoolId, VolumeId, WriteSeq};
+use replication::{Aside, Found, GroupRange};
+use store::{GroupDigest, Outcome};
+
+use crate::copies::work::{Given, Handed, Work};
+use crate::mark::Mark;
+use crate::pipeline::Pipeline;
+use crate::slab::Key;
+
+/// Looks of this node that read at a time, for whomever.
+const LOOKS_MAX: usize = 8;
+
+/// What is to be looked at, and who wants to know.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Question {
+    pub asker: Asker,
+    pub groups: GroupRange,
+    /// Whether all of it is read.
+    pub reads: bool,
+}
+
+/// Who wants to know.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Asker {
+    /// A comparison of this node.
+    Here { number: u64 },
+    /// One of another node.
+    Peer { peer: PoolId, number: u64 },
+}
+
+/// A look that reads.
+#[derive(Debug)]
+pub(crate) struct Look {
+    volume: VolumeId,
+    asker: Asker,
+    found: Found,
+    /// Groups to be read, the next one last.
+    rest: Vec<(GroupIndex, u32)>,
+    /// Blocks of the present group, and those of them that were being repaired when it was met last.
+    reading: (GroupIndex, u32),
+    repairing: u64,
+}
+
+impl Pipeline {
+    /// The primary wants to know what is held here as of a change.
+    pub(super) fn asked_to_look(
+        &mut self,
+        id: VolumeId,
+        peer: PoolId,
+        number: u64,
+        (at, groups, reads): (WriteSeq, GroupRange, bool),
+    ) {
+        let question = Question { asker: Asker::Peer { peer, number }, groups, reads };
+        let Some(copy) = self.copy_mut(id) else { return };
+        let status = copy.replica.status();
+        let follows = copy.replica.configuration().is_some_and(|found| found.primary == peer);
+        if !follows || at != (WriteSeq { epoch: status.epoch, n: status.received }) {
+            return self.answer_look(id, question.asker, None);
+        }
+        copy.work.push_back(Work::Look(question));
+        self.hand_work(id);
+    }
+
+    /// Everything before it was given to the store.
+    pub(super) fn look(&mut self, id: VolumeId, question: Question) {
+        let Question { asker, groups: GroupRange { first, count }, reads } = question;
+        let Ok(digests) = self.store.digests(id, first, count) else { return self.answer_look(id, asker, None) };
+        let blocks = digests.iter().map(|group| u64::from(group.blocks)).sum();
+        let found = Found { blocks, digests: digests.iter().map(|group| group.digest).collect(), ..Found::default() };
+        if !reads {
+            return self.answer_look(id, asker, Some(found));
+        }
+        if self.copies.looks.len() >= LOOKS_MAX {
+            return self.answer_look(id, asker, None);
+        }
+        let mapped = |(index, group): (u64, &GroupDigest)| (GroupIndex(first.0 + index), group.mapped);
+        let mut rest: Vec<_> = (0..).zip(&digests).map(mapped).filter(|(_, blocks)| *blocks > 0).collect();
+        rest.reverse();
+        let look = Look { volume: id, asker, found, rest, reading: (first, 0), repairing: 0 };
+        let key = self.copies.looks.insert(look);
+        self.look_on(key);
+    }
+
+    /// Reads the next group, or answers.
+    fn look_on(&mut self, key: Key) {
+        let Some(look) = self.copies.looks.get_mut(key) else { return };
+        let (id, asker) = (look.volume, look.asker);
+        while let Some((group, blocks)) = look.rest.pop() {
+            (look.reading, look.repairing) = ((group, blocks), 0);
+            let handed = self.copies.handed.insert(Handed::new(id, Incarnation(0), Given::Look { look: key, group }));
+            if self.store.read_group(id, group, Mark::Work(handed).token()).is_ok() {
+                return self.stir();
+            }
+            self.copies.handed.remove(handed);
+        }
+        let found = self.copies.looks.remove(key).map(|look| look.found);
+        self.answer_look(id, asker, found);
+    }
+
+    /// Notes how many blocks of a group are repaired before it is read again.
+    pub(super) fn note_repairs(&mut self, key: Key, repairing: u64) {
+        if let Some(look) = self.copies.looks.get_mut(key) {
+            look.repairing += repairing;
+        }
+    }
+
+    /// A group was read, or cannot be.
+    pub(super) fn looked(&mut self, key: Key, outcome: Outcome) {
+        let Some(look) = self.copies.looks.get_mut(key) else { return };
+        let (group, blocks) = look.reading;
+        look.found.read += u64::from(blocks);
+        match outcome {
+            Outcome::Read(found) => {
+                look.found.repaired += look.repairing;
+                self.store.recycle(found.buffer);
+            }
+            Outcome::Failed(_) | Outcome::Done | Outcome::Space(_) => {
+                let range = block::BlockRange::new(group.0 * u64::from(block::GROUP_BLOCKS), block::GROUP_BLOCKS);
+                let lost = self.copies.rot.count(look.volume, range).1;
+                // What failed and is not lost failed for good all the same.
+                let lost = lost.max(1);
+                look.found.lost += lost;
+                look.found.repaired += look.repairing.saturating_sub(lost);
+            }
+        }
+        self.look_on(key);
+    }
+
+    fn answer_look(&mut self, id: VolumeId, asker: Asker, found: Option<Found>) {
+        match asker {
+            Asker::Here { number } => self.found_here(number, found),
+            Asker::Peer { peer, number } => self.post_aside(id, peer, &Aside::Compared { id: number, found }),
+        }
+    }
+}

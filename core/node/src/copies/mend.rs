@@ -1,0 +1,240 @@
+//! Lost blocks are written again from another replica.
+//!
+//! The map still knows the checksum of what was lost, so whatever replica holds a block with that checksum holds the right
+//! one, wherever it is in the order: a newer change here makes the checksum another one, and then there is nothing to
+//! repair. Members are asked first, one after the other; then whoever else there is.
+
+use std::time::Duration;
+
+use block::{BLOCK_BYTES, BlockIndex, BlockRange, Checksum, Error, Incarnation, PoolId, PoolOffset, VolumeId};
+use replication::Aside;
+use store::{Outcome, Refusal, RepairError, Source};
+
+use crate::copies::rot::{Outlook, Place, Stage};
+use crate::copies::work::{Given, Handed};
+use crate::mark::Mark;
+use crate::pipeline::Pipeline;
+use crate::read;
+
+/// How long one replica may take to answer.
+const ANSWER_MAX: Duration = Duration::from_secs(1);
+/// Before the store is asked again to take a block, when it had no room.
+const STORE_AGAIN: Duration = Duration::from_millis(10);
+/// Before a replica that is out of sync looks again at what it lost: it may be copied anyway.
+const OUT_AGAIN: Duration = Duration::from_secs(5);
+/// Blocks that are read for others at a time.
+const READ_FOR_OTHERS_MAX: usize = 32;
+
+impl Pipeline {
+    /// The store found a block that is not what was written. What lies there may be older than what the volume holds now;
+    /// then nothing is lost.
+    pub(crate) fn rot_found(&mut self, volume: VolumeId, block: BlockIndex, at: PoolOffset) {
+        let held = self.store.held(volume, block).filter(|held| held.at == at);
+        let Some(held) = held else { return };
+        let is_alone = self.volumes.get(&volume).is_none_or(|volume| volume.copy.is_none());
+        if self.copies.rot.found((volume, block), held) && is_alone {
+            self.copies.rot.round_ended((volume, block), self.copies.now, true);
+        }
+    }
+
+    /// Asks for what is to be asked for, and goes on with what waited.
+    pub(crate) fn mend(&mut self) {
+        while let Some(place) = self.copies.rot.next_ready(self.copies.now) {
+            self.mend_one(place);
+        }
+        if self.copies.rot.has_waiters() {
+            self.wake();
+        }
+    }
+
+    fn mend_one(&mut self, place: Place) {
+        let (volume, block) = place;
+        let now = self.copies.now;
+        let Some(held) = self.copies.rot.get(place).map(|case| case.held) else { return };
+        if self.store.held(volume, block) != Some(held) {
+            self.copies.rot.remove(place);
+            return;
+        }
+        let copy = self.volumes.get(&volume).and_then(|volume| volume.copy.as_deref());
+        let is_out = copy.is_some_and(|copy| copy.replica.configuration().is_none());
+        let who = self.who_may_have(place);
+        match who {
+            Some(peer) => {
+                self.copies.rot.ask(place, peer, now + ANSWER_MAX);
+                self.post_aside(volume, peer, &Aside::Want { block, checksum: held.checksum });
+            }
+            None if is_out && !self.copies.rot.is_awaited(place) => {
+                self.copies.rot.set(place, Stage::Due { at: now + OUT_AGAIN })
+            }
+            None => self.copies.rot.round_ended(place, now, copy.is_none()),
+        }
+    }
+
+    /// The next replica to ask: members first.
+    fn who_may_have(&self, place: Place) -> Option<PoolId> {
+        let case = self.copies.rot.get(place)?;
+        let copy = self.volumes.get(&place.0)?.copy.as_deref()?;
+        let members = copy.replica.configuration().into_iter().flat_map(|found| found.members.keys());
+        let all = members.chain(copy.ties.keys());
+        let reachable = |peer: &&PoolId| copy.ties.get(peer).is_some_and(|tie| tie.link.is_up());
+        let fit = |peer: &&PoolId| !case.tried.contains(peer) && self.copies.peers.hears_asides(**peer);
+        all.filter(reachable).find(fit).copied()
+    }
+
+    /// Another replica lost a block.
+    pub(super) fn heard_want(&mut self, id: VolumeId, peer: PoolId, block: BlockIndex, checksum: Checksum) {
+        let holds_it = self.store.held(id, block).is_some_and(|held| held.checksum == checksum);
+        if !holds_it || self.copies.reading_for_others >= READ_FOR_OTHERS_MAX {
+            return self.post_aside(id, peer, &Aside::Have { block, checksum, data: None });
+        }
+        let what = Given::Wanted { peer, block, checksum };
+        let key = self.copies.handed.insert(Handed::new(id, Incarnation(0), what));
+        match self.store.read(Source::Volume(id), BlockRange::new(block.0, 1), Mark::Work(key).token()) {
+            Ok(()) => {
+                self.copies.reading_for_others += 1;
+                self.stir();
+            }
+            Err(_) => {
+                self.copies.handed.remove(key);
+                self.post_aside(id, peer, &Aside::Have { block, checksum, data: None });
+            }
+        }
+    }
+
+    /// What another replica lost was read here, or was lost here as well.
+    pub(super) fn read_for_other(&mut self, id: VolumeId, wanted: (PoolId, BlockIndex, Checksum), outcome: Outcome) {
+        self.copies.reading_for_others -= 1;
+        let (peer, block, checksum) = wanted;
+        let mut data = None;
+        if let Outcome::Read(found) = outcome {
+            let bytes: &[u8; BLOCK_BYTES] = found.buffer.bytes()[..BLOCK_BYTES].try_into().expect("it is a block");
+            data = (Checksum::of(bytes) == checksum).then(|| Box::new(*bytes));
+            self.store.recycle(found.buffer);
+        }
+        self.post_aside(id, peer, &Aside::Have { block, checksum, data });
+    }
+
+    /// Another replica answers.
+    pub(super) fn heard_have(
+        &mut self,
+        id: VolumeId,
+        peer: PoolId,
+        (block, checksum): (BlockIndex, Checksum),
+        data: Option<&[u8; BLOCK_BYTES]>,
+    ) {
+        let place = (id, block);
+        let Some(case) = self.copies.rot.get(place) else { return };
+        let is_asked = matches!(case.stage, Stage::Asked { peer: asked, .. } if asked == peer);
+        if !is_asked || case.held.checksum != checksum {
+            return;
+        }
+        match data {
+            Some(data) => self.store_again(place, data),
+            None => self.copies.rot.set(place, Stage::Ready),
+        }
+        self.mend();
+    }
+
+    /// The store compares the block's checksum with that of what was lost.
+    fn store_again(&mut self, place: Place, data: &[u8; BLOCK_BYTES]) {
+        let (id, block) = place;
+        let key = self.copies.handed.insert(Handed::new(id, Incarnation(0), Given::Repair { block }));
+        match self.store.repair(id, block, data, Mark::Work(key).token()) {
+            Ok(()) => {
+                self.copies.rot.set(place, Stage::Storing);
+                return self.stir();
+            }
+            // It was changed since: what is there now is not lost.
+            Err(RepairError::Differs { .. } | RepairError::Hole) => {
+                self.copies.rot.remove(place);
+            }
+            Err(RepairError::Refused(Refusal::Busy)) => {
+                self.copies.rot.set(place, Stage::Due { at: self.copies.now + STORE_AGAIN });
+            }
+            Err(RepairError::Refused(_)) => self.copies.rot.round_ended(place, self.copies.now, true),
+        }
+        self.copies.handed.remove(key);
+    }
+
+    /// A block that had been lost survives the process.
+    pub(super) fn repaired(&mut self, place: Place, outcome: &Outcome) {
+        match outcome {
+            Outcome::Done => {
+                self.copies.rot.remove(place);
+                self.copies.rot.counters.repaired += 1;
+            }
+            Outcome::Failed(_) | Outcome::Read(_) | Outcome::Space(_) => {
+                self.copies.rot.round_ended(place, self.copies.now, true);
+            }
+        }
+        self.mend();
+    }
+
+    /// A request to the store failed: whether it is made again, when what it met is repaired.
+    pub(crate) fn tries_again(&mut self, mark: Mark) -> bool {
+        if self.store.poisoned().is_some() || self.copies.is_over() {
+            return false;
+        }
+        let Some((volume, range)) = self.read_by(mark) else { return false };
+        let again = self.copies.rot.judge(mark.token(), volume, range) == Outlook::Again;
+        if let (true, Mark::Work(key)) = (again, mark)
+            && let Some(look) = self.copies.handed.get(key).and_then(Handed::look)
+        {
+            let repairing = self.copies.rot.count(volume, range).0;
+            self.note_repairs(look, repairing);
+        }
+        again
+    }
+
+    /// What a request to the store was to read, if it was.
+    fn read_by(&self, mark: Mark) -> Option<(VolumeId, BlockRange)> {
+        match mark {
+            Mark::Op(key) => {
+                let op = self.ops.get(key)?;
+                read::blocks_of(&op.task, op.asked.range).map(|range| (op.asked.volume, range))
+            }
+            Mark::Head(key) | Mark::Tail(key) => {
+                let part = self.parts.get(key)?;
+                let end = if matches!(mark, Mark::Tail(_)) { part.range.end().0 - 1 } else { part.range.first.0 };
+                Some((part.volume, BlockRange::new(end, 1)))
+            }
+            Mark::Work(key) => self.copies.handed.get(key)?.reads(),
+            Mark::Part(_) | Mark::Command(_) => None,
+        }
+    }
+
+    /// Makes requests again whose blocks are repaired or lost by now.
+    fn wake(&mut self) {
+        for token in self.copies.rot.take_woken() {
+            let mark = Mark::of(token);
+            match mark {
+                Mark::Op(key) => self.ask(key),
+                Mark::Head(key) | Mark::Tail(key) => self.read_end_again(mark, key),
+                Mark::Work(key) => self.read_group_again(key),
+                Mark::Part(_) | Mark::Command(_) => unreachable!("they read nothing"),
+            }
+        }
+        self.settle();
+    }
+
+    fn read_end_again(&mut self, mark: Mark, key: crate::slab::Key) {
+        let Some((volume, range)) = self.read_by(mark) else { return };
+        match self.store.read(Source::Volume(volume), range, mark.token()) {
+            Ok(()) => self.stir(),
+            Err(_) => self.end_read(mark, key, Outcome::Failed(Error::Media)),
+        }
+    }
+
+    /// The node leaves the others: what waits for them waits no longer.
+    pub(crate) fn give_up_mending(&mut self) {
+        let (now, rot) = (self.copies.now, &mut self.copies.rot);
+        rot.all_open().into_iter().for_each(|place| rot.round_ended(place, now, true));
+        self.wake();
+    }
+
+    /// Blocks of the volume that nobody has.
+    pub(crate) fn lost_blocks(&self, id: VolumeId) -> u64 {
+        let lost = self.copies.rot.lost_of(id);
+        lost.filter(|(block, held)| self.store.held(id, *block) == Some(*held)).count() as u64
+    }
+}

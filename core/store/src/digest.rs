@@ -1,0 +1,81 @@
+//! What a volume holds, as little as is needed to see whether another replica holds the same. From the map alone: nothing
+//! is read from the device.
+
+use block::{BLOCK_BYTES, BlockIndex, Checksum, GROUP_BLOCKS, GroupIndex, PoolOffset, VolumeId};
+
+use crate::Store;
+use crate::effect::Refusal;
+use crate::geometry::offset_of;
+use crate::map::{Entry, Run, VersionId};
+
+/// What a group holds.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct GroupDigest {
+    /// Of where its blocks are not zeroes, and of their checksums. The same for groups that read the same, whether their
+    /// zeroes are written or not.
+    pub digest: Checksum,
+    /// Blocks that are not zeroes.
+    pub blocks: u32,
+    /// Blocks that take space in the pool.
+    pub mapped: u32,
+}
+
+/// Where a block lies, and what it must be.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct HeldBlock {
+    /// Where.
+    pub at: PoolOffset,
+    /// What its bytes must add up to.
+    pub checksum: Checksum,
+}
+
+impl Store {
+    /// Digests of `count` groups from `first` on; those behind the volume's end are empty.
+    ///
+    /// # Errors
+    /// [`Refusal::NoSuchVolume`].
+    pub fn digests(&self, volume: VolumeId, first: GroupIndex, count: u32) -> Result<Vec<GroupDigest>, Refusal> {
+        let state = self.find(volume)?;
+        let zeroes = Checksum::of(&[0; BLOCK_BYTES]);
+        let groups = (first.0..first.0 + u64::from(count)).map(GroupIndex);
+        Ok(groups.map(|group| self.digest_of(state.version, state.group_range(group), zeroes)).collect())
+    }
+
+    fn digest_of(&self, version: VersionId, range: Option<block::BlockRange>, zeroes: Checksum) -> GroupDigest {
+        let mut group = GroupDigest { digest: Checksum(0), blocks: 0, mapped: 0 };
+        let Some(range) = range else { return group };
+        let mut at = 0_u32;
+        for run in self.contents.map.runs(version, range) {
+            match run {
+                Run::Hole { count } => at += count.0,
+                Run::Mapped { entries } => {
+                    for entry in entries {
+                        group.add(at, entry, zeroes);
+                        at += 1;
+                    }
+                }
+            }
+        }
+        group
+    }
+
+    /// What a volume holds in a block; `None` when that reads as zeroes.
+    #[must_use]
+    pub fn held(&self, volume: VolumeId, block: BlockIndex) -> Option<HeldBlock> {
+        let state = self.find(volume).ok().filter(|state| block < state.end())?;
+        let entry = self.contents.map.lookup(state.version, block)?;
+        Some(HeldBlock { at: offset_of(entry.location), checksum: entry.crc })
+    }
+}
+
+impl GroupDigest {
+    fn add(&mut self, at: u32, entry: &Entry, zeroes: Checksum) {
+        self.mapped += 1;
+        if entry.crc == zeroes {
+            return;
+        }
+        let at = u8::try_from(at % GROUP_BLOCKS).expect("a group has 64 blocks");
+        self.digest = self.digest.then(&[at]).then(&entry.crc.0.to_le_bytes());
+        self.blocks += 1;
+    }
+}
