@@ -83,7 +83,7 @@ impl<'a> View<'a> {
             size_bytes: volume.size_bytes,
             read_only,
             multi_conn: read_only || (self.config.multi_conn && !grant.is_exclusive()),
-            description: String::new(),
+            description: format!("volume {}", replica.volume.0),
         })
     }
 
