@@ -139,45 +139,31 @@ impl Host {
     pub async fn lower(&self, name: &str, ending: Ending) -> Result<(), AttachError> {
         let place = self.place(name);
         let Some(record) = place.read()? else { return Ok(()) };
+        if ending == Ending::Orderly {
+            make_idle(&place, &record).await?;
+        }
+        // From here on nobody makes the device again.
+        place.write(&Record { ending: true, ..record.clone() })?;
         match ending {
-            Ending::Orderly => self.lower_in_order(&place, &record).await,
-            Ending::Forced => self.lower_by_force(&place, &record).await,
+            Ending::Orderly => take_down(&place, &record).await,
+            Ending::Forced => tear_down(&place, &record).await,
         }
     }
 
-    async fn lower_in_order(&self, place: &Place, record: &Record) -> Result<(), AttachError> {
-        if let Some(device) = current_device(place, record)? {
-            let usage = blockdev::usage(&device)?;
-            if usage != Use::Free {
-                return Err(AttachError::InUse { device, usage });
-            }
-            if !record.read_only {
-                blockdev::flush(&device, FLUSH_MAX).await?;
-            }
+    /// Ends the device in order and keeps the attachment: whoever claims it makes the device again. For a method whose
+    /// device ends with its process.
+    ///
+    /// # Errors
+    /// As [`Host::lower`].
+    pub async fn rest(&self, name: &str) -> Result<(), AttachError> {
+        let place = self.place(name);
+        let Some(record) = place.read()? else { return Ok(()) };
+        if record.ending {
+            return Ok(());
         }
-        place.write(&Record { ending: true, ..record.clone() })?;
-        // The endpoint must answer until the last request; the kernel's client must not be given another connection.
-        match record.method {
-            Method::Fuse => {
-                Stack::new(place.path()).lower().await?;
-                place.end_keeper(END_MAX).await?;
-            }
-            Method::Nbd => {
-                place.end_keeper(END_MAX).await?;
-                kernel::disconnect(&record.backend()).await?;
-            }
-        }
-        Ok(())
-    }
-
-    async fn lower_by_force(&self, place: &Place, record: &Record) -> Result<(), AttachError> {
-        place.write(&Record { ending: true, ..record.clone() })?;
-        place.end_keeper(END_MAX).await?;
-        match record.method {
-            Method::Fuse => Stack::new(place.path()).tear_down().await?,
-            Method::Nbd => kernel::disconnect(&record.backend()).await?,
-        }
-        Ok(())
+        make_idle(&place, &record).await?;
+        take_down(&place, &record).await?;
+        Ok(place.write(&Record { device: None, ..record })?)
     }
 
     /// Forgets an attachment that has ended here and in the cluster.
@@ -275,6 +261,45 @@ fn current_device(place: &Place, record: &Record) -> io::Result<Option<PathBuf>>
         Method::Nbd => Device::of_backend(&record.backend())?.map(Device::path),
         Method::Fuse => Stack::new(place.path()).devices().pop(),
     })
+}
+
+/// Nobody uses the device, and nothing waits to be written.
+async fn make_idle(place: &Place, record: &Record) -> Result<(), AttachError> {
+    let Some(device) = current_device(place, record)? else { return Ok(()) };
+    let usage = blockdev::usage(&device)?;
+    if usage != Use::Free {
+        return Err(AttachError::InUse { device, usage });
+    }
+    if !record.read_only {
+        blockdev::flush(&device, FLUSH_MAX).await?;
+    }
+    Ok(())
+}
+
+/// Ends a device in which nothing waits. An endpoint must answer until the last request; the kernel's client must not be
+/// given another connection.
+async fn take_down(place: &Place, record: &Record) -> Result<(), AttachError> {
+    match record.method {
+        Method::Fuse => {
+            Stack::new(place.path()).lower().await?;
+            place.end_keeper(END_MAX).await?;
+        }
+        Method::Nbd => {
+            place.end_keeper(END_MAX).await?;
+            kernel::disconnect(&record.backend()).await?;
+        }
+    }
+    Ok(())
+}
+
+/// Ends a device whatever waits in it: that fails.
+async fn tear_down(place: &Place, record: &Record) -> Result<(), AttachError> {
+    place.end_keeper(END_MAX).await?;
+    match record.method {
+        Method::Fuse => Stack::new(place.path()).tear_down().await?,
+        Method::Nbd => kernel::disconnect(&record.backend()).await?,
+    }
+    Ok(())
 }
 
 async fn raise_nbd(record: &Record, dialer: Dialer, line: Line, lock: File) -> Result<Keeper, AttachError> {
