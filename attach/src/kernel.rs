@@ -33,8 +33,7 @@ pub async fn is_there() -> bool {
 /// # Errors
 /// The kernel refuses.
 pub async fn resize(device: Device, backend: &str, size_bytes: u64) -> io::Result<()> {
-    let wish =
-        netlink::Reconfigure { index: device.0, backend: backend.to_owned(), size_bytes: Some(size_bytes) };
+    let wish = netlink::Reconfigure { index: device.0, backend: backend.to_owned(), size_bytes: Some(size_bytes) };
     blocking(move || netlink::reconfigure(&wish, None)).await
 }
 

@@ -126,7 +126,8 @@ impl Place {
         };
         let record: Record = serde_json::from_slice(&text)?;
         if record.version != VERSION {
-            let said = format!("{} is of version {}, and this program knows {VERSION}", self.0.display(), record.version);
+            let said =
+                format!("{} is of version {}, and this program knows {VERSION}", self.0.display(), record.version);
             return Err(io::Error::new(io::ErrorKind::InvalidData, said));
         }
         Ok(Some(record))

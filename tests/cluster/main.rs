@@ -3,9 +3,11 @@
 #![allow(clippy::unwrap_used, reason = "a test says what went wrong by failing")]
 #![allow(clippy::print_stdout, reason = "figures are for people")]
 
+mod attach;
 mod attachments;
 mod history;
 mod operations;
 mod relays;
 mod replicas;
+mod takeover;
 mod voters;

@@ -117,19 +117,21 @@ fn replicas_in_sync(cluster: &Cluster) -> usize {
     replicas.iter().filter(|replica| replica["role"]["in_sync"] == true).count()
 }
 
-fn primary(cluster: &Cluster) -> String {
+/// The node that serves the volume.
+pub fn primary(cluster: &Cluster) -> String {
     let volume = cluster.json(&["volume", "show", "db"]);
     let replicas = volume["replicas"].as_array().unwrap();
     let primary = replicas.iter().find(|replica| replica["role"]["name"] == "primary");
     primary.unwrap_or_else(|| panic!("{volume}"))["node"].as_str().unwrap().to_owned()
 }
 
-fn whole(cluster: &Cluster) {
+/// Waits until every replica counts.
+pub fn whole(cluster: &Cluster) {
     wait::until("three replicas to be in sync", || (replicas_in_sync(cluster) == 3).then_some(()));
 }
 
 /// A cluster with a volume that has a replica on every node.
-fn replicated() -> Cluster {
+pub fn replicated() -> Cluster {
     let cluster = Cluster::on_loopback();
     wait::until("all nodes to be heard", || (cluster.status()?["nodes_up"] == 3).then_some(()));
     cluster.run(&["volume", "create", "db", "--size", "64MiB", "--replicas", "3"]);

@@ -4,6 +4,7 @@
 //! the value that stands for it.
 
 pub mod cluster;
+pub mod device;
 pub mod namespaces;
 pub mod nbd;
 pub mod node;

@@ -7,8 +7,8 @@ use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};
 
 use netlink_packet_core::{
-    DecodeError, DefaultNla, Emitable, NLM_F_ACK, NLM_F_REQUEST, Nla, NlaBuffer, NlasIterator, NetlinkHeader,
-    NetlinkMessage, NetlinkPayload, ParseableParametrized,
+    DecodeError, DefaultNla, Emitable, NLM_F_ACK, NLM_F_REQUEST, NetlinkHeader, NetlinkMessage, NetlinkPayload, Nla,
+    NlaBuffer, NlasIterator, ParseableParametrized,
 };
 use netlink_packet_generic::{GenlFamily, GenlHeader, GenlMessage};
 use netlink_sys::{AsyncSocket, AsyncSocketExt, Socket, SocketAddr, TokioSocket, protocols::NETLINK_GENERIC};
@@ -111,7 +111,9 @@ impl ParseableParametrized<[u8], GenlHeader> for Message {
 }
 
 fn attributes(buffer: &[u8]) -> Result<Vec<(u16, Vec<u8>)>, DecodeError> {
-    NlasIterator::new(buffer).map(|one: Result<NlaBuffer<_>, _>| one.map(|nla| (nla.kind(), nla.value().to_vec()))).collect()
+    NlasIterator::new(buffer)
+        .map(|one: Result<NlaBuffer<_>, _>| one.map(|nla| (nla.kind(), nla.value().to_vec())))
+        .collect()
 }
 
 impl Message {

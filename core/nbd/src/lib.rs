@@ -38,8 +38,8 @@ mod transmission;
 mod wire;
 
 pub use client::{
-    ANSWER_BYTES_MAX, ClientHandshake, HandshakeFault, HandshakeStep, Purpose, REPLY_BYTES, REQUEST_BYTES, RemoteExport,
-    RemoteReply, ReplyFault, encode_request, parse_reply,
+    ANSWER_BYTES_MAX, ClientHandshake, HandshakeFault, HandshakeStep, Purpose, REPLY_BYTES, REQUEST_BYTES,
+    RemoteExport, RemoteReply, ReplyFault, encode_request, parse_reply,
 };
 pub use exports::{Catalog, Export, ExportFault, Exports, Found};
 pub use limits::{

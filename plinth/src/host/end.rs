@@ -78,10 +78,8 @@ mod tests {
     fn a_later_attachment_of_the_same_client_is_not_ours() {
         let attachment = |client: &str, generation| Attachment { client: client.to_owned(), mode: 1, generation };
         let volume = Volume { attachments: vec![attachment("a", 5), attachment("b", 7)], ..Volume::default() };
-        let record = |client: &str, generation| Record {
-            generation,
-            ..Record::new("db", client, String::new(), Method::Fuse)
-        };
+        let record =
+            |client: &str, generation| Record { generation, ..Record::new("db", client, String::new(), Method::Fuse) };
         assert!(is_ours(&volume, &record("a", 5)));
         assert!(is_ours(&volume, &record("b", 0)), "its number never came");
         assert!(!is_ours(&volume, &record("b", 5)));

@@ -49,8 +49,7 @@ impl From<attach::Attachment> for Device {
 /// `plinth attach`.
 pub fn attach(args: &AttachArgs) -> Result<ExitCode> {
     let runtime = serve::runtime()?;
-    let ended =
-        if args.foreground { runtime.block_on(agent::run(args)) } else { runtime.block_on(begin::run(args)) };
+    let ended = if args.foreground { runtime.block_on(agent::run(args)) } else { runtime.block_on(begin::run(args)) };
     // A call into the kernel that does not come back must not keep this process.
     runtime.shutdown_background();
     ended

@@ -144,7 +144,8 @@ fn the_server_understands_every_request_as_it_was_meant() {
 fn every_error_comes_back_as_what_it_was() {
     let range = ByteRange::new(0, 512);
     let zeroes = Request::WriteZeroes { range, fua: false, fast_only: true, keep_allocated: false };
-    let errors = [Error::ReadOnly, Error::NoSpace, Error::Media, Error::Invalid, Error::Unsupported, Error::ShuttingDown];
+    let errors =
+        [Error::ReadOnly, Error::NoSpace, Error::Media, Error::Invalid, Error::Unsupported, Error::ShuttingDown];
     for error in errors {
         let mut server = Server::new(exports(), Service::Fails(error));
         let mut out = Vec::new();
