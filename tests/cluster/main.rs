@@ -5,6 +5,7 @@
 
 mod attach;
 mod attachments;
+mod guest;
 mod history;
 mod operations;
 mod relays;

@@ -5,6 +5,7 @@
 
 pub mod cluster;
 pub mod device;
+pub mod guest;
 pub mod namespaces;
 pub mod nbd;
 pub mod node;
