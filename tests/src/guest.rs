@@ -37,7 +37,7 @@ ip addr add 10.0.2.15/24 dev eth0
 echo 1 > /proc/sys/net/ipv4/conf/all/route_localnet
 ip route add default via 10.0.2.2
 echo 3 > /proc/sys/kernel/printk
-echo GUEST up
+echo; echo GUEST up
 . /test
 echo GUEST end
 sync

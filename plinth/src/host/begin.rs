@@ -1,6 +1,7 @@
 //! `plinth attach`: has a process of its own keep the device, and waits until it is there.
 
 use std::fs::{self, DirBuilder, File};
+use std::io::{Read, Seek};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
@@ -27,7 +28,8 @@ pub async fn run(args: &AttachArgs) -> Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     let log = host.log(&args.name);
-    let mut agent = start(args, &log).with_context(|| format!("cannot start the process that keeps {}", args.name))?;
+    let (mut agent, said) =
+        start(args, &log).with_context(|| format!("cannot start the process that keeps {}", args.name))?;
     let device = tokio::select! {
         device = appear(&host, args, &mut agent) => device?,
         () = interrupted() => {
@@ -36,7 +38,7 @@ pub async fn run(args: &AttachArgs) -> Result<ExitCode> {
             bail!("interrupted; nothing is attached");
         }
     };
-    let Some(device) = device else { return failed(&mut agent, &log) };
+    let Some(device) = device else { return failed(&mut agent, &log, said) };
     tell(&device, args.connection.output)?;
     Ok(ExitCode::SUCCESS)
 }
@@ -70,12 +72,13 @@ async fn grow(host: &Host, args: &AttachArgs) -> Result<()> {
     }
 }
 
-/// Starts this program once more, to stay.
-fn start(args: &AttachArgs, log: &Path) -> Result<Child> {
+/// Starts this program once more, to stay; with what it will say, which is there also when its file is removed.
+fn start(args: &AttachArgs, log: &Path) -> Result<(Child, File)> {
     if let Some(folder) = log.parent() {
         DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
     }
-    let said = File::options().create(true).write(true).truncate(true).mode(0o600).open(log)?;
+    let said = File::options().create(true).read(true).append(true).mode(0o600).open(log)?;
+    said.set_len(0)?;
     let method = match args.method {
         MethodArg::Auto => "auto",
         MethodArg::Nbd => "nbd",
@@ -92,8 +95,8 @@ fn start(args: &AttachArgs, log: &Path) -> Result<Child> {
         command.arg("--device").arg(device);
     }
     // In a group of its own: what a terminal sends to this process is not for it.
-    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(said).process_group(0);
-    Ok(command.spawn()?)
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(said.try_clone()?).process_group(0);
+    Ok((command.spawn()?, said))
 }
 
 /// Waits for the device; `None` when the process has ended instead. It bounds its own time.
@@ -110,9 +113,10 @@ async fn appear(host: &Host, args: &AttachArgs, agent: &mut Child) -> Result<Opt
 }
 
 /// Says what the process said last, and ends as it did.
-fn failed(agent: &mut Child, log: &Path) -> Result<ExitCode> {
+fn failed(agent: &mut Child, log: &Path, mut file: File) -> Result<ExitCode> {
     let status = agent.wait()?;
-    let said = fs::read_to_string(log).unwrap_or_default();
+    let mut said = String::new();
+    file.rewind().and_then(|()| file.read_to_string(&mut said))?;
     let last = said.lines().rev().find_map(|line| line.strip_prefix("plinth: "));
     // Where nothing is kept of the volume, its log is all there is.
     if let Some(folder) = log.parent().filter(|folder| !folder.join("record.json").exists()) {
