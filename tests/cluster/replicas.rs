@@ -117,12 +117,14 @@ fn replicas_in_sync(cluster: &Cluster) -> usize {
     replicas.iter().filter(|replica| replica["role"]["in_sync"] == true).count()
 }
 
-/// The node that serves the volume.
+/// The node that serves the volume; waits until one does.
 pub fn primary(cluster: &Cluster) -> String {
-    let volume = cluster.json(&["volume", "show", "db"]);
-    let replicas = volume["replicas"].as_array().unwrap();
-    let primary = replicas.iter().find(|replica| replica["role"]["name"] == "primary");
-    primary.unwrap_or_else(|| panic!("{volume}"))["node"].as_str().unwrap().to_owned()
+    wait::until("a primary", || {
+        let volume = cluster.json(&["volume", "show", "db"]);
+        let replicas = volume["replicas"].as_array().unwrap();
+        let primary = replicas.iter().find(|replica| replica["role"]["name"] == "primary")?;
+        Some(primary["node"].as_str().unwrap().to_owned())
+    })
 }
 
 /// Waits until every replica counts.

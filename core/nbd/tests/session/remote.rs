@@ -82,7 +82,7 @@ fn answer(option: u32, kind: u32, data: &[u8], announced: u32) -> Vec<u8> {
 fn after_greeting(stream: &[u8]) -> Result<HandshakeStep, HandshakeFault> {
     let mut handshake = ClientHandshake::new("disk", Purpose::Open);
     let mut out = Vec::new();
-    handshake.advance(&GREETING, &mut out)?;
+    handshake.advance(GREETING, &mut out)?;
     let mut input = stream;
     loop {
         match handshake.advance(input, &mut out)? {
@@ -149,7 +149,7 @@ fn every_error_comes_back_as_what_it_was() {
     for error in errors {
         let mut server = Server::new(exports(), Service::Fails(error));
         let mut out = Vec::new();
-        ClientHandshake::new("disk", Purpose::Open).advance(&GREETING, &mut out).unwrap();
+        ClientHandshake::new("disk", Purpose::Open).advance(GREETING, &mut out).unwrap();
         server.receive(&out);
         server.take_sent();
         server.receive(&encode_request(&zeroes, 9).unwrap());
