@@ -155,7 +155,7 @@ impl World {
 
     fn apply(&mut self, cookie: u64) {
         let (block, blocks) = self.writes[&cookie];
-        (block..block + u64::from(blocks)).for_each(|block| drop(self.blocks.insert(block, cookie)));
+        self.blocks.extend((block..block + u64::from(blocks)).map(|block| (block, cookie)));
     }
 
     /// No block holds a write that is older than an acknowledged one of the same block.
