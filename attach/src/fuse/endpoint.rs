@@ -47,7 +47,7 @@ enum Link {
     /// It is being looked for.
     Finding(Finding),
     /// It is there.
-    Up { upstream: Upstream, dialer: Dialer },
+    Up { upstream: Box<Upstream>, dialer: Dialer },
 }
 
 /// A search in a task of its own, which ends with this value.
@@ -180,7 +180,7 @@ impl Endpoint {
 impl Link {
     fn up(dialer: Dialer, line: Line) -> Self {
         tracing::info!(address = line.address, "connected");
-        Self::Up { upstream: Upstream::new(line.stream), dialer }
+        Self::Up { upstream: Box::new(Upstream::new(line.stream)), dialer }
     }
 
     /// Waits until something is to be done with it.
