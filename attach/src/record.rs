@@ -176,7 +176,13 @@ impl Place {
             }
             sleep(STEP).await;
         }
+        // The device of a process that ended is none until it is found again; whoever waits for ours must not take it for
+        // that, so this comes before our number.
+        if let Some(record) = self.read()?.filter(|record| record.device.is_some()) {
+            self.write(&Record { device: None, ..record })?;
+        }
         file.set_len(0)?;
+        file.rewind()?;
         file.write_all(std::process::id().to_string().as_bytes())?;
         Ok(Ok(file))
     }
