@@ -7,6 +7,7 @@ mod commands;
 mod daemon;
 mod dev;
 mod exit;
+mod host;
 mod logging;
 mod null;
 mod output;
@@ -36,6 +37,9 @@ fn run(command: &Command) -> Result<ExitCode> {
         Command::Control(args) => daemon::control::run(args),
         Command::Storage(args) => daemon::storage::run(args),
         Command::Volume(args) => commands::volume(args),
+        Command::Attach(args) => host::attach(args),
+        Command::Detach(args) => host::detach(args),
+        Command::Attachments(args) => host::attachments(args),
         Command::Node(args) => commands::node(args),
         Command::Pool(PoolCommand::List(args)) => commands::pools(args),
         Command::Pool(PoolCommand::Inspect(args)) => commands::offline::inspect(args),

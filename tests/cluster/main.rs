@@ -3,9 +3,11 @@
 #![allow(clippy::unwrap_used, reason = "a test says what went wrong by failing")]
 #![allow(clippy::print_stdout, reason = "figures are for people")]
 
+mod attach;
 mod attachments;
 mod chaos;
 mod gaps;
+mod guest;
 mod history;
 mod kills;
 mod moves;
@@ -19,4 +21,5 @@ mod replicas;
 mod rot;
 mod scene;
 mod schedule;
+mod takeover;
 mod voters;

@@ -13,7 +13,7 @@ const GAP_MAX: Duration = Duration::from_secs(5);
 const ROUNDS: u64 = 3;
 
 /// A cluster with a volume that has a replica on every node.
-fn replicated() -> Cluster {
+pub fn replicated() -> Cluster {
     let cluster = Cluster::on_loopback();
     wait::until("all nodes to be heard", || (cluster.status()?["nodes_up"] == 3).then_some(()));
     cluster.run(&["volume", "create", "db", "--size", "64MiB", "--replicas", "3"]);

@@ -5,6 +5,8 @@
 
 pub mod checked;
 pub mod cluster;
+pub mod device;
+pub mod guest;
 pub mod namespaces;
 pub mod nbd;
 pub mod node;

@@ -130,16 +130,18 @@ pub fn replicas_in_sync(cluster: &Cluster) -> usize {
     replicas.iter().filter(|replica| replica["role"]["in_sync"] == true).count()
 }
 
-/// The node of the primary of the volume `db`.
+/// The node of the primary of the volume `db`; waits until there is one.
 ///
 /// # Panics
-/// When it has none.
+/// When there is none in time.
 #[must_use]
 pub fn primary(cluster: &Cluster) -> String {
-    let volume = cluster.json(&["volume", "show", "db"]);
-    let replicas = volume["replicas"].as_array().expect("replicas have roles and nodes");
-    let primary = replicas.iter().find(|replica| replica["role"]["name"] == "primary");
-    primary.unwrap_or_else(|| panic!("{volume}"))["node"].as_str().expect("replicas have roles and nodes").to_owned()
+    wait::until("a primary", || {
+        let volume = cluster.json(&["volume", "show", "db"]);
+        let replicas = volume["replicas"].as_array()?;
+        let primary = replicas.iter().find(|replica| replica["role"]["name"] == "primary")?;
+        primary["node"].as_str().map(str::to_owned)
+    })
 }
 
 /// Waits until the volume `db` has three replicas in sync.

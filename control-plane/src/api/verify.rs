@@ -114,7 +114,7 @@ impl Verification {
             }
             match self.ask(&target, at).await {
                 Ok(compared) if absent < MEMBER_TRIES_MAX && compared.replicas.iter().any(|one| one.again) => {
-                    absent += 1
+                    absent += 1;
                 }
                 Ok(compared) => return Ok(Ok(verified(&target, at, self.len_bytes(&target, at), &compared))),
                 Err(error) => {

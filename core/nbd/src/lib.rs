@@ -22,8 +22,9 @@
 //!
 //! Source of the rules: `doc/proto.md` of the NBD project. Files: `wire` the bytes and numbers; `option` and
 //! `negotiation` the first phase; `transmission` and `reply` the second; `refused` what is dropped; `session` holds them together. `relay` is for a client whose
-//! export is on another server.
+//! export is on another server; `client` is the other side of a connection.
 
+mod client;
 mod exports;
 mod limits;
 mod negotiation;
@@ -36,6 +37,10 @@ mod ticket;
 mod transmission;
 mod wire;
 
+pub use client::{
+    ANSWER_BYTES_MAX, ClientHandshake, HandshakeFault, HandshakeStep, Purpose, REPLY_BYTES, REQUEST_BYTES,
+    RemoteExport, RemoteReply, ReplyFault, encode_request, parse_reply,
+};
 pub use exports::{Catalog, Export, ExportFault, Exports, Found};
 pub use limits::{
     INPUT_BYTES_MAX, LARGE_PAYLOAD_BYTES, META_QUERIES_MAX, NAME_BYTES_MAX, NEGOTIATION_BYTES_MAX, OPTION_BYTES_MAX,

@@ -147,7 +147,7 @@ pub(crate) struct ExportNameReply {
 }
 
 /// Data of REP_INFO about an export's size and abilities.
-#[derive(IntoBytes, Immutable)]
+#[derive(FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
 #[repr(C)]
 pub(crate) struct InfoExport {
     pub(crate) kind: U16,
@@ -166,7 +166,7 @@ pub(crate) struct InfoBlockSize {
 }
 
 /// A request; the payload of a write follows.
-#[derive(FromBytes, KnownLayout, Immutable, Unaligned)]
+#[derive(FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
 #[repr(C)]
 pub(crate) struct Request {
     pub(crate) magic: U32,
@@ -179,7 +179,7 @@ pub(crate) struct Request {
 }
 
 /// A simple reply; the data of a successful read follows.
-#[derive(IntoBytes, Immutable)]
+#[derive(FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
 #[repr(C)]
 pub(crate) struct SimpleReply {
     pub(crate) magic: U32,

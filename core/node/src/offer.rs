@@ -83,14 +83,15 @@ impl<'a> View<'a> {
             size_bytes: volume.size_bytes,
             read_only,
             multi_conn: read_only || (self.config.multi_conn && !grant.is_exclusive()),
-            description: String::new(),
+            description: format!("volume {}", replica.volume.0),
         })
     }
 
     fn list_open(self) -> impl Iterator<Item = (&'a str, Export)> {
         let open = move |replica: &'a ReplicaIntent| {
             let grant = self.open_grant(replica)?;
-            Some((replica.name.as_str(), self.export(replica, grant)?))
+            // Which volume it is matters to who opens it.
+            Some((replica.name.as_str(), Export { description: String::new(), ..self.export(replica, grant)? }))
         };
         self.wishes.replicas().filter_map(open)
     }

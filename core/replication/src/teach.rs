@@ -159,7 +159,7 @@ impl<P: Clone> Replica<P> {
     #[must_use]
     pub fn lessons_wanted(&self) -> u32 {
         let Role::Leading(leading) = &self.role else { return 0 };
-        leading.pupils.values().map(|pupil| pupil.wanted()).sum()
+        leading.pupils.values().map(Pupil::wanted).sum()
     }
 
     /// So many more groups may be read for learners.

@@ -4,6 +4,7 @@ mod cluster;
 mod connection;
 mod daemon;
 mod dev;
+mod host;
 mod node;
 mod null;
 mod operation;
@@ -17,6 +18,7 @@ pub use cluster::{ClusterArgs, ClusterCommand, ExplainArgs, StatusArgs};
 pub use connection::{ConnectionArgs, WaitArgs};
 pub use daemon::{ControlArgs, StorageArgs};
 pub use dev::DevArgs;
+pub use host::{AttachArgs, AttachmentsArgs, DetachHereArgs, FolderArgs, MethodArg};
 pub use node::{NodeArgs, NodeCommand};
 pub use null::NullArgs;
 pub use operation::{OperationArgs, OperationCommand};
@@ -50,6 +52,12 @@ pub enum Command {
     Storage(StorageArgs),
     /// Make, change, attach and delete volumes
     Volume(VolumeArgs),
+    /// Make a volume a block device of this host, and keep it through failovers
+    Attach(AttachArgs),
+    /// End a volume's block device on this host
+    Detach(DetachHereArgs),
+    /// Show the volumes that are block devices of this host
+    Attachments(AttachmentsArgs),
     /// Look at storage nodes and take them in and out of use
     Node(NodeArgs),
     /// Look at pools: those of a cluster, or one that nobody serves
@@ -115,6 +123,10 @@ mod tests {
             "plinth volume attach db --client c --read-only",
             "plinth volume detach db --client c",
             "plinth volume detach db --all",
+            "plinth attach db",
+            "plinth attach db --device /dev/nbd3 --method nbd --read-only --client c --foreground --folder f",
+            "plinth detach db --force --control a:1",
+            "plinth attachments -o json",
             "plinth node list",
             "plinth node show n",
             "plinth node cordon n",
@@ -158,6 +170,8 @@ mod tests {
             "plinth volume promote db --yes-lose-data db",
             "plinth cluster set --replace-after soon",
             "plinth volume attach db",
+            "plinth attach",
+            "plinth attach db --method iscsi",
             "plinth volume detach db --client c --all",
             "plinth volume list --control nowhere",
             "plinth volume list --control a:1,,b:2",

@@ -51,7 +51,11 @@ pub async fn run(client: &mut Client, wish: Wish<'_>, wait: WaitArgs, format: Fo
     Ok(waited?)
 }
 
-async fn attach(client: &mut Client, wish: Wish<'_>, token: &Token) -> Result<AttachVolumeReply, ClientError> {
+/// Attaches it; the client may connect when the answer's operation has ended.
+///
+/// # Errors
+/// See [`ClientError`].
+pub async fn attach(client: &mut Client, wish: Wish<'_>, token: &Token) -> Result<AttachVolumeReply, ClientError> {
     let mode = if wish.read_only { AccessMode::ReadOnly } else { AccessMode::ReadWrite };
     let request = AttachVolumeRequest {
         request_id: request_id()?,

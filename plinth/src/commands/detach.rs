@@ -24,7 +24,11 @@ pub async fn run(client: &mut Client, args: &DetachArgs, format: Format) -> Resu
     settled(client, change, args.wait, format, "is detached").await
 }
 
-async fn detach(client: &mut Client, name: &str, whom: String) -> Result<v1::VolumeChange, ClientError> {
+/// Shuts a client out.
+///
+/// # Errors
+/// See [`ClientError`].
+pub async fn detach(client: &mut Client, name: &str, whom: String) -> Result<v1::VolumeChange, ClientError> {
     let request = v1::DetachVolumeRequest { request_id: request_id()?, name: name.to_owned(), client: whom };
     client.call(request, async |channel, request| VolumeServiceClient::new(channel).detach(request).await).await
 }

@@ -22,8 +22,10 @@ use anyhow::Result;
 use crate::args::{ClusterArgs, ConnectionArgs, ExplainArgs, NodeArgs, OperationArgs, StatusArgs, VolumeArgs};
 use crate::serve;
 
+pub use attach::{Wish, attach as attach_volume};
 pub use cluster::set_settings;
 pub use completions::print as completions;
+pub use detach::detach as detach_volume;
 pub use node::all as nodes_of;
 pub use pool::all as pools_of;
 pub use status::ask as status_of;

@@ -5,6 +5,7 @@ mod client;
 mod handshake;
 mod options;
 mod relay;
+mod remote;
 mod replies;
 mod requests;
 mod server;

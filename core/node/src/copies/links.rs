@@ -82,7 +82,7 @@ impl Pipeline {
             Aside::Want { block, checksum } => self.heard_want(id, peer, block, checksum),
             Aside::Have { block, checksum, data } => self.heard_have(id, peer, (block, checksum), data.as_deref()),
             Aside::Compare { id: number, at, groups, reads } => {
-                self.asked_to_look(id, peer, number, (at, groups, reads))
+                self.asked_to_look(id, peer, number, (at, groups, reads));
             }
             Aside::Compared { id: number, found } => self.heard_compared(peer, number, found),
         }

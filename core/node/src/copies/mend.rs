@@ -64,7 +64,7 @@ impl Pipeline {
                 self.post_aside(volume, peer, &Aside::Want { block, checksum: held.checksum });
             }
             None if is_out && !self.copies.rot.is_awaited(place) => {
-                self.copies.rot.set(place, Stage::Due { at: now + OUT_AGAIN })
+                self.copies.rot.set(place, Stage::Due { at: now + OUT_AGAIN });
             }
             None => self.copies.rot.round_ended(place, now, copy.is_none()),
         }

@@ -1,0 +1,36 @@
+//! A volume as a block device of this host, kept alive through failovers.
+//!
+//! Promise: every step can be repeated and given up at any moment, and what is there is found again by whoever comes
+//! after a process that died. A device never shows another volume than the one that was meant. Its requests wait while
+//! nobody serves the volume; what was not answered is asked again, on a connection that ended the one before it.
+//!
+//! Not here: what the cluster is asked for (who may attach, and for how long), filesystems, mounting.
+//!
+//! ```text
+//!   Host::claim ──> Claim ── note (before and after the cluster is asked), raise ──> Keeper ── run
+//!   Host::lower ──> the device is gone ── (the cluster is told) ── Host::forget
+//! ```
+//! Files: `host` what a user of the crate does; `keeper` a device that is there; `record` what a host remembers;
+//! `kernel` and `fuse` the two methods; `dial` and `directory` who serves the volume; `blockdev` and `tool` the host.
+
+mod blockdev;
+mod dial;
+mod directory;
+mod error;
+mod fuse;
+mod host;
+mod keeper;
+mod kernel;
+mod record;
+mod tool;
+
+pub use blockdev::{Use, size_bytes, usage};
+pub use dial::Identity;
+pub use directory::{Directory, DirectoryKeeper};
+pub use error::AttachError;
+pub use fuse::StackFault;
+pub use host::{Attachment, Claim, Ending, Host, best_method, nbd_index, require};
+pub use keeper::{Keeper, KeeperFault};
+pub use kernel::KeepFault;
+pub use record::{Method, Record};
+pub use tool::ToolFault;
