@@ -38,6 +38,8 @@ fn times() -> Times {
         promise: steps(PROMISE),
         removal: steps(18),
         reconnect: steps(4),
+        stall: steps(40),
+        stall_pause: steps(20),
         retry: steps(8),
         join_retry: steps(30),
         hand_over: steps(25),

@@ -202,6 +202,10 @@ pub struct Times {
     pub removal: Duration,
     /// A member whose connection is gone is to be removed after so long.
     pub reconnect: Duration,
+    /// A member that answers, and lacks for so long what the primary has, is to be removed.
+    pub stall: Duration,
+    /// Before it is taught again; twice as long every time.
+    pub stall_pause: Duration,
     /// Before something is asked again.
     pub retry: Duration,
     /// Before a replica that was not taught asks again.
@@ -220,6 +224,8 @@ impl Default for Times {
             promise: Duration::from_millis(1070),
             removal: Duration::from_millis(600),
             reconnect: Duration::from_millis(100),
+            stall: Duration::from_millis(2000),
+            stall_pause: Duration::from_secs(10),
             retry: Duration::from_millis(200),
             join_retry: Duration::from_millis(1000),
             hand_over: Duration::from_millis(1000),

@@ -10,6 +10,7 @@ use crate::hand_over::HandOver;
 use crate::log::Log;
 use crate::message::Message;
 use crate::replica::{Context, Replica, Role};
+use crate::stall::{Pauses, Stall};
 use crate::teach::Pupil;
 
 /// A primary, or one that is about to be.
@@ -29,6 +30,9 @@ pub(crate) struct Leading<P> {
     pub last_read: ReadId,
     /// Groups that may be read for learners now.
     pub lessons: u32,
+    /// Whether its own store keeps up.
+    pub stall: Stall,
+    pub pauses: Pauses,
     pub flight: Flight,
     /// Who is to be primary instead, as was asked for.
     pub successor: Option<PoolId>,
@@ -65,6 +69,7 @@ pub(crate) struct Member {
     pub position: Option<u64>,
     pub applied: u64,
     pub durable: u64,
+    pub stall: Stall,
 }
 
 /// Whether changes can be sent.
@@ -127,7 +132,8 @@ impl Stage {
 
 impl Member {
     pub fn new(incarnation: Incarnation, session: Session, now: Instant) -> Self {
-        Self { incarnation, session, lease_from: None, heard: now, position: None, applied: 0, durable: 0 }
+        let (applied, durable, stall) = (0, 0, Stall::default());
+        Self { incarnation, session, lease_from: None, heard: now, position: None, applied, durable, stall }
     }
 
     /// It answered what was sent then.
@@ -169,6 +175,8 @@ impl<P: Clone> Leading<P> {
             // One that leads again later begins behind every number it used before.
             last_read: ReadId(u64::from(configuration.epoch.0) << 32),
             lessons: 0,
+            stall: Stall::default(),
+            pauses: Pauses::new(),
             flight: Flight::default(),
             successor: None,
             hand_over: HandOver::No,

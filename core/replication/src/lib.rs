@@ -26,6 +26,7 @@ mod payload;
 mod primary;
 mod reconcile;
 mod replica;
+mod stall;
 mod teach;
 mod tick;
 mod wanted;

@@ -193,7 +193,11 @@ impl<P: Clone> Replica<P> {
             }
             return;
         }
-        if leading.entering.is_some() || leading.pupils.contains_key(&from) || !self.wanted.has(from) {
+        if leading.entering.is_some()
+            || leading.pupils.contains_key(&from)
+            || !self.wanted.has(from)
+            || !leading.has_rested(from, cx.now)
+        {
             return;
         }
         // What it has that was never acknowledged, and what was written here since it was in sync: neither alone is enough.

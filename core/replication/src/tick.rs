@@ -51,6 +51,9 @@ impl<P: Clone> Replica<P> {
                 }
             }
         }
+        if !leading.look_for_stalls(&times, cx) {
+            return self.step_down(cx);
+        }
         leading.drop_entering();
         leading.keep_hand_over(&self.wanted, cx.now, &times);
         let proposed = leading.reconfigure(&self.wanted, cx.now, &times);
@@ -102,18 +105,30 @@ impl<P: Clone> Leading<P> {
         }
     }
 
+    fn rest_if_there(&mut self, peer: PoolId, now: Instant, times: &Times) {
+        let is_there = |member: &Member| !matches!(member.session, Session::Broken(_));
+        if self.members.get(&peer).is_some_and(is_there) {
+            self.rest(peer, now, times);
+        }
+    }
+
     /// What to ask the control plane for now.
     fn reconfigure(&mut self, wanted: &Wanted, now: Instant, times: &Times) -> Option<Configuration> {
         if self.pending.is_some_and(|pending| now < pending.retry_at) {
             return None;
         }
-        let lost: Vec<PoolId> = self
+        let mut lost: Vec<PoolId> = self
             .configuration
             .others(self.me)
             .filter(|peer| self.members.get(peer).is_some_and(|member| member.is_lost(now, times)))
             .collect();
+        let stalled = self.stalled(lost.len(), now, times);
+        lost.extend(stalled.into_iter().filter(|peer| !lost.contains(peer)).collect::<Vec<_>>());
         let leaving = if lost.is_empty() { self.superfluous(wanted, now, times) } else { lost.clone() };
         let before = self.pending.map(|pending| pending.wish);
+        if before != Some(Wish::Remove) {
+            lost.iter().for_each(|peer| self.rest_if_there(*peer, now, times));
+        }
         let (wish, proposed) = match before {
             Some(Wish::Add(peer)) if lost.is_empty() && self.with(peer).is_some() => {
                 (Wish::Add(peer), self.with(peer)?)
