@@ -118,6 +118,8 @@ impl Cluster {
         let heard = wait::within(wait::PATIENCE, || (cluster.status()?["nodes_up"] == 3).then_some(()));
         let logs = || ["voter1", "voter2", "voter3", "n1", "n2", "n3"].map(|name| cluster.log(name)).join("\n---\n");
         assert!(heard.is_some(), "the nodes are not heard:\n{}", logs());
+        // Nodes are heard before their pools are.
+        wait::until("all pools", || (cluster.json(&["pool", "list"]).as_array()?.len() == 3).then_some(()));
         cluster
     }
 

@@ -161,8 +161,12 @@ fn invalid(field: &str, sentence: &dyn std::fmt::Display) -> Status {
 }
 
 pub(super) fn welcome(cluster: ClusterId) -> link::ToNode {
-    let welcome = link::Welcome { cluster: cluster.0.to_be_bytes().to_vec() };
+    let welcome = link::Welcome { cluster: cluster.0.to_be_bytes().to_vec(), pongs: true };
     link::ToNode { message: Some(link::to_node::Message::Welcome(welcome)) }
+}
+
+pub(super) fn pong(number: u64) -> link::ToNode {
+    link::ToNode { message: Some(link::to_node::Message::Pong(link::Pong { number })) }
 }
 
 pub(super) fn intent(intent: NodeIntent) -> link::ToNode {

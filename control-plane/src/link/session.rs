@@ -57,6 +57,9 @@ impl Session {
                     self.questions.answered(&self.turn.node, compared);
                     Ok(())
                 }
+                from_node::Message::Ping(link::Ping { number }) => {
+                    to_node.send(Ok(convert::pong(number))).await.map_err(|_| Status::cancelled("the node is gone"))
+                }
                 from_node::Message::Hello(_) => Err(Status::invalid_argument("a second Hello")),
             };
             if let Err(status) = heard {

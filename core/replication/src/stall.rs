@@ -105,14 +105,18 @@ impl<P: Clone> Leading<P> {
         self.configuration.others(self.me).filter(|peer| self.is_stalled(*peer, now, times)).take(spare).collect()
     }
 
-    /// The replica is not taught again at once; but if it was only not heard, the first time does not count.
+    /// The replica is not taught again at once; but if it was only not heard, the first time does not count, and the others
+    /// count for less.
     pub fn rest(&mut self, peer: PoolId, now: Instant, times: &Times) {
-        let is_unheard = !self.is_stalled(peer, now, times);
         let is_recent = |pause: &&Pause| now < pause.until + times.stall_pause * (1 << DOUBLINGS_MAX);
         let before = self.pauses.get(&peer).filter(is_recent).map_or(0, |pause| pause.times);
-        let doublings = if is_unheard { before.checked_sub(1) } else { Some(before) };
-        let until = doublings.map_or(now, |doublings| now + times.stall_pause * (1 << doublings.min(DOUBLINGS_MAX)));
-        self.pauses.insert(peer, Pause { until, times: before + 1 });
+        let longer = |pause: Duration, times: u32| pause * (1 << times.min(DOUBLINGS_MAX));
+        let pause = match before.checked_sub(1) {
+            _ if self.is_stalled(peer, now, times) => longer(times.stall_pause, before),
+            Some(again) => longer(times.stall_pause / 5, again),
+            None => Duration::ZERO,
+        };
+        self.pauses.insert(peer, Pause { until: now + pause, times: before + 1 });
     }
 
     /// Whether it may be taught again.

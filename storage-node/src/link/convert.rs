@@ -49,6 +49,8 @@ pub(super) enum Message {
     Decision,
     /// A question, and its number.
     Compare(u64, Command),
+    /// It is there, says the answer to this question.
+    Pong(u64),
 }
 
 /// Why a message is not one.
@@ -184,11 +186,21 @@ pub(super) fn proposal(volume: VolumeId, wanted: &Proposal) -> FromNode {
     FromNode { message: Some(from_node::Message::Proposal(proposal)) }
 }
 
-/// Takes what a leader says first; `None` when it is something else.
-pub(super) fn parse_first(message: ToNode) -> Result<Option<ClusterId>, ConvertError> {
+/// Asks the leader whether it is there.
+pub(super) fn ping(number: u64) -> FromNode {
+    FromNode { message: Some(from_node::Message::Ping(link::Ping { number })) }
+}
+
+/// Takes what a leader says first, and whether it can be asked if it is there; `None` when it is something else.
+pub(super) fn parse_first(message: ToNode) -> Result<Option<(ClusterId, bool)>, ConvertError> {
     match message.message {
-        Some(to_node::Message::Welcome(found)) => welcome(&found).map(Some),
-        Some(to_node::Message::Intent(_) | to_node::Message::Decision(_) | to_node::Message::Compare(_)) => Ok(None),
+        Some(to_node::Message::Welcome(found)) => welcome(&found).map(|cluster| Some((cluster, found.pongs))),
+        Some(
+            to_node::Message::Intent(_)
+            | to_node::Message::Decision(_)
+            | to_node::Message::Compare(_)
+            | to_node::Message::Pong(_),
+        ) => Ok(None),
         None => Err(ConvertError::UnknownKind),
     }
 }
@@ -204,6 +216,7 @@ pub(super) fn parse(message: ToNode, cluster: ClusterId, ours: PoolId) -> Result
         Some(to_node::Message::Welcome(found)) => welcome(&found).map(|_| Message::Welcome),
         Some(to_node::Message::Intent(intent)) => parse_intent(intent, cluster, ours),
         Some(to_node::Message::Decision(_)) => Ok(Message::Decision),
+        Some(to_node::Message::Pong(link::Pong { number })) => Ok(Message::Pong(number)),
         Some(to_node::Message::Compare(found)) => Ok(Message::Compare(found.id, comparison(&found))),
         None => Err(ConvertError::UnknownKind),
     }
@@ -487,7 +500,7 @@ mod tests {
     fn a_message_of_no_kind_and_a_welcome_without_a_cluster_are_refused() {
         assert!(parse(ToNode { message: None }, CLUSTER, OURS).is_err());
         for len_bytes in [0, 15, 17] {
-            let welcome = Welcome { cluster: vec![1; len_bytes] };
+            let welcome = Welcome { cluster: vec![1; len_bytes], pongs: true };
             assert!(parse(ToNode { message: Some(to_node::Message::Welcome(welcome)) }, CLUSTER, OURS).is_err());
         }
     }

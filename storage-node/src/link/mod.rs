@@ -16,6 +16,7 @@ mod delta;
 mod failure;
 mod questions;
 mod stream;
+mod wishes;
 
 use std::sync::Arc;
 use std::time::Duration;

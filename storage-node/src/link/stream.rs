@@ -18,6 +18,7 @@ use super::convert::{self, ClusterId, Message};
 use super::delta::Said;
 use super::failure::LinkError;
 use super::questions::Questions;
+use super::wishes::Wishes;
 use super::{Linking, Subject};
 use crate::control::CallError;
 
@@ -44,6 +45,8 @@ const MESSAGE_BYTES_MAX: usize = 64 << 20;
 #[derive(Debug)]
 pub(super) struct Stream {
     cluster: ClusterId,
+    /// The leader can be asked whether it is there.
+    pongs: bool,
     outgoing: Sender<FromNode>,
     incoming: Streaming<ToNode>,
 }
@@ -61,6 +64,8 @@ enum Occasion<'a> {
     Stirred,
     /// It may be said now, or never again.
     Turn(Result<Permit<'a, FromNode>, SendError<()>>),
+    /// What a replica asks for may leave, or a question before it.
+    Wish(Result<Permit<'a, FromNode>, SendError<()>>),
 }
 
 /// Where a stream stands.
@@ -76,6 +81,7 @@ struct Course {
     /// An intent that is all there is has come, which others can add to.
     heard_whole: bool,
     questions: Questions,
+    wishes: Wishes,
 }
 
 impl Stream {
@@ -96,10 +102,10 @@ impl Stream {
         let mut incoming = client.connect(reports).await?.into_inner();
         let first = incoming.message().await?.ok_or(LinkError::Ended)?;
         let unexpected = LinkError::OutOfTurn { found: "an intent", expected: "a welcome" };
-        let cluster = convert::parse_first(first)?.ok_or(unexpected)?;
+        let (cluster, pongs) = convert::parse_first(first)?.ok_or(unexpected)?;
         match ours {
             Some(ours) if ours != cluster => Err(LinkError::Foreign { ours: ours.0, theirs: cluster.0 }),
-            Some(_) | None => Ok(Self { cluster, outgoing, incoming }),
+            Some(_) | None => Ok(Self { cluster, pongs, outgoing, incoming }),
         }
     }
 
@@ -122,18 +128,16 @@ impl Stream {
                 () = control.news(), if !course.stirred => Occasion::Stirred,
                 _ = look.tick() => Occasion::Stirred,
                 permit = course.turn(&self.outgoing), if course.may_say() => Occasion::Turn(permit),
+                permit = self.outgoing.reserve(), if course.may_wish() => Occasion::Wish(permit),
             };
             let runs = match occasion {
                 Occasion::Stop => false,
                 Occasion::Told(message) => course.take(message, self.cluster, &self.outgoing, linking).await?,
-                // Without room it is wished for again.
-                Occasion::Wished(volume, wanted) => {
-                    drop(self.outgoing.try_send(convert::proposal(volume, &wanted)));
-                    true
-                }
+                Occasion::Wished(volume, wanted) => course.wish(volume, wanted, self.pongs),
+                Occasion::Wish(Ok(permit)) => course.send_wish(permit),
                 Occasion::Stirred => course.stir(),
                 Occasion::Turn(Ok(permit)) => course.say(permit, &linking.subject).await,
-                Occasion::Turn(Err(SendError(()))) => course.go_deaf(),
+                Occasion::Turn(Err(SendError(()))) | Occasion::Wish(Err(SendError(()))) => course.go_deaf(),
             };
             if !runs {
                 break;
@@ -162,6 +166,7 @@ impl Course {
             deaf: false,
             heard_whole: false,
             questions: Questions::default(),
+            wishes: Wishes::default(),
         }
     }
 
@@ -171,6 +176,27 @@ impl Course {
 
     fn stir(&mut self) -> bool {
         self.stirred = true;
+        true
+    }
+
+    fn may_wish(&self) -> bool {
+        !self.deaf && (self.wishes.is_ready() || self.wishes.asks())
+    }
+
+    fn wish(&mut self, volume: VolumeId, wanted: Proposal, pongs: bool) -> bool {
+        self.wishes.add(volume, wanted);
+        if !pongs {
+            self.wishes.trust();
+        }
+        true
+    }
+
+    fn send_wish(&mut self, permit: Permit<'_, FromNode>) -> bool {
+        if let Some((volume, wanted)) = self.wishes.next() {
+            permit.send(convert::proposal(volume, &wanted));
+        } else if let Some(number) = self.wishes.question(Instant::now()) {
+            permit.send(convert::ping(number));
+        }
         true
     }
 
@@ -214,6 +240,10 @@ impl Course {
         let (intent, foreign) = match convert::parse(message, cluster, linking.subject.pool)? {
             Message::Intent { intent, foreign } => (intent, foreign),
             Message::Decision => return Ok(true),
+            Message::Pong(number) => {
+                self.wishes.answered(number, Instant::now());
+                return Ok(true);
+            }
             Message::Compare(id, command) => {
                 self.questions.ask(id, command, &linking.subject.control, outgoing);
                 return Ok(true);

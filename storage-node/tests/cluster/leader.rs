@@ -189,7 +189,7 @@ impl NodeLink for Service {
             return Err(Status::invalid_argument("no hello"));
         };
         let (say, said) = tokio::sync::mpsc::unbounded_channel();
-        say.send(Ok(ToNode { message: Some(to_node::Message::Welcome(Welcome { cluster })) })).unwrap();
+        say.send(Ok(ToNode { message: Some(to_node::Message::Welcome(Welcome { cluster, pongs: false })) })).unwrap();
         let (heard, hears) = channel();
         tokio::spawn(listen(from_node, heard));
         drop(self.streams.send(Stream { hello, known: RefCell::default(), heard: hears, say }));
