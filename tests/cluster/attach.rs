@@ -50,7 +50,7 @@ fn fio(folder: &Path, log: &Path, seconds: u64) -> Running {
         "--name=v".to_owned(),
         format!("--directory={}", folder.display()),
         "--rw=randrw --ioengine=psync --numjobs=4 --bsrange=4k-64k --size=8m --direct=1 --fsync=32".to_owned(),
-        "--verify=crc32c --verify_fatal=1 --verify_backlog=256 --time_based".to_owned(),
+        "--verify=crc32c --verify_fatal=1 --verify_backlog=256 --verify_state_save=0 --time_based".to_owned(),
         format!("--runtime={seconds}"),
     ];
     let words: Vec<String> = arguments[2..4].iter().flat_map(|line| line.split(' ')).map(str::to_owned).collect();
