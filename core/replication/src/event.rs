@@ -223,7 +223,7 @@ impl Default for Times {
             lease: Duration::from_millis(1000),
             promise: Duration::from_millis(1070),
             removal: Duration::from_millis(600),
-            reconnect: Duration::from_millis(100),
+            reconnect: Duration::from_millis(50),
             stall: Duration::from_millis(2000),
             stall_pause: Duration::from_secs(10),
             retry: Duration::from_millis(200),
