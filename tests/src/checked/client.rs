@@ -21,8 +21,6 @@ const PAUSE: Duration = Duration::from_millis(10);
 const CONNECT_PATIENCE: Duration = Duration::from_millis(500);
 /// Blocks of one request.
 const RUN_MAX: u64 = 4;
-/// `ENOSPC`, as clients of NBD know it.
-const NO_SPACE: u32 = 28;
 
 /// How a client behaves.
 #[derive(Clone, Copy, Debug)]
@@ -37,8 +35,6 @@ pub struct Habits {
     pub rest: Duration,
     /// Connections that were silent for too long stay open, see [`Left`].
     pub keeps_left: bool,
-    /// A full disk is no surprise.
-    pub expects_full: bool,
 }
 
 impl Default for Habits {
@@ -49,7 +45,6 @@ impl Default for Habits {
             patience: Duration::from_secs(1),
             rest: Duration::from_micros(200),
             keeps_left: false,
-            expects_full: false,
         }
     }
 }
@@ -213,10 +208,6 @@ impl CheckedClient {
         reply: Reply,
         what: What,
     ) -> io::Result<Result<(), String>> {
-        if reply.error == NO_SPACE && self.habits.expects_full {
-            // Some of it may have been done.
-            return Err(io::ErrorKind::StorageFull.into());
-        }
         if reply.error != 0 {
             return Ok(Err(format!("error {} reached the client for {what:?}", reply.error)));
         }

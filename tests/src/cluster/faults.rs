@@ -1,6 +1,5 @@
 //! What goes wrong: processes that die or stand still, links that lose what is sent, disks that are replaced.
 
-use std::fs;
 use std::io::{Read as _, Write as _};
 use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::time::Duration;
@@ -88,15 +87,6 @@ impl Cluster {
     #[must_use]
     pub fn is_started(&self, name: &str) -> bool {
         self.nodes.get(name).is_some_and(|node| node.running.is_some())
-    }
-
-    /// Kills a node and takes its disk away: it starts with an empty one.
-    ///
-    /// # Panics
-    /// When it has no disk.
-    pub fn wipe_node(&mut self, name: &str) {
-        self.kill_node(name);
-        fs::remove_file(self.pool_path(name)).expect("it had a pool");
     }
 
     /// From now on nothing that `from` sends reaches `to`.
