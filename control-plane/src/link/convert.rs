@@ -180,6 +180,7 @@ pub(super) fn intent(intent: NodeIntent) -> link::ToNode {
         deletions: deletions.map(|(pool, volume)| link::Deletion { pool: bytes_of(pool), volume: volume.0 }).collect(),
         routes: routes.map(|route| link::Route { name: route.name.to_string(), address: route.address }).collect(),
         lost_routes: lost_routes.into_iter().map(|name| name.to_string()).collect(),
+        snapshot_deletions: Vec::new(),
     };
     link::ToNode { message: Some(link::to_node::Message::Intent(intent)) }
 }
@@ -202,6 +203,10 @@ fn replica(replica: ReplicaIntent) -> link::ReplicaIntent {
         attachments: held.collect(),
         open,
         replication: replication.map(of_replication),
+        snapshots: Vec::new(),
+        origin: None,
+        hold: 0,
+        retired: false,
     }
 }
 

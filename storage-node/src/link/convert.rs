@@ -262,7 +262,7 @@ fn compared_replica(replica: ComparedReplica) -> link::ComparedReplica {
 }
 
 fn parse_intent(intent: link::Intent, cluster: ClusterId, ours: PoolId) -> Result<Message, ConvertError> {
-    let link::Intent { revision, whole, replicas, deletions, routes, lost_routes } = intent;
+    let link::Intent { revision, whole, replicas, deletions, routes, lost_routes, snapshot_deletions: _ } = intent;
     let given = replicas.len() + deletions.len();
     let replicas = bounded("replicas", replicas, ENTRIES_MAX)?;
     let deletions = bounded("deletions", deletions, ENTRIES_MAX)?;
@@ -442,6 +442,7 @@ mod tests {
             deletions: vec![Deletion { pool: pool(), volume: 2 }],
             routes: vec![Route { name: "r".to_owned(), address: "a:1".to_owned() }],
             lost_routes: vec!["l".to_owned()],
+            ..Intent::default()
         }
     }
 

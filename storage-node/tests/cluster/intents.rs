@@ -29,6 +29,7 @@ pub fn replica(pool: &[u8], number: u64) -> ReplicaIntent {
         attachments: Vec::new(),
         open: false,
         replication: None,
+        ..ReplicaIntent::default()
     }
 }
 
