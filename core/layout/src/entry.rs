@@ -1,6 +1,6 @@
 //! An entry: one change, 40 bytes of a batch header. What its two arguments mean depends on its kind.
 
-use block::{BlockIndex, Epoch, GROUP_BLOCKS, GroupIndex, VolumeId, WriteSeq};
+use block::{BlockIndex, Epoch, GROUP_BLOCKS, GroupIndex, SnapshotId, VolumeId, WriteSeq};
 use zerocopy::little_endian::{U32, U64};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
@@ -123,6 +123,21 @@ impl Entry {
         Self { volume, seq, kind: EntryKind::Restamp, first: after.n, count: 0, aux: after.epoch.0 }
     }
 
+    /// The volume as it is becomes a snapshot of `size_blocks` blocks: what lies behind them was never written. Not more
+    /// than the volume has, which may have grown since somewhere else.
+    #[must_use]
+    pub fn snapshot(volume: VolumeId, seq: WriteSeq, snapshot: SnapshotId, size_blocks: u64) -> Self {
+        let half = |bits: u64| u32::try_from(bits & u64::from(u32::MAX)).expect("masked to 32 bits");
+        let (count, aux) = (half(size_blocks), half(size_blocks >> u32::BITS));
+        Self { volume, seq, kind: EntryKind::Snapshot, first: snapshot.0, count, aux }
+    }
+
+    /// How many blocks a [`EntryKind::Snapshot`] has; `None` in one by a program that gave it all that its volume had.
+    #[must_use]
+    pub fn snapshot_blocks(&self) -> Option<u64> {
+        Some(u64::from(self.aux) << u32::BITS | u64::from(self.count)).filter(|blocks| *blocks > 0)
+    }
+
     /// The group of a [`EntryKind::Copy`].
     #[must_use]
     pub fn group(&self) -> GroupIndex {
@@ -229,6 +244,16 @@ mod tests {
     use crate::Damage;
 
     const SEQ: WriteSeq = WriteSeq { epoch: Epoch(3), n: 77 };
+
+    #[test]
+    fn a_snapshot_keeps_a_size_of_any_volume() {
+        for blocks in [1, 255, u64::from(u32::MAX), 1 << 32, 1 << 34] {
+            let entry = Entry::snapshot(VolumeId(1), SEQ, block::SnapshotId(9), blocks);
+            assert_eq!((entry.first, entry.snapshot_blocks(), entry.data_blocks()), (9, Some(blocks), 0));
+        }
+        let older = Entry { count: 0, aux: 0, ..Entry::snapshot(VolumeId(1), SEQ, block::SnapshotId(9), 7) };
+        assert_eq!(older.snapshot_blocks(), None);
+    }
 
     #[test]
     fn a_copy_names_the_block_of_each_of_its_data_blocks() {

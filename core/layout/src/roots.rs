@@ -42,7 +42,8 @@ struct RawVersion {
     kind: u8,
     root_level: u8,
     reserved: u8,
-    reserved_tail: [U64; 2],
+    volume: U64,
+    reserved_tail: U64,
 }
 
 #[derive(FromBytes, IntoBytes, Immutable, KnownLayout, Clone, Copy)]
@@ -95,6 +96,8 @@ pub struct VersionRecord {
     pub size_blocks: u64,
     /// The write order's last entry that it contains, for a snapshot.
     pub seq: WriteSeq,
+    /// The volume that a snapshot is of; `None` also where a program wrote it that did not note it.
+    pub volume: Option<VolumeId>,
     /// Root node, `None` when nothing is mapped.
     pub root: Option<Extent>,
     /// The root node's level, 0 for a leaf.
@@ -213,7 +216,8 @@ fn encode_version(version: &VersionRecord) -> RawVersion {
         kind,
         root_level: version.root_level,
         reserved: 0,
-        reserved_tail: [0.into(); 2],
+        volume: version.volume.map_or(0, |volume| volume.0).into(),
+        reserved_tail: 0.into(),
     }
 }
 
@@ -234,6 +238,7 @@ fn parse_version(raw: &RawVersion) -> Result<VersionRecord, Damage> {
         family: raw.family.get(),
         size_blocks: raw.size_blocks.get(),
         seq: WriteSeq { epoch: Epoch(raw.epoch.get()), n: raw.seq.get() },
+        volume: Some(VolumeId(raw.volume.get())).filter(|volume| volume.0 > 0),
         root: (root.pages > 0).then_some(root),
         root_level: raw.root_level,
     })
@@ -285,6 +290,7 @@ mod tests {
             family: 1,
             size_blocks: 256,
             seq,
+            volume: matches!(kind, VersionKind::Snapshot(_)).then_some(VolumeId(1)),
             root,
             root_level: 2,
         };

@@ -35,7 +35,7 @@ const NODE_BYTES_MAX: usize = 3 * PAGE_BYTES;
 pub(crate) struct Frozen {
     image: Image,
     volumes: Vec<VolumeRecord>,
-    snapshot_seqs: BTreeMap<VersionId, WriteSeq>,
+    snapshots: BTreeMap<VersionId, (WriteSeq, VolumeId)>,
     replay: LogPosition,
     /// Nothing is appended any more: this checkpoint holds everything.
     is_final: bool,
@@ -184,7 +184,7 @@ impl Store {
         let frozen = Frozen {
             image: contents.map.freeze(),
             volumes: contents.volumes.values().map(volume_record).collect(),
-            snapshot_seqs: contents.snapshots.values().map(|state| (state.version, state.seq)).collect(),
+            snapshots: contents.snapshots.values().map(|state| (state.version, (state.seq, state.volume))).collect(),
             replay: LogPosition {
                 lsn: self.log.current_lsn(),
                 segment: cursor.segment,
@@ -351,7 +351,8 @@ fn root_table(frozen: &Frozen) -> RootTable {
         },
         family: record.family.0.into(),
         size_blocks: record.end.0,
-        seq: frozen.snapshot_seqs.get(&record.id).copied().unwrap_or_default(),
+        seq: frozen.snapshots.get(&record.id).map(|(seq, _)| *seq).unwrap_or_default(),
+        volume: frozen.snapshots.get(&record.id).map(|(_, volume)| *volume),
         root: record.tree.root().map(root_extent),
         root_level: record.tree.root().map_or(0, Node::level),
     };

@@ -39,9 +39,7 @@ impl VolumeState {
 
     /// The blocks of a group, if it has any: the last group may be shorter than the others.
     pub(crate) fn group_range(&self, group: GroupIndex) -> Option<BlockRange> {
-        let first = group.0.checked_mul(GROUP_BLOCKS.into())?;
-        let count = self.end().0.checked_sub(first).filter(|left| *left > 0)?.min(GROUP_BLOCKS.into());
-        Some(BlockRange::new(first, u32::try_from(count).expect("at most a group")))
+        group_range(group, self.end())
     }
 
     /// The blocks of a group, if it has any and those of `mapped` are among them.
@@ -60,6 +58,8 @@ impl VolumeState {
 pub struct SnapshotState {
     /// Its id.
     pub id: SnapshotId,
+    /// The volume it is of.
+    pub volume: VolumeId,
     /// Its size.
     pub size_bytes: u64,
     /// The last entry of the write order that it contains.
@@ -181,7 +181,15 @@ impl Contents {
     ) -> Result<(), VersionError> {
         let end = BlockIndex(size_bytes / BLOCK_BYTES as u64);
         let version = self.map.clone_from(source, id, end)?;
+        let origin = match source {
+            Source::Snapshot(snapshot) => self.snapshots.get(&snapshot).map(|state| state.seq),
+            Source::Head(_) => None,
+        };
         self.insert_volume(id, name, size_bytes, version);
+        if let (Some(seq), Some(state)) = (origin, self.volumes.get_mut(&id)) {
+            // Its order goes on behind the snapshot's place; and everybody who cloned the same snapshot has the same.
+            (state.last_seq, state.stable) = (seq, seq);
+        }
         Ok(())
     }
 
@@ -204,12 +212,18 @@ impl Contents {
         Ok(())
     }
 
-    pub fn snapshot(&mut self, volume: VolumeId, id: SnapshotId, seq: WriteSeq) -> Result<(), VersionError> {
-        let version = self.map.snapshot(volume, id)?;
+    pub fn snapshot(
+        &mut self,
+        volume: VolumeId,
+        id: SnapshotId,
+        seq: WriteSeq,
+        end: BlockIndex,
+    ) -> Result<(), VersionError> {
+        let version = self.map.snapshot_until(volume, id, end)?;
         let state = self.volumes.get_mut(&volume).expect("the map knows the volume");
         state.note(seq);
-        let size_bytes = state.size_bytes;
-        self.snapshots.insert(id, SnapshotState { id, size_bytes, seq, version });
+        let size_bytes = end.0 * BLOCK_BYTES as u64;
+        self.snapshots.insert(id, SnapshotState { id, volume, size_bytes, seq, version });
         Ok(())
     }
 
@@ -290,7 +304,11 @@ impl Contents {
                 self.delete(entry.volume)?;
                 self.finish_deletions(lsn);
             }
-            EntryKind::Snapshot => self.snapshot(entry.volume, SnapshotId(entry.first), entry.seq)?,
+            EntryKind::Snapshot => {
+                let whole = self.find(entry.volume)?.end();
+                let end = entry.snapshot_blocks().map_or(whole, BlockIndex);
+                self.snapshot(entry.volume, SnapshotId(entry.first), entry.seq, end)?;
+            }
             EntryKind::DeleteSnapshot => {
                 self.delete_snapshot(SnapshotId(entry.first))?;
                 self.finish_deletions(lsn);
@@ -335,6 +353,13 @@ impl Contents {
         }
         Ok(BlockRange { first: entry.first_block(), count: BlockCount(entry.count) })
     }
+}
+
+/// The blocks of a group that lie before `end`, if there are any.
+pub(crate) fn group_range(group: GroupIndex, end: BlockIndex) -> Option<BlockRange> {
+    let first = group.0.checked_mul(GROUP_BLOCKS.into())?;
+    let count = end.0.checked_sub(first).filter(|left| *left > 0)?.min(GROUP_BLOCKS.into());
+    Some(BlockRange::new(first, u32::try_from(count).expect("at most a group")))
 }
 
 /// The source that a clone's parameters name.

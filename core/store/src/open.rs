@@ -1,7 +1,7 @@
 //! Opening a pool: the newest valid superblock, its checkpoint, the log behind it; then a new run begins in a free
 //! segment, and the superblock records where the old one ended before anything is written.
 
-use block::{Lsn, Page, PoolId, PoolOffset};
+use block::{Lsn, Page, PoolId, PoolOffset, VolumeId};
 use layout::{Cut, Damage, LogPosition, RootTable, SUPERBLOCK_OFFSETS, Superblock, VersionKind};
 
 use crate::ahead::Ahead;
@@ -198,7 +198,9 @@ fn restore_names(contents: &mut Contents, table: &RootTable) -> Result<(), OpenE
             VersionKind::Snapshot(id) => {
                 let version = VersionId(u32::try_from(record.id).map_err(|_| OpenError::Roots(record.id))?);
                 let size_bytes = record.size_blocks * block::BLOCK_BYTES as u64;
-                contents.snapshots.insert(id, SnapshotState { id, size_bytes, seq: record.seq, version });
+                // A pool by a program that did not note it: there were no clones of other nodes' snapshots then.
+                let volume = record.volume.or_else(|| contents.map.volume_below(version)).unwrap_or(VolumeId(0));
+                contents.snapshots.insert(id, SnapshotState { id, volume, size_bytes, seq: record.seq, version });
             }
             VersionKind::Head(_) | VersionKind::Hidden => {}
         }

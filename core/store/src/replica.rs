@@ -6,20 +6,27 @@ use layout::Entry;
 
 use crate::Store;
 use crate::effect::{Refusal, Token};
+use crate::contents::group_range;
 use crate::map::Restamp;
 use crate::requests::Source;
 
 impl Store {
-    /// Reads a group, a shorter one at the volume's end; answers its newest change as of the same moment. Ends with
+    /// Reads a group of a volume or snapshot, a shorter one at its end; answers its newest change as of the same moment. Ends with
     /// [`crate::Outcome::Read`], which tells holes from data.
     ///
     /// # Errors
     /// See [`Refusal`].
-    pub fn read_group(&mut self, volume: VolumeId, group: GroupIndex, token: Token) -> Result<WriteSeq, Refusal> {
-        let state = self.find(volume)?;
-        let range = state.group_range(group).ok_or(Refusal::OutOfRange)?;
-        let born = self.contents.map.born(state.version, group);
-        self.read(Source::Volume(volume), range, token)?;
+    pub fn read_group(
+        &mut self,
+        source: impl Into<Source>,
+        group: GroupIndex,
+        token: Token,
+    ) -> Result<WriteSeq, Refusal> {
+        let source = source.into();
+        let version = self.version_of(source)?;
+        let range = group_range(group, self.contents.map.version(version).end()).ok_or(Refusal::OutOfRange)?;
+        let born = self.contents.map.born(version, group);
+        self.read(source, range, token)?;
         Ok(born)
     }
 

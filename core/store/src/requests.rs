@@ -26,6 +26,12 @@ pub enum Source {
     Snapshot(SnapshotId),
 }
 
+impl From<VolumeId> for Source {
+    fn from(volume: VolumeId) -> Self {
+        Self::Volume(volume)
+    }
+}
+
 impl Store {
     /// Every volume.
     pub fn volumes(&self) -> impl Iterator<Item = &VolumeState> {
@@ -36,6 +42,12 @@ impl Store {
     #[must_use]
     pub fn volume(&self, id: VolumeId) -> Option<&VolumeState> {
         self.contents.volumes.get(&id)
+    }
+
+    /// One snapshot.
+    #[must_use]
+    pub fn snapshot_state(&self, id: SnapshotId) -> Option<&SnapshotState> {
+        self.contents.snapshots.get(&id)
     }
 
     /// Every snapshot.
@@ -138,11 +150,45 @@ impl Store {
         snapshot: SnapshotId,
         token: Token,
     ) -> Result<(), Refusal> {
+        let size_bytes = self.find(volume)?.size_bytes;
+        self.snapshot_sized(volume, seq, snapshot, size_bytes, token)
+    }
+
+    /// As [`Store::snapshot`], of a volume that may have grown here and not yet where the snapshot was wanted: the
+    /// snapshot ends earlier, and nothing was ever written behind its end.
+    ///
+    /// # Errors
+    /// See [`Refusal`].
+    pub fn snapshot_sized(
+        &mut self,
+        volume: VolumeId,
+        seq: WriteSeq,
+        snapshot: SnapshotId,
+        size_bytes: u64,
+        token: Token,
+    ) -> Result<(), Refusal> {
         self.check_room()?;
         self.check_version_space()?;
-        self.contents.snapshot(volume, snapshot, seq).map_err(refusal)?;
-        self.append_control(EntryKind::Snapshot, volume, seq, snapshot.0, token);
+        if !is_volume_size(size_bytes) {
+            return Err(Refusal::OutOfRange);
+        }
+        let end = BlockIndex(size_bytes / BLOCK_BYTES as u64);
+        self.contents.snapshot(volume, snapshot, seq, end).map_err(refusal)?;
+        self.append_change(Entry::snapshot(volume, seq, snapshot, end.0), &[]);
+        self.wait_for_batch(token, true);
         Ok(())
+    }
+
+    /// Whether [`Store::snapshot`] would be taken now.
+    ///
+    /// # Errors
+    /// See [`Refusal`].
+    pub fn would_snapshot(&self, volume: VolumeId, snapshot: SnapshotId) -> Result<(), Refusal> {
+        self.check_room()?;
+        self.check_version_space()?;
+        self.find(volume)?;
+        let taken = self.contents.snapshots.contains_key(&snapshot);
+        if taken { Err(Refusal::Exists) } else { Ok(()) }
     }
 
     /// Deletes a snapshot: it is gone at once, its space comes back in steps. Ends when the deletion is stable.

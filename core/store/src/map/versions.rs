@@ -96,11 +96,30 @@ impl Map {
     /// There is no such volume, the snapshot's id is taken, or there are too many versions.
     pub fn snapshot(&mut self, volume: VolumeId, id: SnapshotId) -> Result<VersionId, VersionError> {
         let head = self.head(volume).ok_or(VersionError::NoSuchVolume(volume))?;
+        self.snapshot_until(volume, id, self.version(head).end)
+    }
+
+    /// The same, but the snapshot ends at `end`, behind which nothing was ever written.
+    ///
+    /// # Errors
+    /// The same; and the volume ends before.
+    pub fn snapshot_until(
+        &mut self,
+        volume: VolumeId,
+        id: SnapshotId,
+        end: BlockIndex,
+    ) -> Result<VersionId, VersionError> {
+        let head = self.head(volume).ok_or(VersionError::NoSuchVolume(volume))?;
+        if end > self.version(head).end {
+            return Err(VersionError::Size { asked: end });
+        }
         if self.snapshots.contains_key(&id) {
             return Err(VersionError::SnapshotExists(id));
         }
         self.check_room(1)?;
-        Ok(self.freeze_head(head, Kind::Snapshot(id)))
+        let frozen = self.freeze_head(head, Kind::Snapshot(id));
+        self.slots.get_mut(frozen).end = end;
+        Ok(frozen)
     }
 
     /// Creates a volume of `end` blocks that starts from another's state. To clone a head, a hidden version is frozen
@@ -145,6 +164,19 @@ impl Map {
         }
         head.end = end;
         Ok(())
+    }
+
+    /// A volume whose head descends from a version, if there is one.
+    #[must_use]
+    pub fn volume_below(&self, id: VersionId) -> Option<VolumeId> {
+        let mut below = vec![id];
+        while let Some(id) = below.pop() {
+            match self.version(id).kind {
+                Kind::Head(volume) => return Some(volume),
+                Kind::Snapshot(_) | Kind::Hidden => below.extend(&self.version(id).children),
+            }
+        }
+        None
     }
 
     /// The version of a volume's present state.
