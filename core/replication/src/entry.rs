@@ -2,7 +2,7 @@
 
 use std::ops::RangeInclusive;
 
-use block::{BlockRange, GROUP_BLOCKS, WriteSeq};
+use block::{BlockRange, GROUP_BLOCKS, SnapshotId, WriteSeq};
 
 /// One change with its place in the order. `P` is how the owner holds the bytes of a write; cloning it must be cheap.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -32,12 +32,21 @@ pub enum Change<P> {
     },
     /// Nothing: it ends when everything before it is on stable media.
     Flush,
+    /// No block. What the volume holds here, with everything before it and nothing after it, becomes a snapshot. It ends as a
+    /// flush does.
+    Snapshot {
+        /// Its number.
+        id: SnapshotId,
+        /// How many blocks it has.
+        blocks: u64,
+    },
 }
 
 impl<P> Entry<P> {
     /// Whether it ends only on stable media.
-    pub(crate) fn is_durable(&self) -> bool {
-        self.fua || matches!(self.change, Change::Flush)
+    #[must_use]
+    pub fn is_durable(&self) -> bool {
+        self.fua || matches!(self.change, Change::Flush | Change::Snapshot { .. })
     }
 }
 
@@ -47,7 +56,7 @@ impl<P> Change<P> {
     pub fn range(&self) -> Option<BlockRange> {
         match self {
             Self::Write { range, .. } | Self::Zero { range } => Some(*range),
-            Self::Flush => None,
+            Self::Flush | Self::Snapshot { .. } => None,
         }
     }
 
@@ -55,7 +64,7 @@ impl<P> Change<P> {
     pub(crate) fn payload_blocks(&self) -> u32 {
         match self {
             Self::Write { range, .. } => range.count.0,
-            Self::Zero { .. } | Self::Flush => 0,
+            Self::Zero { .. } | Self::Flush | Self::Snapshot { .. } => 0,
         }
     }
 

@@ -2,12 +2,13 @@
 
 use std::time::Duration;
 
-use block::{Epoch, GroupIndex, Incarnation, PoolId, WriteSeq};
+use block::{Epoch, GroupIndex, Incarnation, PoolId, SnapshotId, WriteSeq};
 
 use crate::configuration::{Configuration, Proposal};
 use crate::entry::Entry;
 use crate::groups::GroupSet;
 use crate::message::Message;
+use crate::snapshot::Snapshot;
 use crate::wanted::Wanted;
 
 /// A client's request in flight. Chosen by the owner, comes back when it ended.
@@ -90,6 +91,11 @@ pub enum Event<P> {
         /// Which.
         to: Option<PoolId>,
     },
+    /// A snapshot was deleted here, because the control plane wants that: it is taught to nobody.
+    SnapshotDeleted {
+        /// Which.
+        id: SnapshotId,
+    },
     /// The control plane says which replicas it wants. Until it does all are.
     Wanted(Wanted),
     /// [`crate::Replica::deadline`] has come.
@@ -139,6 +145,18 @@ pub enum Effect<P> {
         peer: PoolId,
         /// Which.
         group: GroupIndex,
+        /// Of this snapshot, and not of the volume as it is; it may be gone by then.
+        from: Option<SnapshotId>,
+    },
+    /// What the store holds becomes this snapshot, which is not part of the replica's own log. No event follows.
+    Cut {
+        /// Which.
+        snapshot: Snapshot,
+    },
+    /// Delete a snapshot: it is not of this order. No event follows.
+    DropSnapshot {
+        /// Which.
+        id: SnapshotId,
     },
     /// Wait until all that was given to the store is on stable media. [`Event::Settled`] follows.
     Settle,
@@ -186,6 +204,12 @@ pub enum Effect<P> {
 pub trait Content {
     /// The groups that were changed after this place of the order.
     fn changed_since(&self, seq: WriteSeq) -> GroupSet;
+
+    /// The volume's snapshots, in any order.
+    fn snapshots(&self) -> Vec<Snapshot>;
+
+    /// The groups of one of them that were changed after this place of the order.
+    fn changed_in(&self, snapshot: SnapshotId, seq: WriteSeq) -> GroupSet;
 }
 
 /// What is waited for, and how long. Everybody has the same.

@@ -7,6 +7,16 @@ use crate::event::{Content, Effect};
 use crate::log::Log;
 use crate::message::Message;
 use crate::replica::{Context, Replica, Role};
+use crate::snapshot::Snapshot;
+
+/// What the primary says when it begins to teach.
+#[derive(Debug)]
+pub(crate) struct Lesson {
+    pub epoch: Epoch,
+    pub nonce: u64,
+    pub groups: u64,
+    pub snapshots: Vec<Snapshot>,
+}
 
 /// Nobody teaches it.
 #[derive(Debug, Default)]
@@ -95,6 +105,7 @@ impl<P: Clone> Replica<P> {
             nonce: self.nonce,
             stable,
             dirty: content.changed_since(stable),
+            snapshots: content.snapshots(),
         };
         cx.out.push(Effect::Send { to: newest.primary, message });
     }
@@ -106,7 +117,8 @@ impl<P: Clone> Replica<P> {
     }
 
     /// The primary begins to teach.
-    pub(crate) fn start(&mut self, from: PoolId, epoch: Epoch, nonce: u64, groups: u64, cx: &mut Context<'_, P>) {
+    pub(crate) fn start(&mut self, from: PoolId, lesson: &Lesson, content: &impl Content, cx: &mut Context<'_, P>) {
+        let Lesson { epoch, nonce, groups, ref snapshots } = *lesson;
         if !matches!(self.role, Role::Idle(_)) {
             return;
         }
@@ -116,6 +128,9 @@ impl<P: Clone> Replica<P> {
         }
         self.nonce += 1;
         self.see(epoch, cx);
+        // What a primary before may have cut that nobody else has, perhaps under the number of one that there is.
+        let ghosts = content.snapshots().into_iter().filter(|mine| !snapshots.iter().any(|found| found.is(mine)));
+        ghosts.for_each(|ghost| cx.out.push(Effect::DropSnapshot { id: ghost.id }));
         self.role = Role::Learner(Learner { epoch, teacher: from, groups, stored: 0, entered: None });
     }
 

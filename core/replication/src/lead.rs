@@ -108,8 +108,8 @@ pub(crate) enum Wish {
 pub(crate) struct Flight {
     /// They end when they are applied everywhere.
     pub plain: VecDeque<(u64, OpId)>,
-    /// They end when they are on stable media everywhere.
-    pub durable: VecDeque<(WriteSeq, OpId)>,
+    /// They end when they are on stable media everywhere. Some are nobody's: what the replica itself wants.
+    pub durable: VecDeque<(WriteSeq, Option<OpId>)>,
     /// What is being changed.
     pub ranges: VecDeque<(u64, BlockRange)>,
 }
@@ -192,7 +192,7 @@ impl<P: Clone> Leading<P> {
     pub fn depose(&self, cx: &mut Context<'_, P>) {
         self.pupils.keys().for_each(|peer| cx.out.push(Effect::Disconnect { peer: *peer }));
         let plain = self.flight.plain.iter().map(|(_, op)| *op);
-        let ops = plain.chain(self.flight.durable.iter().map(|(_, op)| *op)).collect();
+        let ops = plain.chain(self.flight.durable.iter().filter_map(|(_, op)| *op)).collect();
         cx.out.push(Effect::Deposed { ops });
     }
 

@@ -6,6 +6,7 @@
 //!
 //! - [`Configuration`]: who holds the volume; [`Proposal`]: what its members may ask for
 //! - [`Entry`], [`Change`]: what is replicated; [`Message`]: what replicas say to each other
+//! - [`Snapshot`]: a place in the order, of which every replica keeps what it held there
 //! - [`Aside`]: what their owners say to each other beside that, about lost blocks and about being equal
 //! - [`wire`]: messages as bytes; [`Payload`]: the bytes of a write, held by several at once
 //!
@@ -23,9 +24,11 @@ mod lead;
 mod log;
 mod message;
 mod payload;
+mod plan;
 mod primary;
 mod reconcile;
 mod replica;
+mod snapshot;
 mod stall;
 mod teach;
 mod tick;
@@ -41,4 +44,5 @@ pub use message::Message;
 pub use payload::{BadBlock, Memory, Payload};
 pub use primary::NotServing;
 pub use replica::{Replica, Start, Status};
+pub use snapshot::{SNAPSHOTS_MAX, Snapshot};
 pub use wanted::Wanted;

@@ -5,6 +5,7 @@ use block::{Epoch, GroupIndex, Incarnation, Instant, WriteSeq};
 use crate::configuration::Configuration;
 use crate::entry::Entry;
 use crate::groups::GroupSet;
+use crate::snapshot::Snapshot;
 
 /// A message. Every one is of the epoch it carries, and its sender's incarnation travels with it.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -93,6 +94,8 @@ pub enum Message<P> {
         stable: WriteSeq,
         /// What was written to it since.
         dirty: GroupSet,
+        /// The snapshots that it has.
+        snapshots: Vec<Snapshot>,
     },
     /// Primary: the copy begins.
     Start {
@@ -102,6 +105,8 @@ pub enum Message<P> {
         nonce: u64,
         /// So many are to be copied.
         groups: u64,
+        /// The snapshots that there are: what the learner has beside them is not of this order.
+        snapshots: Vec<Snapshot>,
     },
     /// Primary: a whole group as it is now.
     Copy {
@@ -113,6 +118,13 @@ pub enum Message<P> {
         born: WriteSeq,
         /// Its blocks and holes.
         content: P,
+    },
+    /// Primary, to a learner: what you hold is this snapshot.
+    Cut {
+        /// In force.
+        epoch: Epoch,
+        /// Which.
+        snapshot: Snapshot,
     },
     /// Learner: one more group survives its process.
     Copied {

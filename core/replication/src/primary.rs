@@ -1,6 +1,6 @@
 //! An active primary: gives every change its place, and acknowledges what every member has.
 
-use block::{BlockRange, Instant, WriteSeq};
+use block::{BlockRange, Instant, SnapshotId, WriteSeq};
 
 use crate::entry::{Change, Entry};
 use crate::event::{Effect, OpId};
@@ -64,7 +64,7 @@ impl<P: Clone> Leading<P> {
         while flight.durable.front().is_some_and(|(seq, _)| seq.n <= durable)
             && let Some((seq, op)) = flight.durable.pop_front()
         {
-            cx.out.push(Effect::Completed { op });
+            cx.out.extend(op.map(|op| Effect::Completed { op }));
             // With the epoch in which it was given its place: one that was decided since says nothing of what came
             // before it.
             self.stable = self.stable.max(seq);
@@ -102,6 +102,52 @@ impl<P: Clone> Replica<P> {
         fua: bool,
         out: &mut Vec<Effect<P>>,
     ) -> Result<WriteSeq, NotServing> {
+        self.admit(now, Some(op), change, fua, out)
+    }
+
+    /// Makes what the volume holds now a snapshot of so many blocks. It is there for good when [`Replica::vouches_for`] its
+    /// place.
+    ///
+    /// # Errors
+    /// See [`NotServing`].
+    pub fn cut(
+        &mut self,
+        now: Instant,
+        id: SnapshotId,
+        blocks: u64,
+        out: &mut Vec<Effect<P>>,
+    ) -> Result<WriteSeq, NotServing> {
+        self.admit(now, None, Change::Snapshot { id, blocks }, false, out)
+    }
+
+    /// Has everything up to this place made stable everywhere, unless it is, or is about to be. For what an earlier primary
+    /// gave its place.
+    ///
+    /// # Errors
+    /// See [`NotServing`].
+    pub fn make_stable(&mut self, now: Instant, at: WriteSeq, out: &mut Vec<Effect<P>>) -> Result<(), NotServing> {
+        let leading = self.active().ok_or(NotServing::NotPrimary)?;
+        if at <= self.stable || leading.flight.durable.iter().any(|(seq, _)| *seq >= at) {
+            return Ok(());
+        }
+        self.admit(now, None, Change::Flush, false, out).map(drop)
+    }
+
+    /// Whether a snapshot at this place that is here is there for good, as far as this replica can tell: a primary says so when
+    /// it is on stable media everywhere, others speak for themselves only.
+    #[must_use]
+    pub fn vouches_for(&self, at: WriteSeq) -> bool {
+        !matches!(self.role, Role::Leading(_)) || at <= self.stable
+    }
+
+    fn admit(
+        &mut self,
+        now: Instant,
+        op: Option<OpId>,
+        change: Change<P>,
+        fua: bool,
+        out: &mut Vec<Effect<P>>,
+    ) -> Result<WriteSeq, NotServing> {
         self.may_submit(change.payload_blocks())?;
         let leading = self.active_mut().ok_or(NotServing::NotPrimary)?;
         let seq = WriteSeq { epoch: leading.configuration.epoch, n: leading.log.received() + 1 };
@@ -112,7 +158,7 @@ impl<P: Clone> Replica<P> {
         if entry.is_durable() {
             leading.flight.durable.push_back((seq, op));
         } else {
-            leading.flight.plain.push_back((seq.n, op));
+            leading.flight.plain.extend(op.map(|op| (seq.n, op)));
         }
         leading.push(entry, &mut Context { now, out });
         self.last = self.last.max(seq.n);

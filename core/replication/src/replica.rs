@@ -7,9 +7,10 @@ use block::{Epoch, Incarnation, Instant, PoolId, WriteSeq};
 use crate::backup::{Backup, Candidate};
 use crate::configuration::{Configuration, Proposal};
 use crate::event::{Content, Effect, Event, Times};
-use crate::join::{Idle, Learner};
+use crate::join::{Idle, Learner, Lesson};
 use crate::lead::Leading;
 use crate::message::Message;
+use crate::teach::Joiner;
 use crate::wanted::Wanted;
 
 /// What a replica is started with.
@@ -152,6 +153,7 @@ impl<P: Clone> Replica<P> {
             Event::Able => self.able = true,
             Event::Teach { groups } => self.may_teach(groups, cx),
             Event::HandOver { to } => self.hand_over(to, cx),
+            Event::SnapshotDeleted { id } => self.snapshot_deleted(id, cx),
             Event::Wanted(wanted) => self.note_wanted(wanted, cx),
             Event::Tick => self.tick(content, cx),
         }
@@ -188,17 +190,26 @@ impl<P: Clone> Replica<P> {
                     self.fetched(entries, cx);
                 }
             }
-            Message::Join { incarnation, nonce, stable, dirty } => {
-                let newer = |configuration: &Configuration| content.changed_since(configuration.comparable(stable));
-                self.join_asked(from, incarnation, nonce, newer, dirty, cx);
+            Message::Join { incarnation, nonce, stable, dirty, snapshots } => {
+                let joiner = Joiner { incarnation, nonce, stable, dirty, snapshots };
+                self.join_asked(from, joiner, content, cx);
             }
-            Message::Start { epoch, nonce, groups } => self.start(from, epoch, nonce, groups, cx),
+            Message::Start { epoch, nonce, groups, snapshots } => {
+                let lesson = Lesson { epoch, nonce, groups, snapshots };
+                self.start(from, &lesson, content, cx);
+            }
             Message::Copy { epoch, group, born, content } => {
                 if self.learns_from(from, epoch) {
                     cx.out.push(Effect::StoreGroup { group, born, content });
                 }
             }
             Message::Copied { epoch } => self.copied(from, epoch, cx),
+            Message::Cut { epoch, snapshot } => {
+                if self.learns_from(from, epoch) {
+                    self.last = self.last.max(snapshot.at.n);
+                    cx.out.push(Effect::Cut { snapshot });
+                }
+            }
             Message::Relay { epoch, entry } => {
                 if self.learns_from(from, epoch) {
                     self.last = self.last.max(entry.seq.n);

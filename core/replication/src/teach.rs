@@ -1,31 +1,43 @@
 //! The primary's side of a learner: copies of what differs, in one order with the changes that come meanwhile.
 //!
 //! A group is read as it is when its turn comes, and whatever is changed in it afterwards is sent behind the copy: read
-//! early and sent late, a copy would take changes back.
+//! early and sent late, a copy would take changes back. Snapshots that the learner lacks come before; see [`Plan`].
 
 use std::collections::VecDeque;
 
-use block::{Epoch, GroupIndex, Incarnation, Instant, PoolId, WriteSeq};
+use block::{Epoch, GroupIndex, Incarnation, Instant, PoolId, SnapshotId, WriteSeq};
 
 use crate::configuration::Configuration;
-use crate::entry::Entry;
-use crate::event::{Effect, ReadId};
+use crate::entry::{Change, Entry};
+use crate::event::{Content, Effect, ReadId};
 use crate::groups::GroupSet;
 use crate::lead::{Leading, Member, Pending, Session, Stage, Wish};
 use crate::message::Message;
+use crate::plan::{Plan, Step};
 use crate::replica::{Context, Replica, Role};
+use crate::snapshot::Snapshot;
 
 /// Groups that are being read, or were sent and are not stored yet.
 const GROUPS_IN_FLIGHT_MAX: u32 = 16;
 /// What may wait behind a group that is being read. A learner that falls further behind begins anew.
 const QUEUE_MAX: usize = 4096;
 
+/// What a replica says that wants to be taught.
+#[derive(Debug)]
+pub(crate) struct Joiner {
+    pub incarnation: Incarnation,
+    pub nonce: u64,
+    pub stable: WriteSeq,
+    pub dirty: GroupSet,
+    pub snapshots: Vec<Snapshot>,
+}
+
 /// A learner, as its teacher sees it.
 #[derive(Debug)]
 pub(crate) struct Pupil<P> {
     incarnation: Incarnation,
-    /// Groups that may differ and were not copied.
-    need: GroupSet,
+    /// What it is still to be given.
+    plan: Plan,
     /// What is sent, in order, once its first part was read.
     queue: VecDeque<Lesson<P>>,
     /// Groups in the queue or sent, and not stored yet.
@@ -53,7 +65,7 @@ impl<P: Clone> Pupil<P> {
     fn wanted(&self) -> u32 {
         let room = GROUPS_IN_FLIGHT_MAX - self.in_flight;
         match self.stage {
-            PupilStage::Copying => self.need.len().min(u64::from(room)).try_into().unwrap_or(room),
+            PupilStage::Copying => self.plan.len().min(u64::from(room)).try_into().unwrap_or(room),
             PupilStage::Entered => 0,
         }
     }
@@ -70,11 +82,15 @@ impl<P: Clone> Pupil<P> {
 impl<P: Clone> Leading<P> {
     /// A change that learners need: in what they have already, or what is on its way to them.
     pub fn teach_change(&mut self, entry: &Entry<P>, cx: &mut Context<'_, P>) {
+        if let Change::Snapshot { id, blocks } = entry.change {
+            let snapshot = Snapshot { id, at: entry.seq, blocks };
+            return self.learners().for_each(|pupil| pupil.plan.cut(snapshot));
+        }
         let Some(groups) = entry.change.groups() else { return };
         let mut behind = None;
         for (peer, pupil) in &mut self.pupils {
             // A copy comes after it anyway.
-            if pupil.stage != PupilStage::Copying || pupil.need.contains_all(groups.clone()) {
+            if pupil.stage != PupilStage::Copying || !pupil.plan.change(groups.clone()) {
                 continue;
             }
             if pupil.queue.len() >= QUEUE_MAX {
@@ -88,6 +104,10 @@ impl<P: Clone> Leading<P> {
         }
     }
 
+    fn learners(&mut self) -> impl Iterator<Item = &mut Pupil<P>> {
+        self.pupils.values_mut().filter(|pupil| pupil.stage == PupilStage::Copying)
+    }
+
     /// Copies on, and lets learners in that have everything.
     pub fn teach(&mut self, cx: &mut Context<'_, P>) {
         let mut complete = None;
@@ -95,19 +115,24 @@ impl<P: Clone> Leading<P> {
             if pupil.stage != PupilStage::Copying {
                 continue;
             }
-            while self.lessons > 0
-                && pupil.in_flight < GROUPS_IN_FLIGHT_MAX
-                && let Some(group) = pupil.need.first()
-            {
-                self.lessons -= 1;
-                pupil.need.remove(group);
-                pupil.in_flight += 1;
-                self.last_read.0 += 1;
-                let id = self.last_read;
-                pupil.queue.push_back(Lesson::Reading(id, group));
-                cx.out.push(Effect::ReadGroup { id, peer: *peer, group });
+            while let Some(step) = pupil.plan.next() {
+                match step {
+                    Step::Cut(snapshot) => {
+                        pupil.say(*peer, Message::Cut { epoch: self.configuration.epoch, snapshot }, cx);
+                    }
+                    Step::Read { from, group } if self.lessons > 0 && pupil.in_flight < GROUPS_IN_FLIGHT_MAX => {
+                        self.lessons -= 1;
+                        pupil.in_flight += 1;
+                        self.last_read.0 += 1;
+                        let id = self.last_read;
+                        pupil.queue.push_back(Lesson::Reading(id, group));
+                        cx.out.push(Effect::ReadGroup { id, peer: *peer, group, from });
+                    }
+                    Step::Read { .. } => break,
+                }
+                pupil.plan.done(step);
             }
-            if pupil.need.is_empty() && pupil.queue.is_empty() && pupil.in_flight == 0 {
+            if pupil.plan.is_over() && pupil.queue.is_empty() && pupil.in_flight == 0 {
                 complete = Some(*peer);
             }
         }
@@ -152,7 +177,7 @@ impl<P: Clone> Replica<P> {
     #[must_use]
     pub fn groups_to_teach(&self) -> u64 {
         let Role::Leading(leading) = &self.role else { return 0 };
-        leading.pupils.values().map(|pupil| pupil.need.len() + u64::from(pupil.in_flight)).sum()
+        leading.pupils.values().map(|pupil| pupil.plan.len() + u64::from(pupil.in_flight)).sum()
     }
 
     /// Groups that could be read for its learners now; [`crate::Event::Teach`] has it done.
@@ -175,12 +200,11 @@ impl<P: Clone> Replica<P> {
     pub(crate) fn join_asked(
         &mut self,
         from: PoolId,
-        incarnation: Incarnation,
-        nonce: u64,
-        newer: impl FnOnce(&Configuration) -> GroupSet,
-        dirty: GroupSet,
+        joiner: Joiner,
+        content: &impl Content,
         cx: &mut Context<'_, P>,
     ) {
+        let Joiner { incarnation, nonce, stable, dirty, snapshots } = joiner;
         let Role::Leading(leading) = &mut self.role else { return };
         if leading.stage != Stage::Active || leading.configuration.has(from, incarnation) {
             return;
@@ -200,15 +224,22 @@ impl<P: Clone> Replica<P> {
         {
             return;
         }
-        // What it has that was never acknowledged, and what was written here since it was in sync: neither alone is enough.
-        let mut need = dirty;
-        need.extend(&newer(&leading.configuration));
-        let groups = need.len();
-        let pupil = Pupil { incarnation, need, queue: VecDeque::new(), in_flight: 0, stage: PupilStage::Copying };
+        let plan = Plan::new(content, leading.configuration.comparable(stable), dirty, &snapshots);
+        let groups = plan.len();
+        let pupil = Pupil { incarnation, plan, queue: VecDeque::new(), in_flight: 0, stage: PupilStage::Copying };
         leading.pupils.insert(from, pupil);
-        let message = Message::Start { epoch: leading.configuration.epoch, nonce, groups };
+        let snapshots = content.snapshots();
+        let message = Message::Start { epoch: leading.configuration.epoch, nonce, groups, snapshots };
         cx.out.push(Effect::Send { to: from, message });
         leading.teach(cx);
+    }
+
+    /// A snapshot is gone: who was still to be given it begins anew.
+    pub(crate) fn snapshot_deleted(&mut self, id: SnapshotId, cx: &mut Context<'_, P>) {
+        if let Role::Leading(leading) = &mut self.role {
+            let having = leading.pupils.iter().filter(|(_, pupil)| pupil.plan.has(id));
+            having.for_each(|(peer, _)| cx.out.push(Effect::Disconnect { peer: *peer }));
+        }
     }
 
     /// A group was read for a learner.

@@ -90,7 +90,7 @@ pub fn encode_aside(envelope: &Envelope, aside: &Aside, out: &mut Vec<u8>) {
             Kind::Compared
         }
     };
-    finish(envelope, &Begun { kind, flags: 0, epoch: Epoch(0) }, 0, &mut out[start..]);
+    finish(envelope, &Begun { kind, flags: 0, epoch: Epoch(0), body_bytes: None }, 0, &mut out[start..]);
 }
 
 fn compare(id: u64, at: RawSeq, groups: GroupRange, reads: bool) -> RawCompare {
@@ -125,7 +125,7 @@ pub(crate) fn take(body: &mut Body<'_>) -> Result<Option<Aside>, Fault> {
         Kind::Compared => take_compared(body).map(Some),
         Kind::Heartbeat | Kind::HeartbeatAck | Kind::Prepare | Kind::Ack | Kind::NewEpoch | Kind::EpochAck => Ok(None),
         Kind::Fetch | Kind::Entries | Kind::Join | Kind::Start | Kind::Copy | Kind::Copied | Kind::Relay => Ok(None),
-        Kind::Enter | Kind::Flushed | Kind::Open | Kind::Opened | Kind::Close => Ok(None),
+        Kind::Cut | Kind::Enter | Kind::Flushed | Kind::Open | Kind::Opened | Kind::Close => Ok(None),
     }
 }
 

@@ -1,11 +1,13 @@
 //! What follows a header, for each kind of message. Little-endian, without padding.
 
-use block::{Checksum, Epoch, WriteSeq};
-use zerocopy::little_endian::{U32, U64, U128};
+use block::{Checksum, Epoch, SnapshotId, WriteSeq};
+use zerocopy::little_endian::{U16, U32, U64, U128};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
+use crate::snapshot::Snapshot;
 use crate::wire::fault::Fault;
 use crate::wire::header::Kind;
+use crate::wire::limits::{BLOCKS_MAX, SNAPSHOTS_SENT_MAX};
 
 const _: () = assert!(size_of::<RawSeq>() == 12);
 const _: () = assert!(size_of::<RawTold>() == 20);
@@ -19,6 +21,7 @@ const _: () = assert!(size_of::<RawJoin>() == 32);
 const _: () = assert!(size_of::<RawCopy>() == 28);
 const _: () = assert!(size_of::<RawEntry>() == 32);
 const _: () = assert!(size_of::<RawOpen>() == 16);
+const _: () = assert!(size_of::<RawSnapshot>() == 28);
 
 /// A place in the order.
 #[derive(Clone, Copy, FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
@@ -113,6 +116,15 @@ pub(crate) struct RawStart {
     pub groups: U64,
 }
 
+/// A snapshot: one that is cut, or one of those that stand behind a request to be taught or its answer, by rising place.
+#[derive(FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
+#[repr(C)]
+pub(crate) struct RawSnapshot {
+    pub at: RawSeq,
+    pub id: U64,
+    pub blocks: U64,
+}
+
 /// A group; the checksums of its blocks follow, and they are the payload.
 #[derive(FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
 #[repr(C)]
@@ -131,7 +143,9 @@ pub(crate) struct RawEntry {
     pub count: U32,
     pub change: u8,
     pub flags: u8,
-    pub reserved: [u8; 6],
+    /// Of a snapshot, whose blocks may be more than 32 bits count.
+    pub count_high: U16,
+    pub reserved: [u8; 4],
 }
 
 impl From<WriteSeq> for RawSeq {
@@ -178,6 +192,27 @@ impl<'a> Body<'a> {
     /// The checksums of the next `blocks` blocks of the payload.
     pub fn checksums(&mut self, blocks: usize) -> Result<Vec<Checksum>, Fault> {
         Ok(self.take_all::<U32>(blocks)?.iter().map(|checksum| Checksum(checksum.get())).collect())
+    }
+
+    /// Snapshots: all that is left.
+    pub fn snapshots(&mut self) -> Result<Vec<Snapshot>, Fault> {
+        let count = self.rest.len() / size_of::<RawSnapshot>();
+        let mut found: Vec<Snapshot> = Vec::with_capacity(count.min(SNAPSHOTS_SENT_MAX));
+        for raw in self.take_all::<RawSnapshot>(count)? {
+            let snapshot = self.snapshot(raw)?;
+            if found.len() >= SNAPSHOTS_SENT_MAX || found.last().is_some_and(|last| *last >= snapshot) {
+                return Err(Fault::Snapshot { kind: self.kind, id: snapshot.id });
+            }
+            found.push(snapshot);
+        }
+        Ok(found)
+    }
+
+    /// A snapshot, if it can be one.
+    pub fn snapshot(&self, raw: &RawSnapshot) -> Result<Snapshot, Fault> {
+        let snapshot = Snapshot { at: raw.at.get(), id: SnapshotId(raw.id.get()), blocks: raw.blocks.get() };
+        let can_be = snapshot.at.n > 0 && (1..=BLOCKS_MAX).contains(&snapshot.blocks);
+        if can_be { Ok(snapshot) } else { Err(Fault::Snapshot { kind: self.kind, id: snapshot.id }) }
     }
 
     /// There must be nothing more.

@@ -55,7 +55,7 @@ impl Lane {
             Message::HeartbeatAck { .. } | Message::Ack { .. } => Channel::Control,
             Message::Start { .. } => self.turn(Peer::Learner, Channel::Copy),
             Message::Enter { .. } => self.turn(Peer::LetIn, Channel::Copy),
-            Message::Copy { .. } | Message::Relay { .. } => Channel::Copy,
+            Message::Copy { .. } | Message::Relay { .. } | Message::Cut { .. } => Channel::Copy,
             Message::Join { .. } | Message::Copied { .. } | Message::Flushed { .. } => Channel::Copy,
             Message::Prepare { .. } => self.prepare(),
             // What went the other way before may come later: it is of an older epoch, is dropped, and sent again.

@@ -9,13 +9,17 @@ use crate::entry::Entry;
 use crate::groups::GroupSet;
 use crate::message::Message;
 use crate::payload::Payload;
+use crate::snapshot::Snapshot;
 use crate::wire::body::{
-    RawAck, RawCopy, RawEpochAck, RawHeartbeat, RawJoin, RawMember, RawNewEpoch, RawOpen, RawStart, RawTail, RawTold,
+    RawAck, RawCopy, RawEpochAck, RawHeartbeat, RawJoin, RawMember, RawNewEpoch, RawOpen, RawSnapshot, RawStart, RawTail,
+    RawTold,
 };
 use crate::wire::entries;
 use crate::wire::groups;
 use crate::wire::header::{Envelope, Header, Kind, RECOVERY, UNHEARD};
-use crate::wire::limits::{ENTRIES_BYTES_MAX, ENTRIES_MAX, HEADER_BYTES, MEMBERS_MAX, WRITE_BLOCKS_MAX};
+use crate::wire::limits::{
+    ENTRIES_BYTES_MAX, ENTRIES_MAX, HEADER_BYTES, MEMBERS_MAX, SNAPSHOTS_SENT_MAX, WRITE_BLOCKS_MAX,
+};
 use crate::wire::link::Signal;
 
 /// Why a message is not one that may be sent. Nothing was appended.
@@ -37,6 +41,12 @@ pub enum Unsendable {
     Members {
         /// How many.
         members: usize,
+    },
+    /// A volume with more snapshots than anybody should have made.
+    #[error("a volume with {snapshots} snapshots; at most {SNAPSHOTS_SENT_MAX} can be told of: delete some")]
+    Snapshots {
+        /// How many.
+        snapshots: usize,
     },
 }
 
@@ -66,14 +76,14 @@ pub fn encode_signal(envelope: &Envelope, signal: Signal, out: &mut Vec<u8>) {
         Signal::Opened => Kind::Opened,
         Signal::Close => Kind::Close,
     };
-    finish(envelope, &Begun { kind, flags: 0, epoch: Epoch(0) }, 0, &mut out[start..]);
+    finish(envelope, &Begun { kind, flags: 0, epoch: Epoch(0), body_bytes: None }, 0, &mut out[start..]);
 }
 
 /// Writes the header of a frame in which everything else is there.
 pub(crate) fn finish(envelope: &Envelope, begun: &Begun, payload_bytes: usize, frame: &mut [u8]) {
-    let Begun { kind, flags, epoch } = *begun;
+    let Begun { kind, flags, epoch, body_bytes } = *begun;
     let (header, rest) = frame.split_at_mut(HEADER_BYTES);
-    let body_bytes = if kind == Kind::Join { size_of::<RawJoin>() } else { rest.len() };
+    let body_bytes = body_bytes.unwrap_or(rest.len());
     let made = Header {
         kind,
         flags,
@@ -101,6 +111,7 @@ pub fn payloads(message: &Message<Payload>) -> impl Iterator<Item = &Payload> {
         | Message::Fetch { .. }
         | Message::Join { .. }
         | Message::Start { .. }
+        | Message::Cut { .. }
         | Message::Copied { .. }
         | Message::Flushed { .. } => (None, &[]),
     };
@@ -110,6 +121,8 @@ pub fn payloads(message: &Message<Payload>) -> impl Iterator<Item = &Payload> {
 /// What stands in the header because of the message.
 pub(crate) struct Begun {
     pub kind: Kind,
+    /// What of the bytes behind the header is the body; nothing when all of them are.
+    pub body_bytes: Option<usize>,
     pub flags: u8,
     pub epoch: Epoch,
 }
@@ -128,14 +141,18 @@ fn check(message: &Message<Payload>) -> Result<(), Unsendable> {
                 return Err(Unsendable::Members { members });
             }
         }
+        Message::Join { snapshots, .. } | Message::Start { snapshots, .. } => {
+            if snapshots.len() > SNAPSHOTS_SENT_MAX {
+                return Err(Unsendable::Snapshots { snapshots: snapshots.len() });
+            }
+        }
         Message::Heartbeat { .. }
         | Message::HeartbeatAck { .. }
         | Message::Prepare { .. }
         | Message::Ack { .. }
         | Message::EpochAck { .. }
         | Message::Fetch { .. }
-        | Message::Join { .. }
-        | Message::Start { .. }
+        | Message::Cut { .. }
         | Message::Copy { .. }
         | Message::Copied { .. }
         | Message::Relay { .. }
@@ -149,27 +166,28 @@ fn push_body(message: &Message<Payload>, out: &mut Vec<u8>) -> Begun {
         Message::Heartbeat { epoch, sent, unheard, acked, stable } => {
             push(out, &RawHeartbeat { sent: sent.0.into(), told: told(*acked, *stable) });
             let flags = if *unheard { UNHEARD } else { 0 };
-            return Begun { kind: Kind::Heartbeat, flags, epoch: *epoch };
+            return Begun { kind: Kind::Heartbeat, flags, epoch: *epoch, body_bytes: None };
         }
         Message::NewEpoch { configuration, sent } => {
             push_configuration(configuration, *sent, out);
             let flags = if configuration.recovery { RECOVERY } else { 0 };
-            return Begun { kind: Kind::NewEpoch, flags, epoch: configuration.epoch };
+            return Begun { kind: Kind::NewEpoch, flags, epoch: configuration.epoch, body_bytes: None };
         }
-        Message::Join { incarnation, nonce, stable, dirty } => {
+        Message::Join { incarnation, nonce, stable, dirty, snapshots } => {
             let join = RawJoin {
                 incarnation: incarnation.0.into(),
                 nonce: (*nonce).into(),
                 stable: (*stable).into(),
                 dirty_checksum: 0.into(),
             };
-            push_join(join, dirty, out);
-            (Kind::Join, Epoch(0))
+            let body_bytes = Some(push_join(join, dirty, snapshots, out));
+            return Begun { kind: Kind::Join, flags: 0, epoch: Epoch(0), body_bytes };
         }
         Message::HeartbeatAck { epoch, sent } => (push_number(Kind::HeartbeatAck, sent.0, out), *epoch),
         Message::Fetch { epoch, after } => (push_number(Kind::Fetch, *after, out), *epoch),
-        Message::Start { epoch, nonce, groups } => {
+        Message::Start { epoch, nonce, groups, snapshots } => {
             push(out, &RawStart { nonce: (*nonce).into(), groups: (*groups).into() });
+            push_snapshots(snapshots, out);
             (Kind::Start, *epoch)
         }
         Message::Prepare { epoch, entry, acked, stable } => {
@@ -198,10 +216,11 @@ fn push_body(message: &Message<Payload>, out: &mut Vec<u8>) -> Begun {
             push_checksums(content, out);
             (Kind::Copy, *epoch)
         }
+        Message::Cut { epoch, snapshot } => (push_snapshots(std::slice::from_ref(snapshot), out), *epoch),
         Message::Copied { epoch } => (Kind::Copied, *epoch),
         Message::Flushed { epoch } => (Kind::Flushed, *epoch),
     };
-    Begun { kind, flags: 0, epoch }
+    Begun { kind, flags: 0, epoch, body_bytes: None }
 }
 
 fn push_number(kind: Kind, number: u64, out: &mut Vec<u8>) -> Kind {
@@ -251,11 +270,24 @@ fn push_configuration(configuration: &Configuration, sent: Instant, out: &mut Ve
 }
 
 /// The only body whose payload is not blocks: it is appended, too.
-fn push_join(mut join: RawJoin, dirty: &GroupSet, out: &mut Vec<u8>) {
+fn push_join(mut join: RawJoin, dirty: &GroupSet, snapshots: &[Snapshot], out: &mut Vec<u8>) -> usize {
     let at = out.len();
     push(out, &join);
+    push_snapshots(snapshots, out);
+    let body_bytes = out.len() - at;
     join.dirty_checksum = groups::encode(dirty, out).0.into();
     out[at..at + size_of::<RawJoin>()].copy_from_slice(join.as_bytes());
+    body_bytes
+}
+
+/// By rising place, so that they are written in one way only.
+fn push_snapshots(snapshots: &[Snapshot], out: &mut Vec<u8>) -> Kind {
+    let mut sorted = snapshots.to_vec();
+    sorted.sort_unstable();
+    for Snapshot { at, id, blocks } in sorted {
+        push(out, &RawSnapshot { at: at.into(), id: id.0.into(), blocks: blocks.into() });
+    }
+    Kind::Cut
 }
 
 fn told(acked: u64, stable: WriteSeq) -> RawTold {

@@ -1,6 +1,6 @@
 //! Changes with their places, as records.
 
-use block::{BLOCK_BYTES, BlockRange, Epoch};
+use block::{BLOCK_BYTES, BlockRange, Epoch, SnapshotId};
 
 use crate::entry::{Change, Entry};
 use crate::payload::Payload;
@@ -12,24 +12,29 @@ use crate::wire::limits::{BLOCKS_MAX, ENTRIES_BYTES_MAX, ENTRIES_MAX, WRITE_BLOC
 const WRITE: u8 = 1;
 const ZERO: u8 = 2;
 const FLUSH: u8 = 3;
+const SNAPSHOT: u8 = 4;
 
 /// It ends on stable media.
 const FUA: u8 = 1 << 0;
 
 /// An entry as a record. Its payload's checksums and the payload itself go elsewhere.
 pub(crate) fn record<P>(entry: &Entry<P>) -> RawEntry {
-    let (change, range) = match &entry.change {
-        Change::Write { range, .. } => (WRITE, *range),
-        Change::Zero { range } => (ZERO, *range),
-        Change::Flush => (FLUSH, BlockRange::new(0, 0)),
+    let blocks = |range: &BlockRange| (range.first.0, u64::from(range.count.0));
+    let (change, (first, count)) = match &entry.change {
+        Change::Write { range, .. } => (WRITE, blocks(range)),
+        Change::Zero { range } => (ZERO, blocks(range)),
+        Change::Flush => (FLUSH, (0, 0)),
+        Change::Snapshot { id, blocks } => (SNAPSHOT, (id.0, *blocks)),
     };
+    let (low, high) = (count & u64::from(u32::MAX), count >> u32::BITS);
     RawEntry {
         seq: entry.seq.into(),
-        first: range.first.0.into(),
-        count: range.count.0.into(),
+        first: first.into(),
+        count: u32::try_from(low).expect("masked to 32 bits").into(),
         change,
         flags: if entry.fua { FUA } else { 0 },
-        reserved: [0; 6],
+        count_high: u16::try_from(high).expect("a volume has fewer blocks").into(),
+        reserved: [0; 4],
     }
 }
 
@@ -37,7 +42,7 @@ pub(crate) fn record<P>(entry: &Entry<P>) -> RawEntry {
 pub(crate) fn payload(entry: &Entry<Payload>) -> Option<&Payload> {
     match &entry.change {
         Change::Write { payload, .. } => Some(payload),
-        Change::Zero { .. } | Change::Flush => None,
+        Change::Zero { .. } | Change::Flush | Change::Snapshot { .. } => None,
     }
 }
 
@@ -82,7 +87,8 @@ fn parse(raw: &RawEntry, kind: Kind, in_force: Epoch) -> Result<Entry<()>, Fault
     if seq.n == 0 || seq.epoch == Epoch(0) || seq.epoch > in_force {
         return Err(Fault::Place { kind, epoch: seq.epoch, n: seq.n, in_force });
     }
-    if raw.flags & !FUA != 0 || raw.reserved != [0; 6] {
+    let is_reserved = raw.reserved == [0; 4] && (raw.change == SNAPSHOT || raw.count_high.get() == 0);
+    if raw.flags & !FUA != 0 || !is_reserved {
         return Err(Fault::ChangeFlags { kind, flags: raw.flags });
     }
     let (first, count) = (raw.first.get(), raw.count.get());
@@ -92,6 +98,10 @@ fn parse(raw: &RawEntry, kind: Kind, in_force: Epoch) -> Result<Entry<()>, Fault
         WRITE => (Change::Write { range, payload: () }, lies_in_a_volume && (1..=WRITE_BLOCKS_MAX).contains(&count)),
         ZERO => (Change::Zero { range }, lies_in_a_volume && count > 0),
         FLUSH => (Change::Flush, first == 0 && count == 0),
+        SNAPSHOT => {
+            let blocks = u64::from(raw.count_high.get()) << u32::BITS | u64::from(count);
+            (Change::Snapshot { id: SnapshotId(first), blocks }, (1..=BLOCKS_MAX).contains(&blocks))
+        }
         found => return Err(Fault::Change { kind, found }),
     };
     if !is_valid {

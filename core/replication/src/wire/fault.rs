@@ -1,6 +1,6 @@
 //! Why a stream of messages cannot be followed.
 
-use block::{BlockIndex, Checksum, Epoch};
+use block::{BlockIndex, Checksum, Epoch, SnapshotId};
 
 use crate::wire::header::Kind;
 use crate::wire::limits::{BLOCKS_MAX, ENTRIES_BYTES_MAX, ENTRIES_MAX, GROUPS_MAX, MEMBERS_MAX, WRITE_BLOCKS_MAX};
@@ -68,7 +68,7 @@ pub enum Fault {
         computed: Checksum,
     },
     /// No message of this version.
-    #[error("a message is of kind {found}; 1 to 22 are known: update the older node")]
+    #[error("a message is of kind {found}; 1 to 23 are known: update the older node")]
     Kind {
         /// What was found.
         found: u8,
@@ -148,7 +148,7 @@ pub enum Fault {
         expected: usize,
     },
     /// No change of this version.
-    #[error("{kind:?}: a change of kind {found}; 1 to 3 are known: update the older node")]
+    #[error("{kind:?}: a change of kind {found}; 1 to 4 are known: update the older node")]
     Change {
         /// Of which message.
         kind: Kind,
@@ -168,7 +168,7 @@ pub enum Fault {
     /// No blocks of a volume.
     #[error(
         "{kind:?}: a change of {count} blocks from block {first}; a write has 1 to {WRITE_BLOCKS_MAX}, a flush none from \
-         0, and a volume ends before block {BLOCKS_MAX}: the sender is broken, report it"
+         0, a snapshot those of a volume, and a volume ends before block {BLOCKS_MAX}: the sender is broken, report it"
     )]
     Range {
         /// Of which message.
@@ -235,6 +235,16 @@ pub enum Fault {
     Aside {
         /// Of which message.
         kind: Kind,
+    },
+    /// No snapshot, or one out of order.
+    #[error(
+        "{kind:?}: snapshot {id} has no place or no size, or comes where a later one should: the sender is broken, report it"
+    )]
+    Snapshot {
+        /// Of which message.
+        kind: Kind,
+        /// Which.
+        id: SnapshotId,
     },
     /// Not how a set of groups is written.
     #[error("the groups to copy make no sense at byte {at}: the sender is broken, report it")]

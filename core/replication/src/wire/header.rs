@@ -115,11 +115,13 @@ pub enum Kind {
     Compare = 21,
     /// The answer to it.
     Compared = 22,
+    /// See [`crate::Message::Cut`].
+    Cut = 23,
 }
 
 impl Kind {
     /// In order of their numbers, which begin with 1.
-    pub const ALL: [Self; 22] = [
+    pub const ALL: [Self; 23] = [
         Self::Heartbeat,
         Self::HeartbeatAck,
         Self::Prepare,
@@ -142,6 +144,7 @@ impl Kind {
         Self::Have,
         Self::Compare,
         Self::Compared,
+        Self::Cut,
     ];
 
     fn of(number: u8) -> Option<Self> {
@@ -155,6 +158,7 @@ impl Kind {
             Self::NewEpoch => RECOVERY,
             Self::HeartbeatAck | Self::Prepare | Self::Ack | Self::EpochAck | Self::Fetch | Self::Entries => 0,
             Self::Join | Self::Start | Self::Copy | Self::Copied | Self::Relay | Self::Enter | Self::Flushed => 0,
+            Self::Cut => 0,
             Self::Open | Self::Opened | Self::Close => 0,
             Self::Want | Self::Have | Self::Compare | Self::Compared => 0,
         }
@@ -169,7 +173,7 @@ impl Kind {
             Self::Join => limits::DIRTY_BYTES_MAX,
             Self::Heartbeat | Self::HeartbeatAck | Self::Ack | Self::NewEpoch | Self::EpochAck | Self::Fetch => 0,
             Self::Start | Self::Copied | Self::Flushed | Self::Open | Self::Opened | Self::Close => 0,
-            Self::Want | Self::Have | Self::Compare | Self::Compared => 0,
+            Self::Want | Self::Have | Self::Compare | Self::Compared | Self::Cut => 0,
         }
     }
 
@@ -180,7 +184,7 @@ impl Kind {
             Self::Want | Self::Have | Self::Compare | Self::Compared => false,
             Self::Heartbeat | Self::HeartbeatAck | Self::Prepare | Self::Ack | Self::NewEpoch | Self::EpochAck => true,
             Self::Fetch | Self::Entries | Self::Start | Self::Copy | Self::Copied | Self::Relay | Self::Enter => true,
-            Self::Flushed => true,
+            Self::Flushed | Self::Cut => true,
         }
     }
 }

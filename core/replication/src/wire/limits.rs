@@ -3,7 +3,8 @@
 use block::{BLOCK_BYTES, BLOCK_SHIFT, Checksum, GROUP_BLOCKS, VOLUME_BYTES_MAX};
 
 use crate::wire::answer::RawAnswer;
-use crate::wire::body::{RawEntry, RawJoin, RawMember, RawNewEpoch, RawTail};
+use crate::snapshot::SNAPSHOTS_MAX;
+use crate::wire::body::{RawEntry, RawJoin, RawMember, RawNewEpoch, RawSnapshot, RawTail};
 use crate::wire::groups::RawRun;
 use crate::wire::hello::RawHello;
 
@@ -16,6 +17,8 @@ pub const ENTRIES_MAX: usize = 4096;
 pub const ENTRIES_BYTES_MAX: usize = 32 << 20;
 /// Members of a configuration.
 pub const MEMBERS_MAX: usize = 16;
+/// Snapshots that a replica tells of: those of its order, and as many that are not.
+pub const SNAPSHOTS_SENT_MAX: usize = 2 * SNAPSHOTS_MAX;
 /// Name of a node.
 pub const NAME_BYTES_MAX: usize = 128;
 /// What a refusal says.
@@ -63,4 +66,7 @@ const _: () = assert!(
     size_of::<RawNewEpoch>() + MEMBERS_MAX * size_of::<RawMember>() <= BODY_BYTES_MAX,
     "it is the largest body"
 );
-const _: () = assert!(size_of::<RawJoin>() <= BODY_BYTES_MAX, "it is the largest body");
+const _: () = assert!(
+    size_of::<RawJoin>() + SNAPSHOTS_SENT_MAX * size_of::<RawSnapshot>() <= BODY_BYTES_MAX,
+    "it is the largest body"
+);

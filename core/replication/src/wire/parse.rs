@@ -13,7 +13,8 @@ use crate::message::Message;
 use crate::payload::{Memory, Payload};
 use crate::wire::aside;
 use crate::wire::body::{
-    Body, RawAck, RawCopy, RawEpochAck, RawHeartbeat, RawJoin, RawMember, RawNewEpoch, RawOpen, RawStart, RawTold,
+    Body, RawAck, RawCopy, RawEpochAck, RawHeartbeat, RawJoin, RawMember, RawNewEpoch, RawOpen, RawSnapshot, RawStart,
+    RawTold,
 };
 use crate::wire::entries;
 use crate::wire::fault::Fault;
@@ -153,7 +154,12 @@ fn take(header: &Header, body: &mut Body<'_>) -> Result<Taken, Fault> {
         Kind::Fetch => Message::Fetch { epoch, after: number(body)? },
         Kind::Start => {
             let raw: &RawStart = body.take()?;
-            Message::Start { epoch, nonce: raw.nonce.get(), groups: raw.groups.get() }
+            let (nonce, groups) = (raw.nonce.get(), raw.groups.get());
+            Message::Start { epoch, nonce, groups, snapshots: body.snapshots()? }
+        }
+        Kind::Cut => {
+            let raw: &RawSnapshot = body.take()?;
+            Message::Cut { epoch, snapshot: body.snapshot(raw)? }
         }
         Kind::Copied => Message::Copied { epoch },
         Kind::Flushed => Message::Flushed { epoch },
@@ -198,7 +204,7 @@ fn take_lacking(header: &Header, body: &mut Body<'_>) -> Result<Taken, Fault> {
         Kind::Heartbeat | Kind::HeartbeatAck | Kind::Ack | Kind::NewEpoch | Kind::EpochAck | Kind::Fetch => {
             unreachable!("they have no payload")
         }
-        Kind::Start | Kind::Copied | Kind::Flushed | Kind::Open | Kind::Opened | Kind::Close => {
+        Kind::Start | Kind::Cut | Kind::Copied | Kind::Flushed | Kind::Open | Kind::Opened | Kind::Close => {
             unreachable!("they have no payload")
         }
         Kind::Want | Kind::Have | Kind::Compare | Kind::Compared => unreachable!("they have no payload"),
@@ -220,7 +226,8 @@ fn take_join(header: &Header, body: &mut Body<'_>) -> Result<Taken, Fault> {
     let raw: &RawJoin = body.take()?;
     let incarnation = incarnation(header.kind, raw.incarnation)?;
     let checksum = Checksum(raw.dirty_checksum.get());
-    let lacking = Lacking::Join { incarnation, nonce: raw.nonce.get(), stable: raw.stable.get(), checksum };
+    let (nonce, stable) = (raw.nonce.get(), raw.stable.get());
+    let lacking = Lacking::Join { incarnation, nonce, stable, checksum, snapshots: body.snapshots()? };
     Ok(Taken::Lacking { lacking, payload_bytes: header.payload_bytes, checksums: Vec::new() })
 }
 

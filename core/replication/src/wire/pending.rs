@@ -5,6 +5,7 @@ use block::{Checksum, Epoch, GroupIndex, Incarnation, WriteSeq};
 use crate::entry::{Change, Entry};
 use crate::message::Message;
 use crate::payload::{BadBlock, Memory, Payload};
+use crate::snapshot::Snapshot;
 use crate::wire::fault::Fault;
 use crate::wire::groups;
 use crate::wire::header::{Envelope, Kind};
@@ -25,7 +26,7 @@ pub struct Pending {
 pub(crate) enum Lacking {
     Prepare { epoch: Epoch, entry: Entry<()>, acked: u64, stable: WriteSeq },
     Entries { epoch: Epoch, entries: Vec<Entry<()>> },
-    Join { incarnation: Incarnation, nonce: u64, stable: WriteSeq, checksum: Checksum },
+    Join { incarnation: Incarnation, nonce: u64, stable: WriteSeq, checksum: Checksum, snapshots: Vec<Snapshot> },
     Copy { epoch: Epoch, group: GroupIndex, born: WriteSeq, holes: u64 },
     Relay { epoch: Epoch, entry: Entry<()> },
     Enter { epoch: Epoch, last: u64, tail: Vec<Entry<()>> },
@@ -63,14 +64,14 @@ impl Pending {
     pub fn complete(self, memory: Memory) -> Result<(Envelope, Message<Payload>), Fault> {
         assert!(self.payload_bytes <= memory.bytes().len(), "all of the payload was received");
         let Self { kind, envelope, lacking, payload_bytes, checksums } = self;
-        if let Lacking::Join { incarnation, nonce, stable, checksum } = lacking {
+        if let Lacking::Join { incarnation, nonce, stable, checksum, snapshots } = lacking {
             let bytes = &memory.bytes()[..payload_bytes];
             let computed = Checksum::of(bytes);
             if computed != checksum {
                 return Err(Fault::DirtyDamaged { found: checksum, computed });
             }
             let dirty = groups::parse(bytes)?;
-            return Ok((envelope, Message::Join { incarnation, nonce, stable, dirty }));
+            return Ok((envelope, Message::Join { incarnation, nonce, stable, dirty, snapshots }));
         }
         let damaged =
             |BadBlock { index, expected, found }| Fault::BlockDamaged { kind, index, found: expected, computed: found };
@@ -104,6 +105,7 @@ impl Blocks {
             Change::Write { range, payload: () } => Change::Write { range, payload: self.all.part(first..self.next) },
             Change::Zero { range } => Change::Zero { range },
             Change::Flush => Change::Flush,
+            Change::Snapshot { id, blocks } => Change::Snapshot { id, blocks },
         };
         Entry { seq: entry.seq, change, fua: entry.fua }
     }
