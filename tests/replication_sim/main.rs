@@ -15,21 +15,27 @@ use std::time::Instant;
 use world::{Counters, World};
 
 /// What some of a thousand runs must have met, or they prove little.
-const WANTED: [&str; 14] = [
+const WANTED: [&str; 20] = [
     "candidate lost",
     "cold recovery",
     "deleted",
     "deposed",
     "fetch",
     "forced",
+    "ghost dropped",
     "handed over",
     "joining ended early",
     "killed",
+    "layer cut",
+    "layer read",
     "power lost",
     "primary not wanted",
     "read",
     "reconciling",
     "recovery",
+    "snapshot",
+    "snapshot deleted",
+    "snapshot of an earlier primary",
 ];
 
 /// Runs a seed again.

@@ -1,14 +1,16 @@
 //! A replica's store: what it was given, what of it survives the process, and what a loss of power leaves.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use block::{Epoch, GroupIndex, Incarnation, WriteSeq};
-use replication::{Change, Content, Entry, GroupSet};
+use block::{Epoch, GROUP_BLOCKS, GroupIndex, Incarnation, SnapshotId, WriteSeq};
+use replication::{Change, Content, Entry, GroupSet, Snapshot};
 
 use tests::random::Random;
 
 /// Groups of the volume.
 pub const GROUPS: usize = 3;
+/// Blocks of the volume.
+pub const BLOCKS: u64 = GROUPS as u64 * GROUP_BLOCKS as u64;
 
 /// What a client wrote; 0 is what nobody wrote.
 pub type Value = u64;
@@ -22,11 +24,26 @@ pub struct Version {
     pub born: WriteSeq,
 }
 
+/// A snapshot: where it was cut, and what it holds.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Frozen {
+    pub at: WriteSeq,
+    pub versions: [Version; GROUPS],
+}
+
+impl Frozen {
+    pub fn values(&self) -> [Value; GROUPS] {
+        self.versions.map(|version| version.value)
+    }
+}
+
 /// Something that the store was given, in order.
 #[derive(Clone, Debug)]
 enum Work {
     Entry { entry: Entry<Value>, own: Option<Incarnation> },
     Group { group: usize, version: Version },
+    Cut { snapshot: Snapshot },
+    Drop { id: SnapshotId },
     Restamp { seq: WriteSeq },
     Settle { incarnation: Incarnation },
     Stable { seq: WriteSeq },
@@ -49,6 +66,10 @@ pub struct Media {
     pub now: [Version; GROUPS],
     /// What survives the process: since the last sync, any of these may be what a loss of power leaves.
     persisted: [Vec<Version>; GROUPS],
+    /// With everything it was given.
+    pub snapshots: BTreeMap<SnapshotId, Frozen>,
+    /// What is on stable media.
+    pub durable_snapshots: BTreeMap<SnapshotId, Frozen>,
     queue: VecDeque<Work>,
     stable: WriteSeq,
     epoch: Epoch,
@@ -61,6 +82,8 @@ impl Media {
         Self {
             now: [empty; GROUPS],
             persisted: [vec![empty], vec![empty], vec![empty]],
+            snapshots: BTreeMap::new(),
+            durable_snapshots: BTreeMap::new(),
             queue: VecDeque::new(),
             stable: WriteSeq::ZERO,
             epoch: Epoch(0),
@@ -96,7 +119,27 @@ impl Media {
         for (group, value) in changes(&entry.change) {
             self.write(group, entry.seq, value);
         }
+        if let Change::Snapshot { id, .. } = entry.change {
+            self.freeze(id, entry.seq);
+        }
         self.queue.push_back(Work::Entry { entry, own });
+    }
+
+    fn freeze(&mut self, id: SnapshotId, at: WriteSeq) {
+        let before = self.snapshots.insert(id, Frozen { at, versions: self.now });
+        assert!(before.is_none(), "the store refuses a snapshot whose number is taken");
+        self.last = self.last.max(at.n);
+    }
+
+    pub fn cut(&mut self, snapshot: Snapshot) {
+        self.freeze(snapshot.id, snapshot.at);
+        self.queue.push_back(Work::Cut { snapshot });
+    }
+
+    pub fn drop_snapshot(&mut self, id: SnapshotId) {
+        if self.snapshots.remove(&id).is_some() {
+            self.queue.push_back(Work::Drop { id });
+        }
     }
 
     pub fn store_group(&mut self, group: GroupIndex, born: WriteSeq, packed: Value) {
@@ -135,9 +178,12 @@ impl Media {
                     let born = self.persisted[group].last().unwrap().born.max(entry.seq);
                     self.persisted[group].push(Version { seq: entry.seq, value, born });
                 }
-                let synced = entry.fua || entry.change == Change::Flush;
+                let synced = entry.is_durable();
                 if synced {
                     self.sync();
+                }
+                if let Change::Snapshot { id, .. } = entry.change {
+                    self.keep(id, entry.seq);
                 }
                 let applied = entry.seq.n;
                 let durable = if synced { applied } else { 0 };
@@ -146,6 +192,15 @@ impl Media {
             Work::Group { group, version } => {
                 self.persisted[group].push(version);
                 Some(Done::GroupStored)
+            }
+            Work::Cut { snapshot } => {
+                self.sync();
+                self.keep(snapshot.id, snapshot.at);
+                Some(Done::Nothing)
+            }
+            Work::Drop { id } => {
+                self.durable_snapshots.remove(&id);
+                Some(Done::Nothing)
             }
             Work::Restamp { seq } => {
                 for versions in &mut self.persisted {
@@ -171,6 +226,12 @@ impl Media {
         }
     }
 
+    /// What there is of everything before it is a snapshot on stable media.
+    fn keep(&mut self, id: SnapshotId, at: WriteSeq) {
+        let versions = [0, 1, 2].map(|group| *self.persisted[group].last().unwrap());
+        self.durable_snapshots.insert(id, Frozen { at, versions });
+    }
+
     fn sync(&mut self) {
         self.persisted.iter_mut().for_each(|versions| {
             versions.drain(..versions.len() - 1);
@@ -180,6 +241,7 @@ impl Media {
     /// The process ended.
     pub fn killed(&mut self) {
         self.queue.clear();
+        self.snapshots.clone_from(&self.durable_snapshots);
         for group in 0..GROUPS {
             self.now[group] = *self.persisted[group].last().unwrap();
         }
@@ -195,17 +257,33 @@ impl Media {
     }
 
     /// What a group is sent as.
-    pub fn read(&self, group: GroupIndex) -> (WriteSeq, Value) {
-        let version = self.now[usize::try_from(group.0).unwrap()];
-        (version.born, pack(version.seq, version.value))
+    pub fn read(&self, group: GroupIndex, from: Option<SnapshotId>) -> Option<(WriteSeq, Value)> {
+        let versions = match from {
+            Some(id) => &self.snapshots.get(&id)?.versions,
+            None => &self.now,
+        };
+        let version = versions[usize::try_from(group.0).unwrap()];
+        Some((version.born, pack(version.seq, version.value)))
     }
 }
 
 impl Content for Media {
     fn changed_since(&self, seq: WriteSeq) -> GroupSet {
-        let changed = (0..GROUPS).filter(|group| self.now[*group].born > seq);
-        changed.map(|group| GroupIndex(group as u64)).collect()
+        changed_of(&self.now, seq)
     }
+
+    fn snapshots(&self) -> Vec<Snapshot> {
+        self.snapshots.iter().map(|(id, frozen)| Snapshot { id: *id, at: frozen.at, blocks: BLOCKS }).collect()
+    }
+
+    fn changed_in(&self, snapshot: SnapshotId, seq: WriteSeq) -> GroupSet {
+        self.snapshots.get(&snapshot).map_or(GroupSet::default(), |frozen| changed_of(&frozen.versions, seq))
+    }
+}
+
+fn changed_of(versions: &[Version; GROUPS], seq: WriteSeq) -> GroupSet {
+    let changed = (0..GROUPS).filter(|group| versions[*group].born > seq);
+    changed.map(|group| GroupIndex(group as u64)).collect()
 }
 
 /// A group's content with the place of the write that made it, for the checks.
@@ -224,7 +302,7 @@ pub fn changes(change: &Change<Value>) -> Vec<(usize, Value)> {
     let (range, value) = match change {
         Change::Write { range, payload } => (range, *payload),
         Change::Zero { range } => (range, 0),
-        Change::Flush => return Vec::new(),
+        Change::Flush | Change::Snapshot { .. } => return Vec::new(),
     };
     let groups: BTreeSet<u64> = range.blocks().map(|block| block.0 / u64::from(block::GROUP_BLOCKS)).collect();
     groups.into_iter().map(|group| (usize::try_from(group).unwrap(), value)).collect()

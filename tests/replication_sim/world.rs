@@ -4,19 +4,21 @@
 mod checks;
 mod clients;
 mod faults;
+mod snapshots;
 mod traps;
 mod wires;
 mod wishes;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use block::{Epoch, GroupIndex, Incarnation, Instant, PoolId, WriteSeq};
+use block::{Epoch, GroupIndex, Incarnation, Instant, PoolId, SnapshotId, WriteSeq};
 use replication::wire::Lane;
-use replication::{Configuration, Effect, Entry, Event, Message, OpId, ReadId, Replica, Start, Times};
+use replication::{Configuration, Effect, Entry, Event, Message, OpId, ReadId, Replica, Snapshot, Start, Times};
 
 use crate::control::{Control, Registration};
 use crate::history::{self, Op};
 use crate::media::{Done, GROUPS, Media, Value};
+use crate::world::snapshots::Cuts;
 use tests::random::Random;
 
 /// One step of the world.
@@ -51,7 +53,9 @@ fn times() -> Times {
 enum Order {
     Entry { entry: Entry<Value>, own: Option<Incarnation> },
     Group { group: GroupIndex, born: WriteSeq, content: Value },
-    Read { id: ReadId, peer: PoolId, group: GroupIndex },
+    Read { id: ReadId, peer: PoolId, group: GroupIndex, from: Option<SnapshotId> },
+    Cut { snapshot: Snapshot },
+    Drop { id: SnapshotId },
     Settle { incarnation: Incarnation },
     Restamp { seq: WriteSeq },
     Epoch { epoch: Epoch },
@@ -93,10 +97,12 @@ impl Host {
             match order {
                 Order::Entry { entry, own } => self.media.entry(entry, own),
                 Order::Group { group, born, content } => self.media.store_group(group, born, content),
-                Order::Read { id, peer, group } => {
-                    let content = Some(self.media.read(group));
+                Order::Read { id, peer, group, from } => {
+                    let content = self.media.read(group, from);
                     self.groups_read.push(Event::GroupRead { id, peer, content });
                 }
+                Order::Cut { snapshot } => self.media.cut(snapshot),
+                Order::Drop { id } => self.media.drop_snapshot(id),
                 Order::Settle { incarnation } => self.media.settle(incarnation),
                 Order::Restamp { seq } => self.media.restamp(seq),
                 Order::Epoch { epoch } => self.media.keep_epoch(epoch),
@@ -156,6 +162,7 @@ struct Rates {
     stick: u64,
     force: u64,
     want: u64,
+    snapshot: u64,
 }
 
 /// How often something happened that a run is meant to reach.
@@ -183,6 +190,7 @@ pub struct World {
     flushed: [WriteSeq; GROUPS],
     next_value: Value,
     next_op: u64,
+    cuts: Cuts,
     pub counters: Counters,
     trace: bool,
 }
@@ -218,6 +226,7 @@ impl World {
             stick: random.pick(&[0, 30_000, 100_000]),
             force: random.pick(&[0, 0, 0, 2_000]),
             want: random.pick(&[0, 3_000, 15_000]),
+            snapshot: random.pick(&[0, 5_000, 30_000]),
         };
         // One replica more where some are not wanted now and then.
         let hosts = if rates.want > 0 { 4 } else { 3 };
@@ -255,6 +264,7 @@ impl World {
             flushed: [WriteSeq::ZERO; GROUPS],
             next_value: 1,
             next_op: 1,
+            cuts: Cuts::default(),
             counters: Counters::new(),
             trace: false,
         };
@@ -336,7 +346,18 @@ impl World {
                 Effect::Apply { entry } => me.order(Order::Entry { entry, own: Some(me.incarnation) }),
                 Effect::Relayed { entry } => me.order(Order::Entry { entry, own: None }),
                 Effect::StoreGroup { group, born, content } => me.order(Order::Group { group, born, content }),
-                Effect::ReadGroup { id, peer, group } => me.order(Order::Read { id, peer, group }),
+                Effect::ReadGroup { id, peer, group, from } => {
+                    me.order(Order::Read { id, peer, group, from });
+                    self.count_if(from.is_some(), "layer read");
+                }
+                Effect::Cut { snapshot } => {
+                    me.order(Order::Cut { snapshot });
+                    self.count("layer cut");
+                }
+                Effect::DropSnapshot { id } => {
+                    me.order(Order::Drop { id });
+                    self.count("ghost dropped");
+                }
                 Effect::Settle => me.order(Order::Settle { incarnation: me.incarnation }),
                 Effect::Restamp { seq } => me.order(Order::Restamp { seq }),
                 Effect::KeepEpoch { epoch } => me.order(Order::Epoch { epoch }),
@@ -371,6 +392,7 @@ impl World {
             self.handle(host, Event::Configured(self.control.decided.clone()))?;
         }
         self.handle(host, Event::Tick)?;
+        self.see_to_snapshots(host)?;
         match self.hosts[host].replica.lessons_wanted() {
             wanted if wanted > 0 && self.random.percent(self.rates.teach) => {
                 let groups = 1 + u32::try_from(self.random.below(u64::from(wanted))).expect("a few");
@@ -444,6 +466,7 @@ impl World {
             self.step()?;
         }
         self.heal()?;
+        self.note_cuts();
         history::check(&self.history)?;
         Ok(self.counters)
     }

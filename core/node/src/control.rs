@@ -66,6 +66,9 @@ pub(crate) enum Task {
     Snapshot {
         snapshot: SnapshotId,
     },
+    DeleteSnapshot {
+        snapshot: SnapshotId,
+    },
     /// Nothing here follows from its success.
     Plain,
 }
@@ -329,7 +332,14 @@ impl Node {
                 self.serve_volume(volume);
                 Ok(Answer::Created(volume))
             }
-            (Task::Snapshot { snapshot }, Ok(_)) => Ok(Answer::Snapshot(snapshot)),
+            (Task::Snapshot { snapshot }, Ok(_)) => {
+                self.pipeline.cutting.remove(&snapshot);
+                Ok(Answer::Snapshot(snapshot))
+            }
+            (Task::DeleteSnapshot { snapshot }, Ok(answer)) => {
+                self.pipeline.fading.remove(&snapshot);
+                Ok(answer)
+            }
             (Task::Resize { volume, size_bytes }, Ok(answer)) => {
                 self.grown(volume, size_bytes);
                 Ok(answer)

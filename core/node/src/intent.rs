@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use block::{Epoch, Incarnation, PoolId, VolumeId};
+use block::{Epoch, Incarnation, PoolId, SnapshotId, VolumeId, WriteSeq};
 use replication::{Configuration, Wanted};
 
 use crate::token::TokenHash;
@@ -21,6 +21,8 @@ pub struct Intent {
     pub replicas: Vec<ReplicaIntent>,
     /// Replicas it should delete: only these, and only because somebody asked for it.
     pub deletions: Vec<VolumeId>,
+    /// Snapshots it should delete: likewise.
+    pub snapshot_deletions: Vec<SnapshotId>,
     /// Where volumes of other nodes are.
     pub routes: Vec<Route>,
     /// Volumes that are nowhere else any more, by name.
@@ -46,6 +48,41 @@ pub struct ReplicaIntent {
     pub open: bool,
     /// The other replicas, if there are any or were.
     pub copies: Option<CopiesIntent>,
+    /// What is wanted of snapshots.
+    pub snapshots: SnapshotsIntent,
+}
+
+/// What the control plane wants of a volume's snapshots, and because of them.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct SnapshotsIntent {
+    /// Those that should be there.
+    pub wanted: Vec<SnapshotIntent>,
+    /// What the volume starts as, if it may be made: not of zeroes then, and not where this is not.
+    pub origin: Option<Origin>,
+    /// The group whose snapshot needs that no write is acknowledged for now; 0: none.
+    pub hold: u64,
+    /// Nobody uses the volume any more, and its blocks need not be kept.
+    pub retired: bool,
+}
+
+/// A snapshot that should be there.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct SnapshotIntent {
+    /// Which.
+    pub id: SnapshotId,
+    /// Where it was cut; the primary is to cut it when this is not known.
+    pub at: Option<WriteSeq>,
+    /// It is cut only while the volume holds for this group; 0: at any time.
+    pub group: u64,
+}
+
+/// A snapshot that a volume starts as.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Origin {
+    /// Which.
+    pub snapshot: SnapshotId,
+    /// Where it was cut: another one of this number is another one.
+    pub at: WriteSeq,
 }
 
 /// How a volume is replicated. A volume that ever was is not served without.
@@ -95,7 +132,7 @@ pub struct Observation {
 }
 
 /// One replica as it is.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub struct ReplicaObservation {
     /// Of which volume.
     pub volume: VolumeId,
@@ -109,6 +146,48 @@ pub struct ReplicaObservation {
     pub lost_blocks: u64,
     /// The replica, once an intent said that there are others.
     pub copy: Option<CopyObservation>,
+    /// Its snapshots, by their numbers. A primary tells of those that every member has on stable media, others of what they
+    /// have there themselves.
+    pub snapshots: Vec<SnapshotObservation>,
+    /// What became of the last hold that it was asked for.
+    pub hold: Option<HoldObservation>,
+}
+
+/// A snapshot as it is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct SnapshotObservation {
+    /// Which.
+    pub id: SnapshotId,
+    /// Where it was cut.
+    pub at: WriteSeq,
+    /// Its size.
+    pub size_bytes: u64,
+    /// Bytes that only it holds, as of some time ago.
+    pub exclusive_bytes: u64,
+    /// Bytes that others hold as well, likewise.
+    pub shared_bytes: u64,
+}
+
+/// What became of a hold.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct HoldObservation {
+    /// For which group.
+    pub group: u64,
+    /// What.
+    pub state: HoldState,
+}
+
+/// How far a hold is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum HoldState {
+    /// Nothing is acknowledged.
+    Held,
+    /// The same, and the group's snapshot has its place.
+    Cut,
+    /// It lasted until it was not wanted any more.
+    Released,
+    /// It did not.
+    Broken,
 }
 
 /// A replica of a replicated volume.

@@ -38,6 +38,7 @@ mod event;
 mod exports;
 mod extents;
 mod fence;
+mod hold;
 mod inbox;
 mod intake;
 mod intent;
@@ -56,6 +57,7 @@ mod relay;
 mod reports;
 mod serve;
 mod slab;
+mod snapshots;
 mod stop;
 mod token;
 mod turn;
@@ -69,7 +71,8 @@ pub use command::{Absence, Answer, Command, ComparedReplica, ControlError, NodeS
 pub use door::Door;
 pub use event::{ConnId, ControlId, Effect, Event, Operation, Report, Why};
 pub use intent::{
-    Attachment, CopiesIntent, CopyObservation, Copying, Intent, Observation, ReplicaIntent, ReplicaObservation, Route,
+    Attachment, CopiesIntent, CopyObservation, Copying, HoldObservation, HoldState, Intent, Observation, Origin,
+    ReplicaIntent, ReplicaObservation, Route, SnapshotIntent, SnapshotObservation, SnapshotsIntent,
 };
 pub use network::{Network, NetworkError};
 pub use node::{Node, NodeConfig, Offer, SendSlices};

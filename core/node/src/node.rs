@@ -191,6 +191,7 @@ impl Node {
         let timer = self.timers.front().map(|&(due, _)| due);
         let copies = self.pipeline.copies.deadline();
         let wakes = [timer, self.phase.deadline(), self.pipeline.store.deadline(), self.agenda.deadline(), copies];
+        let wakes = wakes.into_iter().chain([self.pipeline.hold_deadline()]);
         wakes.into_iter().chain([work_left.then_some(self.now)]).flatten().min()
     }
 

@@ -1,6 +1,7 @@
 //! What the node says of itself to the control plane.
 
 use crate::event::Effect;
+use crate::hold::Hold;
 use crate::intent::{Observation, ReplicaObservation};
 use crate::node::{Node, Offer};
 use crate::volume::Volume;
@@ -15,6 +16,8 @@ impl Node {
             generation: volume.confirmed,
             lost_blocks: self.pipeline.lost_blocks(volume.id),
             copy: volume.copy.as_ref().map(|copy| copy.observation(self.pipeline.copies.warm_from)),
+            snapshots: self.snapshots_told(volume),
+            hold: volume.hold.as_ref().map(Hold::observation),
         };
         Observation { heard: self.heard(), replicas: self.pipeline.volumes.values().map(replica).collect() }
     }

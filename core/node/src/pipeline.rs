@@ -5,11 +5,11 @@
 //! outstanding, and then waits in `ended` for its reply. Nothing here knows a connection, except by name: one that
 //! vanished changes nothing for its admitted requests.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use block::{BlockRange, ByteRange, Error, Instant, VolumeId, WriteSeq};
+use block::{BlockRange, ByteRange, Error, Instant, SnapshotId, VolumeId, WriteSeq};
 use nbd::Ticket;
-use store::{Outcome, ReadData, Refusal, Source, Store};
+use store::{Outcome, ReadData, Refusal, SnapshotState, Source, Store};
 
 use crate::copies::Copies;
 use crate::event::{ConnId, Operation};
@@ -37,6 +37,12 @@ pub(crate) struct Pipeline {
     ended: VecDeque<Ended>,
     in_flight_bytes: u64,
     stirred: bool,
+    /// Snapshots that the store was given and that are not on stable media yet.
+    pub(crate) cutting: BTreeSet<SnapshotId>,
+    /// Snapshots that are gone, as soon as that is on stable media.
+    pub(crate) fading: BTreeMap<SnapshotId, SnapshotState>,
+    /// Volumes that are to hold, or do.
+    pub(crate) holding: BTreeSet<VolumeId>,
 }
 
 /// Who asks for what.
@@ -114,6 +120,9 @@ impl Pipeline {
             ended: VecDeque::new(),
             in_flight_bytes: 0,
             stirred: false,
+            cutting: BTreeSet::new(),
+            fading: BTreeMap::new(),
+            holding: BTreeSet::new(),
         }
     }
 
@@ -238,7 +247,8 @@ impl Pipeline {
     }
 
     pub(crate) fn end(&mut self, ended: Ended) {
-        self.ended.push_back(ended);
+        let ended = self.withhold(ended);
+        self.ended.extend(ended);
     }
 
     pub(crate) fn close(&mut self, key: Key) -> Op {
@@ -277,7 +287,9 @@ impl Pipeline {
             self.stirred = true;
             return Ok(());
         }
-        let seq = WriteSeq { epoch: volume.epoch, n: volume.last_seq.n + 1 };
+        // A clone goes on behind its origin's place, whatever epoch that was of.
+        let last = volume.last_seq;
+        let seq = WriteSeq { epoch: volume.epoch.max(last.epoch), n: last.n + 1 };
         make(&mut self.store, seq)?;
         volume.last_seq = seq;
         self.stirred = true;

@@ -3,13 +3,13 @@
 //!
 //! Nothing is done that no intent asks for. A volume that no intent names is kept and not offered.
 
-use block::{Instant, VolumeId};
-use store::Refusal;
+use block::{Instant, SnapshotId, VolumeId};
+use store::{Refusal, SnapshotState, Source};
 
 use crate::command::{Answer, ControlError};
 use crate::control::{Asker, Task};
 use crate::event::Effect;
-use crate::intent::{Intent, ReplicaIntent};
+use crate::intent::{Intent, Origin, ReplicaIntent};
 use crate::mark::Mark;
 use crate::node::{Node, Offer};
 use crate::slab::Key;
@@ -27,7 +27,10 @@ impl Node {
             Offer::Intended => {}
         }
         let cluster = intent.cluster;
-        let Some(touched) = self.wishes.take(intent) else { return };
+        let doomed = intent.snapshot_deletions.clone();
+        let Some(mut touched) = self.wishes.take(intent) else { return };
+        let volume_of = |id: &SnapshotId| self.pipeline.store.snapshot_state(*id).map(|state| state.volume);
+        touched.extend(doomed.iter().filter_map(volume_of));
         for peer in self.pipeline.copies.peers.belong_to(cluster, now) {
             self.pipeline.peer_down(peer);
         }
@@ -45,6 +48,10 @@ impl Node {
                 if let Some(copies) = &replica.copies {
                     self.pipeline.follow(*id, copies);
                 }
+                if replica.snapshots.hold > 0 {
+                    self.pipeline.holding.insert(*id);
+                }
+                self.pipeline.want_snapshots(*id, replica, &self.wishes);
             }
         }
         if matches!(self.phase, Phase::Leaving { .. }) {
@@ -76,8 +83,13 @@ impl Node {
                 Some(Task::Resize { volume: id, size_bytes: replica.size_bytes })
             }
             (Some(replica), None) if replica.may_create => Some(Task::Create { volume: id }),
-            (None, Some(_)) if self.wishes.deletes(id) => Some(Task::Delete { volume: id }),
-            (Some(_) | None, Some(_) | None) => None,
+            (None, Some(_)) if self.wishes.deletes(id) => {
+                let delete = |snapshot: &SnapshotState| Task::DeleteSnapshot { snapshot: snapshot.id };
+                let first = self.pipeline.store.snapshots_of(id).next().map(delete);
+                Some(first.unwrap_or(Task::Delete { volume: id }))
+            }
+            (_, Some(_)) => self.snapshot_task(id),
+            (Some(_) | None, None) => None,
         }
     }
 
@@ -89,7 +101,7 @@ impl Node {
             return Ok(());
         };
         let key = self.commands.begin(Asker::Intent { volume: id }, task);
-        let begun = self.begin_task(key, task);
+        let begun = self.begin_task(id, key, task);
         match begun {
             Ok(()) => {
                 self.agenda.begin(id, self.wishes.revision());
@@ -100,13 +112,21 @@ impl Node {
         begun
     }
 
-    fn begin_task(&mut self, key: Key, task: Task) -> Result<(), Refusal> {
+    fn begin_task(&mut self, id: VolumeId, key: Key, task: Task) -> Result<(), Refusal> {
         let token = Mark::Command(key).token();
         match task {
             Task::Create { volume } => {
-                let Some(ReplicaIntent { name, size_bytes, .. }) = self.wishes.replica(volume) else { return Ok(()) };
+                let Some(ReplicaIntent { name, size_bytes, snapshots, .. }) = self.wishes.replica(volume) else {
+                    return Ok(());
+                };
                 let name = format!("{name:.NAME_CHARACTERS$}@{}", volume.0);
-                self.pipeline.store.create_volume(volume, &name, *size_bytes, token)
+                let Some(Origin { snapshot, at }) = snapshots.origin else {
+                    return self.pipeline.store.create_volume(volume, &name, *size_bytes, token);
+                };
+                // One of the same number that was cut elsewhere is another one.
+                let found = self.pipeline.store.snapshot_state(snapshot).filter(|found| found.seq == at);
+                found.ok_or(Refusal::NoSuchSnapshot(snapshot))?;
+                self.pipeline.store.clone_volume(Source::Snapshot(snapshot), volume, &name, *size_bytes, token)
             }
             Task::Resize { volume, size_bytes } => {
                 self.pipeline.change(volume, |store, seq| store.resize_volume(volume, seq, size_bytes, token))
@@ -115,7 +135,9 @@ impl Node {
                 self.begin_delete(key, volume);
                 Ok(())
             }
-            Task::Snapshot { .. } | Task::Plain => unreachable!("an intent wants neither"),
+            Task::Snapshot { snapshot } => self.cut_alone(id, snapshot, token),
+            Task::DeleteSnapshot { snapshot } => self.delete_snapshot(snapshot, token),
+            Task::Plain => unreachable!("an intent does not want it"),
         }
     }
 

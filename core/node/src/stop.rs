@@ -50,6 +50,7 @@ impl Node {
         }
         self.phase = Phase::Finishing { until: now + limits::PATIENCE };
         self.refuse_waiting(effects);
+        self.pipeline.break_holds();
         let all: Vec<ConnId> = self.connections.iter().map(|connection| connection.id).collect();
         for id in all {
             match self.connections.get(id).map(|connection| &connection.stage) {

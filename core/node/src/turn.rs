@@ -19,6 +19,7 @@ impl Node {
         self.expire(now, effects);
         self.tick_peers(now);
         self.control_again(effects);
+        self.keep_holds();
         self.reconcile(now);
         self.pipeline.hand_over_postponed();
         self.wake_choked();

@@ -7,6 +7,7 @@ use crate::admission::{Access, Service};
 use crate::claims::Claims;
 use crate::copies::Replicated;
 use crate::event::Operation;
+use crate::hold::Hold;
 use crate::pass::{Admissions, Grant};
 
 /// One volume.
@@ -30,6 +31,8 @@ pub(crate) struct Volume {
     pub confirmed: u64,
     /// Its replica, if it has others.
     pub copy: Option<Box<Replicated>>,
+    /// The last group for which nothing was to be acknowledged, and what became of it.
+    pub hold: Option<Hold>,
 }
 
 /// What was done to a volume since the node started. Counted at the reply.
@@ -73,6 +76,7 @@ impl Volume {
             admissions: Admissions::default(),
             confirmed: 0,
             copy: None,
+            hold: None,
         }
     }
 

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use block::VolumeId;
+use block::{SnapshotId, VolumeId};
 
 use crate::intent::{Intent, ReplicaIntent, Route};
 use crate::limits::{INTENT_ATTACHMENTS_MAX, INTENT_ENTRIES_MAX};
@@ -16,6 +16,8 @@ pub(crate) struct Wishes {
     replicas: BTreeMap<VolumeId, ReplicaIntent>,
     names: BTreeMap<String, VolumeId>,
     deletions: BTreeSet<VolumeId>,
+    /// They stay here when they are gone: what is cut late must go as well.
+    snapshot_deletions: BTreeSet<SnapshotId>,
     routes: BTreeMap<String, String>,
 }
 
@@ -23,7 +25,7 @@ impl Wishes {
     /// Takes an intent in; answers of which volumes something else is wanted now, or `None` when it is older than what
     /// is known.
     pub fn take(&mut self, intent: Intent) -> Option<BTreeSet<VolumeId>> {
-        let Intent { cluster: _, revision, whole, replicas, deletions, routes, lost_routes } = intent;
+        let Intent { cluster: _, revision, whole, replicas, deletions, snapshot_deletions, routes, lost_routes } = intent;
         if revision < self.revision {
             return None;
         }
@@ -33,6 +35,13 @@ impl Wishes {
             *self = Self::default();
         }
         self.revision = revision;
+        for snapshot in snapshot_deletions {
+            self.snapshot_deletions.insert(snapshot);
+            if self.snapshot_deletions.len() > INTENT_ENTRIES_MAX {
+                // The oldest one, which is gone long since: numbers only rise.
+                self.snapshot_deletions.pop_first();
+            }
+        }
         for volume in deletions {
             touched.insert(volume);
             self.delete(volume);
@@ -105,6 +114,10 @@ impl Wishes {
 
     pub fn deletes(&self, volume: VolumeId) -> bool {
         self.deletions.contains(&volume)
+    }
+
+    pub fn deletes_snapshot(&self, snapshot: SnapshotId) -> bool {
+        self.snapshot_deletions.contains(&snapshot)
     }
 
     /// A deletion has been carried out.

@@ -2,7 +2,7 @@
 //! entry, applied here in log order: by the live store when the entry is appended, by recovery when it is replayed.
 //! One function for both is what makes recovery arrive at the same state.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use block::{
     BLOCK_BYTES, BlockCount, BlockIndex, BlockRange, Checksum, Epoch, GROUP_BLOCKS, GroupIndex, Lsn, SnapshotId,
@@ -97,12 +97,14 @@ pub(crate) struct Contents {
     pub segments: Segments,
     pub volumes: BTreeMap<VolumeId, VolumeState>,
     pub snapshots: BTreeMap<SnapshotId, SnapshotState>,
+    /// The same by their volumes.
+    snapshots_of: BTreeSet<(VolumeId, SnapshotId)>,
     dead: Vec<Location>,
 }
 
 impl Contents {
     pub fn new(map: Map, segments: Segments) -> Self {
-        Self { map, segments, volumes: BTreeMap::new(), snapshots: BTreeMap::new(), dead: Vec::new() }
+        Self { map, segments, volumes: BTreeMap::new(), snapshots: BTreeMap::new(), snapshots_of: BTreeSet::new(), dead: Vec::new() }
     }
 
     fn bury(&mut self, lsn: Lsn) {
@@ -223,13 +225,25 @@ impl Contents {
         let state = self.volumes.get_mut(&volume).expect("the map knows the volume");
         state.note(seq);
         let size_bytes = end.0 * BLOCK_BYTES as u64;
-        self.snapshots.insert(id, SnapshotState { id, volume, size_bytes, seq, version });
+        self.insert_snapshot(SnapshotState { id, volume, size_bytes, seq, version });
         Ok(())
+    }
+
+    pub fn insert_snapshot(&mut self, state: SnapshotState) {
+        self.snapshots_of.insert((state.volume, state.id));
+        self.snapshots.insert(state.id, state);
+    }
+
+    pub fn snapshots_of(&self, volume: VolumeId) -> impl Iterator<Item = &SnapshotState> {
+        let all = (volume, SnapshotId(0))..=(volume, SnapshotId(u64::MAX));
+        self.snapshots_of.range(all).filter_map(|(_, id)| self.snapshots.get(id))
     }
 
     pub fn delete_snapshot(&mut self, id: SnapshotId) -> Result<(), VersionError> {
         self.map.delete_snapshot(id)?;
-        self.snapshots.remove(&id);
+        if let Some(state) = self.snapshots.remove(&id) {
+            self.snapshots_of.remove(&(state.volume, id));
+        }
         Ok(())
     }
 

@@ -200,7 +200,7 @@ fn restore_names(contents: &mut Contents, table: &RootTable) -> Result<(), OpenE
                 let size_bytes = record.size_blocks * block::BLOCK_BYTES as u64;
                 // A pool by a program that did not note it: there were no clones of other nodes' snapshots then.
                 let volume = record.volume.or_else(|| contents.map.volume_below(version)).unwrap_or(VolumeId(0));
-                contents.snapshots.insert(id, SnapshotState { id, volume, size_bytes, seq: record.seq, version });
+                contents.insert_snapshot(SnapshotState { id, volume, size_bytes, seq: record.seq, version });
             }
             VersionKind::Head(_) | VersionKind::Hidden => {}
         }

@@ -50,6 +50,11 @@ impl Store {
         self.contents.snapshots.get(&id)
     }
 
+    /// The snapshots of a volume, by their numbers.
+    pub fn snapshots_of(&self, volume: VolumeId) -> impl Iterator<Item = &SnapshotState> {
+        self.contents.snapshots_of(volume)
+    }
+
     /// Every snapshot.
     pub fn snapshots(&self) -> impl Iterator<Item = &SnapshotState> {
         self.contents.snapshots.values()

@@ -3,10 +3,11 @@
 
 use std::collections::BTreeMap;
 
-use block::{Epoch, GroupIndex, Incarnation, PoolId, VOLUME_BYTES_MAX, VolumeId};
+use block::{Epoch, GroupIndex, Incarnation, PoolId, SnapshotId, VOLUME_BYTES_MAX, VolumeId, WriteSeq};
 use node::{
     Absence, Answer, Attachment, Command, ComparedReplica, Configuration, CopiesIntent, CopyObservation, Found,
-    GroupRange, Intent, Proposal, ReplicaIntent, Route, TokenHash, Wanted,
+    GroupRange, HoldObservation, HoldState, Intent, Origin, Proposal, ReplicaIntent, Route, SnapshotIntent,
+    SnapshotObservation, SnapshotsIntent, TokenHash, Wanted,
 };
 use proto::link::{self, FromNode, ToNode, from_node, to_node};
 
@@ -22,6 +23,8 @@ const ENTRIES_MAX: usize = 100_000;
 const ATTACHMENTS_MAX: usize = 257;
 /// Replicas of one volume, and those that are on their way in or out.
 const REPLICAS_MAX: usize = 16;
+/// Snapshots of one volume, those that are to be deleted included.
+const SNAPSHOTS_MAX: usize = 4096;
 /// Smallest volume.
 const VOLUME_BYTES_MIN: u64 = 1 << 20;
 /// Sizes of volumes are multiples of this.
@@ -101,6 +104,12 @@ pub(crate) enum ConvertError {
         /// Of which volume.
         volume: u64,
     },
+    /// A clone of a snapshot that is nowhere.
+    #[error("replicas.origin names snapshot {snapshot} without its place")]
+    NoOrigin {
+        /// Of which.
+        snapshot: u64,
+    },
     /// No size of a volume.
     #[error("replicas.size_bytes is {found}, where a multiple of 4096 from 1 MiB to 64 TiB is needed")]
     Size {
@@ -129,6 +138,8 @@ fn pool_report(id: PoolId, tags: &[String], news: &PoolDelta) -> link::PoolRepor
         size_bytes: replica.size_bytes,
         generation: replica.generation,
         lost_blocks: replica.lost_blocks,
+        snapshots: replica.snapshots.iter().map(snapshot_report).collect(),
+        hold: replica.hold.map(hold_report),
         ..replica.copy.as_ref().map(standing).unwrap_or_default()
     });
     link::PoolReport {
@@ -141,6 +152,30 @@ fn pool_report(id: PoolId, tags: &[String], news: &PoolDelta) -> link::PoolRepor
         replicas: replicas.collect(),
         gone: news.gone.iter().map(|volume| volume.0).collect(),
     }
+}
+
+fn seq_of(at: WriteSeq) -> link::Seq {
+    link::Seq { epoch: at.epoch.0, n: at.n }
+}
+
+fn snapshot_report(found: &SnapshotObservation) -> link::SnapshotReport {
+    link::SnapshotReport {
+        id: found.id.0,
+        at: Some(seq_of(found.at)),
+        size_bytes: found.size_bytes,
+        exclusive_bytes: found.exclusive_bytes,
+        shared_bytes: found.shared_bytes,
+    }
+}
+
+fn hold_report(found: HoldObservation) -> link::Hold {
+    let state = match found.state {
+        HoldState::Held => link::HoldState::Held,
+        HoldState::Cut => link::HoldState::Cut,
+        HoldState::Released => link::HoldState::Released,
+        HoldState::Broken => link::HoldState::Broken,
+    };
+    link::Hold { group: found.group, state: state.into() }
 }
 
 /// What a replica is among those of its volume.
@@ -262,10 +297,11 @@ fn compared_replica(replica: ComparedReplica) -> link::ComparedReplica {
 }
 
 fn parse_intent(intent: link::Intent, cluster: ClusterId, ours: PoolId) -> Result<Message, ConvertError> {
-    let link::Intent { revision, whole, replicas, deletions, routes, lost_routes, snapshot_deletions: _ } = intent;
-    let given = replicas.len() + deletions.len();
+    let link::Intent { revision, whole, replicas, deletions, routes, lost_routes, snapshot_deletions } = intent;
+    let given = replicas.len() + deletions.len() + snapshot_deletions.len();
     let replicas = bounded("replicas", replicas, ENTRIES_MAX)?;
     let deletions = bounded("deletions", deletions, ENTRIES_MAX)?;
+    let snapshot_deletions = bounded("snapshot_deletions", snapshot_deletions, ENTRIES_MAX)?;
     let routes = bounded("routes", routes, ENTRIES_MAX)?;
     let lost_routes = bounded("lost_routes", lost_routes, ENTRIES_MAX)?;
     let intent = Intent {
@@ -274,10 +310,11 @@ fn parse_intent(intent: link::Intent, cluster: ClusterId, ours: PoolId) -> Resul
         whole,
         replicas: here(replicas.into_iter().map(parse_replica), ours)?,
         deletions: here(deletions.into_iter().map(|deletion| parse_deletion(&deletion)), ours)?,
+        snapshot_deletions: here(snapshot_deletions.iter().map(parse_snapshot_deletion), ours)?,
         routes: routes.into_iter().map(parse_route).collect::<Result<_, _>>()?,
         lost_routes: lost_routes.into_iter().map(|lost| name("lost_routes", lost)).collect::<Result<_, _>>()?,
     };
-    let foreign = given - intent.replicas.len() - intent.deletions.len();
+    let foreign = given - intent.replicas.len() - intent.deletions.len() - intent.snapshot_deletions.len();
     Ok(Message::Intent { intent: Box::new(intent), foreign })
 }
 
@@ -294,6 +331,13 @@ fn parse_replica(replica: link::ReplicaIntent) -> Result<(PoolId, ReplicaIntent)
     let pool = pool_id("replicas.pool", &replica.pool)?;
     let copies = replica.replication.map(|replication| parse_copies(replica.volume, pool, replication)).transpose()?;
     let attachments = bounded("replicas.attachments", replica.attachments, ATTACHMENTS_MAX)?;
+    let wanted = bounded("replicas.snapshots", replica.snapshots, SNAPSHOTS_MAX)?;
+    let snapshots = SnapshotsIntent {
+        wanted: wanted.iter().map(parse_snapshot).collect(),
+        origin: replica.origin.map(parse_origin).transpose()?,
+        hold: replica.hold,
+        retired: replica.retired,
+    };
     let parsed = ReplicaIntent {
         volume: VolumeId(replica.volume),
         name: name("replicas.name", replica.name)?,
@@ -303,8 +347,26 @@ fn parse_replica(replica: link::ReplicaIntent) -> Result<(PoolId, ReplicaIntent)
         attachments: attachments.into_iter().map(parse_attachment).collect::<Result<_, _>>()?,
         open: replica.open,
         copies,
+        snapshots,
     };
     Ok((pool, parsed))
+}
+
+fn parse_snapshot(found: &link::SnapshotIntent) -> SnapshotIntent {
+    SnapshotIntent { id: SnapshotId(found.id), at: found.at.map(parse_seq), group: found.group }
+}
+
+fn parse_origin(found: link::Origin) -> Result<Origin, ConvertError> {
+    let at = found.at.map(parse_seq).ok_or(ConvertError::NoOrigin { snapshot: found.snapshot })?;
+    Ok(Origin { snapshot: SnapshotId(found.snapshot), at })
+}
+
+fn parse_seq(at: link::Seq) -> WriteSeq {
+    WriteSeq { epoch: Epoch(at.epoch), n: at.n }
+}
+
+fn parse_snapshot_deletion(deletion: &link::SnapshotDeletion) -> Result<(PoolId, SnapshotId), ConvertError> {
+    Ok((pool_id("snapshot_deletions.pool", &deletion.pool)?, SnapshotId(deletion.snapshot)))
 }
 
 fn parse_copies(volume: u64, me: PoolId, found: link::Replication) -> Result<CopiesIntent, ConvertError> {

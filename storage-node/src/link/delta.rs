@@ -79,7 +79,7 @@ impl Last {
     fn changed(&self, now: Instant, holding: &Holding) -> Option<Delta> {
         let found = by_volume(holding);
         let replicas: Vec<_> =
-            found.values().filter(|replica| self.replicas.get(&replica.volume) != Some(*replica)).copied().collect();
+            found.values().filter(|replica| self.replicas.get(&replica.volume) != Some(*replica)).cloned().collect();
         let gone: Vec<_> = self.replicas.keys().filter(|volume| !found.contains_key(volume)).copied().collect();
         let pool = pool_of(holding);
         let worth_it = !replicas.is_empty() || !gone.is_empty() || self.pool_is_news(now, pool);
@@ -108,7 +108,7 @@ fn pool_of(holding: &Holding) -> Pool {
 }
 
 fn by_volume(holding: &Holding) -> BTreeMap<VolumeId, ReplicaObservation> {
-    holding.observation.replicas.iter().map(|replica| (replica.volume, *replica)).collect()
+    holding.observation.replicas.iter().map(|replica| (replica.volume, replica.clone())).collect()
 }
 
 #[cfg(test)]
@@ -131,6 +131,8 @@ mod tests {
             generation: *generation,
             lost_blocks: 0,
             copy: None,
+            snapshots: Vec::new(),
+            hold: None,
         };
         let observation = Observation { heard, replicas: replicas.iter().map(replica).collect() };
         Holding { pool: PoolId(1), capacity_bytes: CAPACITY_BYTES, used_bytes, failed: false, observation }
@@ -152,7 +154,7 @@ mod tests {
             if news.whole {
                 self.replicas.clear();
             }
-            self.replicas.extend(news.replicas.iter().map(|replica| (replica.volume, *replica)));
+            self.replicas.extend(news.replicas.iter().map(|replica| (replica.volume, replica.clone())));
             self.replicas.retain(|volume, _| !news.gone.contains(volume));
         }
     }
@@ -216,7 +218,7 @@ mod tests {
             if let Some(delta) = said.next(now, &holding) {
                 listener.hear(delta);
             }
-            let replicas = holding.observation.replicas.iter().map(|replica| (replica.volume, *replica)).collect();
+            let replicas = holding.observation.replicas.iter().map(|replica| (replica.volume, replica.clone())).collect();
             assert_eq!(listener, Listener { heard: heard / 3, failed: holding.failed, replicas });
         }
     }

@@ -24,6 +24,7 @@ impl World {
                 }
             }
         }
+        self.check_snapshots()?;
         let serving = self.hosts.iter().filter(|host| host.up && host.replica.may_answer_reads(now)).count();
         if serving > 1 { Err(format!("I2: {serving} replicas may answer reads")) } else { Ok(()) }
     }
@@ -58,7 +59,8 @@ impl World {
                 self.recover()?;
             }
             self.check()?;
-            if self.is_settled() && flushed.is_some_and(|seq| self.is_announced(seq)) {
+            let are_settled = self.are_snapshots_settled();
+            if self.is_settled() && are_settled && flushed.is_some_and(|seq| self.is_announced(seq)) {
                 self.count("healed");
                 return self.compare();
             }
@@ -69,7 +71,8 @@ impl World {
             }
         }
         let states: Vec<_> = self.hosts.iter().map(|host| host.replica.status()).collect();
-        Err(format!("L1: not well after {HEALING_STEPS} steps: {:?} {states:?}", self.control.decided))
+        let cuts = &self.cuts;
+        Err(format!("L1: not well after {HEALING_STEPS} steps: {:?} {states:?} {cuts:?}", self.control.decided))
     }
 
     pub(super) fn is_settled(&self) -> bool {
@@ -98,6 +101,7 @@ impl World {
                 return Err(format!("I10: the replicas of group {group} differ: {values:?}"));
             }
         }
+        self.compare_snapshots()?;
         for host in self.wanted() {
             let media = &self.hosts[host].media;
             let dirty = media.changed_since(media.stable());

@@ -60,6 +60,12 @@ impl World {
         if self.random.ppm(self.rates.want) {
             self.bury();
         }
+        if self.random.ppm(self.rates.snapshot) {
+            self.want_snapshot();
+        }
+        if self.random.ppm(self.rates.snapshot) {
+            self.doom_snapshot();
+        }
         if self.random.ppm(self.rates.force) {
             self.force();
         }
@@ -150,6 +156,7 @@ impl World {
         }
         self.count("forced");
         self.control.force(name(host), incarnation);
+        self.cuts.forced(&self.hosts[host].media);
         for group in 0..GROUPS {
             let media = &self.hosts[host].media;
             self.flushed[group] = media.durable_version(group).min(media.now[group].seq);

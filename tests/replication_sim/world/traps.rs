@@ -113,6 +113,7 @@ impl World {
     fn end(mut self) {
         self.held.clear();
         self.heal().unwrap();
+        self.note_cuts();
         crate::history::check(&self.history).unwrap();
     }
 }

@@ -54,7 +54,7 @@ impl World {
         me.replica = start(host, me.incarnation, &me.media);
     }
 
-    fn count_if(&mut self, holds: bool, what: &'static str) {
+    pub(super) fn count_if(&mut self, holds: bool, what: &'static str) {
         if holds {
             self.count(what);
         }

@@ -1,8 +1,8 @@
 //! What a replica asks about its content, and groups as they travel.
 
-use block::{BLOCK_BYTES, GROUP_BLOCKS, GroupIndex, Pages, VolumeId, WriteSeq};
-use replication::{Content, GroupSet, Memory, Payload};
-use store::{ReadData, Source, Store};
+use block::{BLOCK_BYTES, GROUP_BLOCKS, GroupIndex, Pages, SnapshotId, VolumeId, WriteSeq};
+use replication::{Content, GroupSet, Memory, Payload, Snapshot};
+use store::{ReadData, SnapshotState, Source, Store};
 
 /// One volume of a store.
 pub(super) struct Held<'a> {
@@ -15,6 +15,25 @@ impl Content for Held<'_> {
         let changed = self.store.changed(Source::Volume(self.volume), seq, GroupIndex(0));
         changed.into_iter().flatten().map(|changed| changed.group).collect()
     }
+
+    fn snapshots(&self) -> Vec<Snapshot> {
+        self.store.snapshots_of(self.volume).map(known).collect()
+    }
+
+    fn changed_in(&self, snapshot: SnapshotId, seq: WriteSeq) -> GroupSet {
+        let changed = self.store.changed(Source::Snapshot(snapshot), seq, GroupIndex(0));
+        changed.into_iter().flatten().map(|changed| changed.group).collect()
+    }
+}
+
+/// A snapshot of the store as replicas know it.
+pub(super) fn known(state: &SnapshotState) -> Snapshot {
+    Snapshot { at: state.seq, id: state.id, blocks: state.size_bytes / BLOCK_BYTES as u64 }
+}
+
+/// What a group behind the end of everything holds.
+pub(super) fn nothing() -> Payload {
+    Memory::new(Pages::zeroed(0)).seal(0).with_holes(u64::MAX)
 }
 
 /// The content of a group of `blocks` blocks as it was read.

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
-use block::{Incarnation, Instant, PoolId, WriteSeq};
+use block::{Incarnation, Instant, PoolId, SnapshotId, WriteSeq};
 use replication::wire::Link;
 use replication::{Event, Payload, Replica};
 
@@ -51,6 +51,19 @@ pub(crate) struct Replicated {
     pub looked_at: Instant,
     /// What was told of it last.
     pub told: Told,
+    /// Snapshots that a primary is to make, and those of them of which it was said that they are there.
+    pub uncut: BTreeMap<SnapshotId, Uncut>,
+    /// Snapshots that the store was given: what is read again is not of before them.
+    pub cuts: u64,
+}
+
+/// A snapshot that has no place as far as the control plane knows.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Uncut {
+    /// It is made only while the volume holds for this group; 0: at any time.
+    pub group: u64,
+    /// It was said that it is there.
+    pub told: bool,
 }
 
 /// What it shares with one other replica.
@@ -104,6 +117,8 @@ impl Replicated {
             due: None,
             looked_at: Instant::default(),
             told: Told::default(),
+            uncut: BTreeMap::new(),
+            cuts: 0,
         }
     }
 

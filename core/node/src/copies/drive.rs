@@ -34,6 +34,7 @@ impl Pipeline {
             self.teach(id);
             self.hand_work(id);
             self.submit_waiting(id);
+            self.cut_wanted(id);
             self.answer_parked(id);
             self.end_requests();
             self.note_deadline(id);
@@ -91,7 +92,11 @@ impl Pipeline {
                 Effect::StoreGroup { group, born, content } => {
                     self.push_work(id, Work::Group { group, born, content });
                 }
-                Effect::ReadGroup { id: read, peer, group } => self.push_work(id, Work::Read { id: read, peer, group }),
+                Effect::ReadGroup { id: read, peer, group, from } => {
+                    self.push_work(id, Work::Read { id: read, peer, group, from });
+                }
+                Effect::Cut { snapshot } => self.push_work(id, Work::Cut { snapshot }),
+                Effect::DropSnapshot { id: snapshot } => self.push_work(id, Work::Drop { snapshot }),
                 Effect::Settle => self.push_work(id, Work::Settle),
                 Effect::Restamp { seq } => self.push_work(id, Work::Restamp { seq }),
                 Effect::KeepEpoch { epoch } => self.push_work(id, Work::Epoch { epoch }),

@@ -19,6 +19,7 @@
 mod compare;
 mod content;
 mod copy;
+mod cut;
 mod drive;
 mod follow;
 mod links;
@@ -37,7 +38,7 @@ use std::collections::{BTreeSet, VecDeque};
 use block::{Error, Incarnation, Instant, PoolId, VolumeId};
 use replication::{Effect, Payload, Proposal};
 
-pub(crate) use copy::Replicated;
+pub(crate) use copy::{Replicated, Uncut};
 pub(crate) use work::Handed;
 
 use crate::copies::compare::Comparisons;

@@ -43,6 +43,8 @@ impl Node {
         effects.extend(copies.proposals.drain(..).map(|(volume, proposal)| Effect::Propose { volume, proposal }));
         let news: Vec<VolumeId> = std::mem::take(&mut copies.news).into_iter().collect();
         self.observation_changed |= !news.is_empty();
+        // A snapshot may be there that is not wanted, or may be cut now.
+        self.agenda.look_at(news.iter().copied());
         // Only who serves says that others are shut out.
         self.unconfirmed.extend(news);
     }

@@ -4,10 +4,11 @@
 //! the process, and the end of one that had to be on stable media says that all before it are.
 
 use block::{
-    BlockIndex, BlockRange, Checksum, Epoch, Error, GROUP_BLOCKS, GroupIndex, Incarnation, PoolId, VolumeId, WriteSeq,
+    BLOCK_BYTES, BlockIndex, BlockRange, Checksum, Epoch, Error, GROUP_BLOCKS, GroupIndex, Incarnation, PoolId,
+    SnapshotId, VolumeId, WriteSeq,
 };
-use replication::{Change, Entry, Event, Payload, ReadId};
-use store::{Outcome, Refusal, Store, Token};
+use replication::{Change, Entry, Event, Payload, ReadId, Snapshot};
+use store::{Outcome, Refusal, Source, Store, Token};
 
 use crate::copies::content;
 use crate::copies::copy::{FULL_RETRY_MAX, Obstacle, Progress, Replicated};
@@ -23,8 +24,12 @@ pub(crate) enum Work {
     Entry { entry: Entry<Payload>, own: bool },
     /// A group's content.
     Group { group: GroupIndex, born: WriteSeq, content: Payload },
-    /// A group to be read for a learner.
-    Read { id: ReadId, peer: PoolId, group: GroupIndex },
+    /// A group to be read for a learner, of a snapshot perhaps.
+    Read { id: ReadId, peer: PoolId, group: GroupIndex, from: Option<SnapshotId> },
+    /// See [`replication::Effect::Cut`].
+    Cut { snapshot: Snapshot },
+    /// A snapshot that is not of this volume's order.
+    Drop { snapshot: SnapshotId },
     /// See [`replication::Effect::Restamp`].
     Restamp { seq: WriteSeq },
     /// See [`replication::Effect::Settle`].
@@ -42,6 +47,8 @@ pub(crate) struct Handed {
     /// Which the replica was when it was given.
     incarnation: Incarnation,
     what: Given,
+    /// A snapshot that is there for good when it ends.
+    cut: Option<SnapshotId>,
 }
 
 /// What it was.
@@ -57,6 +64,10 @@ pub(crate) enum Given {
         peer: PoolId,
         group: GroupIndex,
         born: WriteSeq,
+        /// Of a snapshot, which has so many blocks of the group; `None`: of the volume.
+        from: Option<(SnapshotId, u32)>,
+        /// Snapshots that the store had been given.
+        cuts: u64,
     },
     Restamp,
     Settle,
@@ -84,7 +95,7 @@ pub(crate) enum Given {
 
 impl Handed {
     pub fn new(volume: VolumeId, incarnation: Incarnation, what: Given) -> Self {
-        Self { volume, incarnation, what }
+        Self { volume, incarnation, what, cut: None }
     }
 
     /// The look that it is read for.
@@ -94,7 +105,8 @@ impl Handed {
 
     /// What is read for its own sake, and is read again when what it met was repaired.
     pub fn reads(&self) -> Option<(VolumeId, BlockRange)> {
-        let (Given::Read { group, .. } | Given::Look { group, .. }) = self.what else { return None };
+        // What is lost of a snapshot only cannot be named.
+        let (Given::Read { group, from: None, .. } | Given::Look { group, .. }) = self.what else { return None };
         Some((self.volume, BlockRange::new(group.0 * u64::from(GROUP_BLOCKS), GROUP_BLOCKS)))
     }
 }
@@ -104,11 +116,13 @@ impl Work {
         match self {
             Self::Entry { own: false, .. } => Given::Unasked,
             Self::Entry { entry, own: true } => {
-                let durable = entry.fua || matches!(entry.change, Change::Flush);
-                Given::Own { n: entry.seq.n, durable }
+                Given::Own { n: entry.seq.n, durable: entry.is_durable() }
             }
             Self::Group { .. } => Given::Group,
-            Self::Read { id, peer, group } => Given::Read { id: *id, peer: *peer, group: *group, born: WriteSeq::ZERO },
+            Self::Read { id, peer, group, .. } => {
+                Given::Read { id: *id, peer: *peer, group: *group, born: WriteSeq::ZERO, from: None, cuts: 0 }
+            }
+            Self::Cut { .. } | Self::Drop { .. } => Given::Unasked,
             Self::Restamp { .. } => Given::Restamp,
             Self::Settle => Given::Settle,
             Self::Epoch { epoch } => Given::Epoch { epoch: *epoch },
@@ -130,17 +144,44 @@ impl Work {
                 }
                 Change::Zero { range } => store.zero(volume, *seq, *range, *fua, token),
                 Change::Flush => store.settle(token),
+                Change::Snapshot { id, blocks } => cut(store, volume, Snapshot { at: *seq, id: *id, blocks: *blocks }, token),
             },
             Self::Group { group, born, content } => {
                 store.replace_group(volume, *group, *born, !content.holes(), content.bytes(), token)
             }
-            Self::Read { group, .. } => return store.read_group(volume, *group, token),
+            Self::Read { group, from, .. } => {
+                let source = from.map_or(Source::Volume(volume), Source::Snapshot);
+                return store.read_group(source, *group, token);
+            }
+            Self::Cut { snapshot } => cut(store, volume, *snapshot, token),
+            Self::Drop { snapshot } => store.delete_snapshot(*snapshot, token),
             Self::Restamp { seq } => store.restamp(volume, *seq, token),
             Self::Settle => store.settle(token),
             Self::Epoch { epoch } => store.epoch(volume, *epoch, token),
             Self::Look(_) => unreachable!("the store is not asked"),
         }
         .map(|()| WriteSeq::ZERO)
+    }
+}
+
+fn cut(store: &mut Store, volume: VolumeId, snapshot: Snapshot, token: Token) -> Result<(), Refusal> {
+    if store.snapshot_state(snapshot.id).is_some_and(|found| found.seq == snapshot.at) {
+        return store.settle(token);
+    }
+    store.snapshot_sized(volume, snapshot.at, snapshot.id, snapshot.blocks * BLOCK_BYTES as u64, token)
+}
+
+impl Work {
+    /// The snapshot that it makes.
+    fn cuts(&self) -> Option<Snapshot> {
+        match self {
+            Self::Entry { entry: Entry { seq, change: Change::Snapshot { id, blocks }, .. }, .. } => {
+                Some(Snapshot { at: *seq, id: *id, blocks: *blocks })
+            }
+            Self::Cut { snapshot } => Some(*snapshot),
+            Self::Entry { .. } | Self::Group { .. } | Self::Read { .. } | Self::Drop { .. } => None,
+            Self::Restamp { .. } | Self::Settle | Self::Epoch { .. } | Self::Look(_) => None,
+        }
     }
 }
 
@@ -172,14 +213,18 @@ impl Pipeline {
                 self.look(id, question);
                 continue;
             }
-            let (incarnation, what) = (copy.incarnation, work.given());
-            let key = self.copies.handed.insert(Handed { volume: id, incarnation, what });
+            if self.hand_without_store(id) {
+                continue;
+            }
+            let Some(copy) = self.volumes.get_mut(&id).and_then(|volume| volume.copy.as_deref_mut()) else { return };
+            let Some(work) = copy.work.front() else { break };
+            let (incarnation, what, cut) = (copy.incarnation, work.given(), work.cuts().map(|snapshot| snapshot.id));
+            let key = self.copies.handed.insert(Handed { volume: id, incarnation, what, cut });
             match work.hand(&mut self.store, id, Mark::Work(key).token()) {
                 Ok(found) => {
-                    if let Some(Handed { what: Given::Read { born, .. }, .. }) = self.copies.handed.get_mut(key) {
-                        *born = found;
-                    }
-                    copy.work.pop_front();
+                    copy.cuts += u64::from(cut.is_some());
+                    self.cutting.extend(cut);
+                    self.note_read(id, key, found);
                     handed_any = true;
                     self.stir();
                 }
@@ -192,12 +237,54 @@ impl Pipeline {
         self.keep_stable(id, handed_any);
     }
 
+    /// Does what needs no store; whether it was that.
+    fn hand_without_store(&mut self, id: VolumeId) -> bool {
+        let Some(copy) = self.volumes.get_mut(&id).and_then(|volume| volume.copy.as_deref_mut()) else { return false };
+        let Some(work) = copy.work.front() else { return false };
+        if let Some(Snapshot { id: snapshot, at, .. }) = work.cuts()
+            && self.store.snapshot_state(snapshot).is_some_and(|found| found.seq != at)
+        {
+            // One of that number that was cut elsewhere is not of this order.
+            copy.work.push_front(Work::Drop { snapshot });
+            return true;
+        }
+        match work {
+            Work::Drop { snapshot } if self.store.snapshot_state(*snapshot).is_none() => {}
+            Work::Read { id: read, peer, group, from } => {
+                let end = source_end(&self.store, id, *from);
+                let content = match end {
+                    None => None,
+                    Some(end) if group.0 * u64::from(GROUP_BLOCKS) >= end => Some((WriteSeq::ZERO, content::nothing())),
+                    Some(_) => return false,
+                };
+                let event = Event::GroupRead { id: *read, peer: *peer, content };
+                copy.events.push_back(event);
+                self.copies.stirred.insert(id);
+            }
+            Work::Entry { .. } | Work::Group { .. } | Work::Cut { .. } | Work::Drop { .. } => return false,
+            Work::Restamp { .. } | Work::Settle | Work::Epoch { .. } | Work::Look(_) => return false,
+        }
+        copy.work.pop_front();
+        true
+    }
+
+    /// The store has what was first; what is known of a read.
+    fn note_read(&mut self, id: VolumeId, key: Key, found: WriteSeq) {
+        let Some(copy) = self.volumes.get_mut(&id).and_then(|volume| volume.copy.as_deref_mut()) else { return };
+        let Some(Work::Read { from, group, .. }) = copy.work.pop_front() else { return };
+        let size = from.and_then(|from| Some((from, self.store.snapshot_state(from)?.size_bytes)));
+        if let Some(Handed { what: Given::Read { born, from, cuts, .. }, .. }) = self.copies.handed.get_mut(key) {
+            (*born, *cuts) = (found, copy.cuts);
+            *from = size.map(|(from, size_bytes)| (from, content::blocks_of(group, size_bytes)));
+        }
+    }
+
     /// Keeps the common stable point together with other changes, or when it is time.
     fn keep_stable(&mut self, id: VolumeId, handed_any: bool) {
         let now = self.copies.now;
         let Some(copy) = self.volumes.get_mut(&id).and_then(|volume| volume.copy.as_deref_mut()) else { return };
         let Some((seq, at)) = copy.stable.filter(|(_, at)| handed_any || *at <= now) else { return };
-        let key = self.copies.handed.insert(Handed { volume: id, incarnation: copy.incarnation, what: Given::Unasked });
+        let key = self.copies.handed.insert(Handed::new(id, copy.incarnation, Given::Unasked));
         match self.store.stable(id, seq, Mark::Work(key).token()) {
             Ok(()) => {
                 copy.stable = None;
@@ -221,7 +308,8 @@ impl Pipeline {
                 return;
             }
             // A range outside the volume is a change that came before the volume grew here: taught again, it fits.
-            Refusal::NoSpace { .. } | Refusal::OutOfRange => {
+            // So are more snapshots than there may be: some go.
+            Refusal::NoSpace { .. } | Refusal::OutOfRange | Refusal::TooMany => {
                 copy.obstacle = Some(Obstacle::Full { retry_at: now + copy.full_retry });
                 copy.full_retry = (copy.full_retry * 2).min(FULL_RETRY_MAX);
                 copy.work.retain(Work::is_promise);
@@ -229,8 +317,7 @@ impl Pipeline {
             Refusal::Poisoned
             | Refusal::NoSuchVolume(_)
             | Refusal::NoSuchSnapshot(_)
-            | Refusal::Exists
-            | Refusal::TooMany => {
+            | Refusal::Exists => {
                 copy.obstacle = Some(Obstacle::Failed);
                 copy.work.clear();
             }
@@ -254,6 +341,12 @@ impl Pipeline {
     pub(super) fn read_group_again(&mut self, key: Key) {
         let Some(Handed { volume, what, .. }) = self.copies.handed.get(key).copied() else { return };
         let (Given::Read { group, .. } | Given::Look { group, .. }) = what else { return };
+        if let Given::Read { cuts, .. } = what
+            && self.copy_mut(volume).is_none_or(|copy| copy.cuts != cuts)
+        {
+            // The learner's snapshot would hold what is not in this one: it is taught anew.
+            return self.work_ended(key, Outcome::Failed(Error::Media));
+        }
         let asked = self.store.read_group(volume, group, Mark::Work(key).token());
         self.stir();
         match (asked, self.copies.handed.get_mut(key).map(|handed| &mut handed.what)) {
@@ -280,7 +373,12 @@ impl Pipeline {
 
     /// The store has done something, or failed. What follows begins at the next [`Pipeline::pump`].
     pub(crate) fn work_ended(&mut self, key: Key, outcome: Outcome) {
-        let Some(Handed { volume: id, incarnation, what }) = self.copies.handed.remove(key) else { return };
+        let Some(Handed { volume: id, incarnation, what, cut }) = self.copies.handed.remove(key) else { return };
+        if let Some(cut) = cut
+            && self.cutting.remove(&cut)
+        {
+            self.copies.news.insert(id);
+        }
         match what {
             Given::Wanted { peer, block, checksum } => {
                 return self.read_for_other(id, (peer, block, checksum), outcome);
@@ -295,8 +393,9 @@ impl Pipeline {
         let Some(copy) = volume.copy.as_deref_mut() else { return };
         self.copies.stirred.insert(id);
         let event = match (what, outcome) {
-            (Given::Read { id, peer, group, born }, Outcome::Read(found)) => {
-                let content = content::packed(&found, content::blocks_of(group, size_bytes));
+            (Given::Read { id, peer, group, born, from, .. }, Outcome::Read(found)) => {
+                let blocks = from.map_or_else(|| content::blocks_of(group, size_bytes), |(_, blocks)| blocks);
+                let content = content::packed(&found, blocks);
                 self.store.recycle(found.buffer);
                 Event::GroupRead { id, peer, content: Some((born, content)) }
             }
@@ -313,4 +412,13 @@ impl Pipeline {
         };
         copy.events.push_back(event);
     }
+}
+
+/// Blocks of a volume, or of one of its snapshots that is there.
+fn source_end(store: &Store, volume: VolumeId, from: Option<SnapshotId>) -> Option<u64> {
+    let size_bytes = match from {
+        Some(snapshot) => store.snapshot_state(snapshot)?.size_bytes,
+        None => store.volume(volume)?.size_bytes,
+    };
+    Some(size_bytes / BLOCK_BYTES as u64)
 }

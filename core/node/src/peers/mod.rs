@@ -21,7 +21,7 @@ mod turn;
 use std::collections::{BTreeMap, BTreeSet};
 
 use block::{Instant, PoolId, VolumeId};
-use replication::wire::{ASIDES, Envelope, Signal};
+use replication::wire::{ASIDES, Envelope, SNAPSHOTS, Signal};
 use replication::{Aside, Message, Payload};
 
 pub(crate) use connection::{PeerConnection, Sending, Stage};
@@ -155,8 +155,17 @@ impl Peers {
 
     /// Whether it can be told what is said beside the order: nodes of earlier versions cannot.
     pub fn hears_asides(&self, peer: PoolId) -> bool {
+        self.has_feature(peer, ASIDES)
+    }
+
+    /// Whether it knows snapshots, likewise.
+    pub fn knows_snapshots(&self, peer: PoolId) -> bool {
+        self.has_feature(peer, SNAPSHOTS)
+    }
+
+    fn has_feature(&self, peer: PoolId, feature: u64) -> bool {
         let connection = self.current.get(&peer).and_then(|conn| self.connections.get(conn));
-        connection.is_some_and(|connection| connection.features & ASIDES != 0)
+        connection.is_some_and(|connection| connection.features & feature != 0)
     }
 
     /// Says something beside the order. Without room it is not said.

@@ -132,7 +132,7 @@ fn fitting(message: Message<Payload>) -> Message<Payload> {
 fn payload_bytes(entry: &Entry<Payload>) -> usize {
     match &entry.change {
         replication::Change::Write { payload, .. } => payload.bytes().len(),
-        replication::Change::Zero { .. } | replication::Change::Flush => 0,
+        replication::Change::Zero { .. } | replication::Change::Flush | replication::Change::Snapshot { .. } => 0,
     }
 }
 

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use block::PoolId;
 use node::Proposal;
-use node::{Attachment, CopiesIntent, Intent, ReplicaIntent, ReplicaObservation, Route, TokenHash, Wanted};
+use node::{Attachment, CopiesIntent, Intent, ReplicaIntent, ReplicaObservation, Route, SnapshotsIntent, TokenHash, Wanted};
 use storage_node::Control;
 use tokio::time::timeout;
 
@@ -96,7 +96,7 @@ async fn turn(world: &Mutex<World>) {
         let observed = holding.observation.replicas.into_iter().find(|replica| replica.volume == VOLUME);
         let mut world = world.lock().unwrap();
         if let Some(seat) = world.nodes.get_mut(&pool) {
-            seat.observed = observed;
+            seat.observed.clone_from(&observed);
             world.decider.registered.extend(observed.and_then(|replica| replica.copy).map(|copy| (pool, copy)));
         }
     }
@@ -155,6 +155,7 @@ impl World {
             generation: 1,
             attachments: vec![attachment],
             open: false,
+            snapshots: SnapshotsIntent::default(),
             copies: Some(CopiesIntent { configuration, peers, hand_over: None, wanted: Wanted::default() }),
         };
         Intent {
@@ -171,7 +172,7 @@ impl World {
     /// Who serves.
     pub fn primary(&self) -> Option<PoolId> {
         let primary = self.decider.decided.primary;
-        let copy = self.nodes.get(&primary)?.observed?.copy?;
+        let copy = self.nodes.get(&primary)?.observed.as_ref()?.copy?;
         copy.is_serving.then_some(primary)
     }
 
@@ -179,7 +180,7 @@ impl World {
     pub fn is_whole(&self) -> bool {
         let decided = &self.decider.decided;
         let is_in = |(pool, seat): (&PoolId, &Seat)| {
-            seat.observed.and_then(|replica| replica.copy).is_some_and(|copy| {
+            seat.observed.as_ref().and_then(|replica| replica.copy).is_some_and(|copy| {
                 let role = if *pool == decided.primary { "primary" } else { "backup" };
                 copy.role == role && copy.epoch == decided.epoch
             })

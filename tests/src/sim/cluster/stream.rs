@@ -118,7 +118,7 @@ fn report(pool: PoolId, before: Option<&Observation>, now: &Observation) -> Node
         standing: Standing::default(),
     };
     let by_id = |observation: &Observation| -> BTreeMap<VolumeId, ReplicaObservation> {
-        observation.replicas.iter().map(|replica| (replica.volume, *replica)).collect()
+        observation.replicas.iter().map(|replica| (replica.volume, replica.clone())).collect()
     };
     let replicas = match before.map(by_id) {
         None => Replicas::All(now.replicas.iter().map(one).collect()),
@@ -134,6 +134,7 @@ fn report(pool: PoolId, before: Option<&Observation>, now: &Observation) -> Node
 fn intent(intent: NodeIntent) -> Intent {
     let NodeIntent { revision, whole, replicas, deletions, routes, lost_routes } = intent;
     Intent {
+        snapshot_deletions: Vec::new(),
         cluster: 1,
         revision: revision.0,
         whole,
@@ -157,6 +158,7 @@ fn replica(replica: cluster::ReplicaIntent) -> ReplicaIntent {
         token: TokenHash(held.token.0),
     };
     ReplicaIntent {
+        snapshots: node::SnapshotsIntent::default(),
         volume,
         name: name.to_string(),
         size_bytes,
