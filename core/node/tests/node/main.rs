@@ -15,5 +15,6 @@ mod pressure;
 mod relays;
 mod rig;
 mod service;
+mod snapshots;
 mod wanted;
 mod wire;

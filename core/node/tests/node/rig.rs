@@ -348,6 +348,16 @@ impl Rig {
         self.answers.remove(&id).expect("every command is answered")
     }
 
+    /// What a snapshot of 4 MiB holds, by way of a clone.
+    pub fn snapshot_content(&mut self, snapshot: u64) -> Vec<u8> {
+        let name = format!("s{snapshot}");
+        let source = store::Source::Snapshot(block::SnapshotId(snapshot));
+        let clone = Command::CloneVolume { source, name: name.clone(), size_bytes: 4 * MIB };
+        self.order(clone).expect("there is such a snapshot");
+        let peer = self.connect_to(&name, false);
+        self.content(peer)
+    }
+
     pub fn create(&mut self, name: &str, size_bytes: u64) {
         let answer = self.order(Command::CreateVolume { name: name.to_owned(), size_bytes });
         assert!(matches!(answer, Ok(Answer::Created(_))), "{answer:?}");

@@ -1,7 +1,7 @@
 //! Intents in few words.
 
-use block::VolumeId;
-use node::{Attachment, Intent, ReplicaIntent, Route, TokenHash};
+use block::{SnapshotId, VolumeId, WriteSeq};
+use node::{Attachment, Intent, ReplicaIntent, Route, SnapshotIntent, SnapshotsIntent, TokenHash};
 
 use crate::rig::MIB;
 
@@ -39,7 +39,14 @@ pub fn replica() -> ReplicaIntent {
         attachments: Vec::new(),
         open: false,
         copies: None,
+        snapshots: SnapshotsIntent::default(),
     }
+}
+
+/// These snapshots should be there, each with its place if it is known.
+pub fn cut(snapshots: &[(u64, Option<WriteSeq>)]) -> SnapshotsIntent {
+    let wanted = |(id, at): &(u64, Option<WriteSeq>)| SnapshotIntent { id: SnapshotId(*id), at: *at, group: 0 };
+    SnapshotsIntent { wanted: snapshots.iter().map(wanted).collect(), ..SnapshotsIntent::default() }
 }
 
 /// Another volume.

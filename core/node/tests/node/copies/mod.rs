@@ -4,4 +4,5 @@ mod decider;
 mod directed;
 mod random;
 mod rot;
+mod snapshots;
 mod trio;

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
-use block::{Instant, PoolId};
+use block::{Instant, PoolId, SnapshotId, WriteSeq};
 use node::{CopiesIntent, CopyObservation, Event, Intent, ReplicaIntent, Wanted};
 
 use crate::copies::decider::Decider;
@@ -60,6 +60,7 @@ pub struct Trio {
     pub clusters: [u128; NODES],
     replicas: Wanted,
     is_alone: bool,
+    doomed: Vec<SnapshotId>,
 }
 
 impl Trio {
@@ -109,6 +110,7 @@ impl Trio {
             clusters: [77; NODES],
             replicas: Wanted::default(),
             is_alone: false,
+            doomed: Vec::new(),
         }
     }
 
@@ -321,7 +323,8 @@ impl Trio {
         let replica = ReplicaIntent { copies: Some(copies).filter(|_| !self.is_alone), ..self.wanted.clone() };
         let replicas = if self.is_alone && node > 0 { Vec::new() } else { vec![replica] };
         let (cluster, revision) = (self.clusters[node], self.revision);
-        let intent = Intent { cluster, revision, whole: true, replicas, ..Intent::default() };
+        let snapshot_deletions = self.doomed.clone();
+        let intent = Intent { cluster, revision, whole: true, replicas, snapshot_deletions, ..Intent::default() };
         self.nodes[node].handle(Event::Intended(Box::new(intent)));
     }
 
@@ -396,6 +399,51 @@ impl Trio {
     pub fn contents(mut self) -> Vec<Vec<u8>> {
         self.pass(Duration::from_millis(500));
         self.nodes.into_iter().map(content_of).collect()
+    }
+}
+
+impl Trio {
+    /// What these snapshots hold on each node, as it lies in its pool; the end of this world.
+    pub fn snapshot_contents(mut self, snapshots: &[u64]) -> Vec<Vec<Vec<u8>>> {
+        self.pass(Duration::from_millis(500));
+        let of = |rig: Rig| {
+            let mut alone = Rig::on(rig.disk, crate::rig::config());
+            snapshots.iter().map(|snapshot| alone.snapshot_content(*snapshot)).collect()
+        };
+        self.nodes.into_iter().map(of).collect()
+    }
+
+    /// The snapshots that a node tells of, with their places.
+    pub fn snapshots(&self, node: usize) -> Vec<(u64, WriteSeq)> {
+        if self.down.contains(&node) {
+            return Vec::new();
+        }
+        let observed = self.nodes[node].observed(1);
+        observed.into_iter().flat_map(|replica| replica.snapshots).map(|found| (found.id.0, found.at)).collect()
+    }
+
+    /// These snapshots are wanted; waits until the primary tells of all of them, and answers their places.
+    pub fn snapshot(&mut self, snapshots: &[u64]) -> Vec<(u64, WriteSeq)> {
+        self.want_snapshots(snapshots, &[]);
+        let mut told = Vec::new();
+        self.until("the primary tells of them", |trio| {
+            told = trio.primary().map(|node| trio.snapshots(node)).unwrap_or_default();
+            snapshots.iter().all(|wanted| told.iter().any(|(id, _)| id == wanted))
+        });
+        told
+    }
+
+    /// These snapshots are wanted, and those are known by their places.
+    pub fn want_snapshots(&mut self, snapshots: &[u64], known: &[(u64, WriteSeq)]) {
+        let place = |id: &u64| (*id, known.iter().find(|(known, _)| known == id).map(|(_, at)| *at));
+        let wanted: Vec<_> = snapshots.iter().map(place).collect();
+        self.want(ReplicaIntent { snapshots: crate::wanted::cut(&wanted), ..self.wanted.clone() });
+    }
+
+    /// Snapshots that every node is to delete from now on.
+    pub fn doom(&mut self, snapshots: &[u64]) {
+        self.doomed = snapshots.iter().map(|id| SnapshotId(*id)).collect();
+        self.heard = [u32::MAX; NODES];
     }
 }
 

@@ -1,0 +1,181 @@
+//! Snapshots of a replicated volume: the same on every replica, whatever happens meanwhile.
+
+use std::time::Duration;
+
+use block::WriteSeq;
+
+use crate::copies::trio::{NODES, Trio, name};
+use crate::wire::{Request, TRIM};
+
+fn pattern(seed: u8, len_bytes: usize) -> Vec<u8> {
+    (0..len_bytes).map(|at| u8::try_from((at * 31 + at / 251 + usize::from(seed)) % 255 + 1).unwrap()).collect()
+}
+
+/// A volume of 4 MiB that holds these.
+fn volume(writes: &[(usize, &[u8])]) -> Vec<u8> {
+    let mut bytes = vec![0; 4 << 20];
+    writes.iter().for_each(|(offset, write)| bytes[*offset..*offset + write.len()].copy_from_slice(write));
+    bytes
+}
+
+/// Every node tells of these, at these places.
+fn until_everywhere(trio: &mut Trio, expected: &[(u64, WriteSeq)]) {
+    trio.until("every replica has them", |trio| (0..NODES).all(|node| trio.snapshots(node) == expected));
+}
+
+fn check(trio: Trio, snapshots: &[u64], expected: &[Vec<u8>]) {
+    for (node, found) in trio.snapshot_contents(snapshots).into_iter().enumerate() {
+        for ((found, expected), id) in found.iter().zip(expected).zip(snapshots) {
+            assert!(found == expected, "snapshot {id} on node {node}");
+        }
+    }
+}
+
+#[test]
+fn a_snapshot_holds_what_was_written_before_it_on_every_replica() {
+    let mut trio = Trio::new(2);
+    let client = trio.connect();
+    let (one, two) = (pattern(1, 300_000), pattern(2, 200_000));
+    trio.write(client, 5000, &one);
+    let places = trio.snapshot(&[7]);
+    trio.write(client, 100_000, &two);
+    until_everywhere(&mut trio, &places);
+    assert!(trio.read(client, 0, 4 << 20) == volume(&[(5000, &one), (100_000, &two)]));
+    check(trio, &[7], &[volume(&[(5000, &one)])]);
+}
+
+#[test]
+fn writes_go_on_while_a_snapshot_is_cut_and_it_is_at_one_place_among_them() {
+    let mut trio = Trio::new(2);
+    trio.delay = Duration::from_millis(10);
+    let client = trio.connect();
+    let pieces: Vec<Vec<u8>> = (0..40).map(|seed| pattern(seed, 8192)).collect();
+    for (number, piece) in pieces.iter().enumerate() {
+        if number == 17 {
+            trio.want_snapshots(&[3], &[]);
+        }
+        trio.ask(client, &Request::write(number as u64 * 8192, piece));
+        trio.step();
+    }
+    let places = trio.snapshot(&[3]);
+    until_everywhere(&mut trio, &places);
+    let found = trio.snapshot_contents(&[3]);
+    assert!(found.iter().all(|one| *one == found[0]), "it is the same everywhere");
+    let has: Vec<bool> = (0..40).map(|at| found[0][0][at * 8192..(at + 1) * 8192] == pieces[at]).collect();
+    let count = has.iter().take_while(|has| **has).count();
+    assert!(count >= 17 && has[count..].iter().all(|has| !has), "the first ones and no others: {has:?}");
+    assert!(found[0][0][count * 8192..].iter().all(|byte| *byte == 0));
+}
+
+#[test]
+fn a_replica_that_was_away_gets_the_snapshots_it_missed() {
+    let mut trio = Trio::new(2);
+    let client = trio.connect();
+    let all: Vec<Vec<u8>> = (1..6).map(|seed| pattern(seed, 300_000)).collect();
+    trio.write(client, 0, &all[0]);
+    trio.flush(client);
+    trio.kill(2);
+    trio.write(client, 200_000, &all[1]);
+    let first = trio.snapshot(&[1]);
+    trio.write(client, 400_000, &all[2]);
+    assert_eq!(trio.call(client, &Request::new(TRIM, 0, 131_072)).error, 0);
+    trio.want_snapshots(&[1, 2], &first);
+    let places = trio.snapshot(&[1, 2]);
+    trio.write(client, 2_000_000, &all[3]);
+    trio.start(2);
+    trio.until_whole();
+    until_everywhere(&mut trio, &places);
+    let one = volume(&[(0, &all[0]), (200_000, &all[1])]);
+    let mut two = volume(&[(0, &all[0]), (200_000, &all[1]), (400_000, &all[2])]);
+    two[..131_072].fill(0);
+    check(trio, &[1, 2], &[one, two]);
+}
+
+#[test]
+fn a_snapshot_that_is_cut_while_a_replica_is_taught_is_there_too() {
+    let mut trio = Trio::new(1);
+    let client = trio.connect();
+    let (one, two) = (pattern(1, 4 << 20), pattern(2, 100_000));
+    trio.kill(2);
+    trio.write(client, 0, &one);
+    trio.start(2);
+    trio.until("it is taught", |trio| trio.observed(2).is_some_and(|copy| copy.role == "learner"));
+    trio.want_snapshots(&[5], &[]);
+    trio.step();
+    trio.write(client, 3_000_000, &two);
+    let places = trio.snapshot(&[5]);
+    trio.until_whole();
+    until_everywhere(&mut trio, &places);
+    let found = trio.snapshot_contents(&[5]);
+    assert!(found.iter().all(|one| *one == found[0]));
+    assert!(found[0][0][..2_900_000] == one[..2_900_000]);
+}
+
+#[test]
+fn what_only_a_deposed_primary_cut_is_replaced_by_what_the_next_one_cut() {
+    let mut trio = Trio::new(2);
+    let old = trio.connect();
+    let (one, two) = (pattern(1, 50_000), pattern(2, 50_000));
+    trio.write(old, 0, &one);
+    trio.isolate(old.0);
+    // It hears that a snapshot is wanted, and nobody hears of it.
+    trio.cut_off.remove(&old.0);
+    trio.want_snapshots(&[9], &[]);
+    trio.step();
+    trio.cut_off.insert(old.0);
+    trio.pass(Duration::from_millis(200));
+    assert!(trio.snapshots(old.0).is_empty(), "it does not tell of what may be nowhere else");
+    trio.until("another one serves", |trio| trio.primary().is_some_and(|node| node != old.0));
+    let new = trio.connect();
+    let places = trio.snapshot(&[9]);
+    trio.write(new, 0, &two);
+    trio.heal();
+    trio.until_whole();
+    until_everywhere(&mut trio, &places);
+    let expected = volume(&[(0, &one)]);
+    check(trio, &[9], &[expected]);
+}
+
+#[test]
+fn a_snapshot_survives_the_end_of_every_process_and_a_change_of_primary() {
+    let mut trio = Trio::new(2);
+    let client = trio.connect();
+    let one = pattern(1, 70_000);
+    trio.write(client, 8192, &one);
+    let places = trio.snapshot(&[4]);
+    trio.want_snapshots(&[4], &places);
+    trio.write(client, 8192, &pattern(2, 70_000));
+    (0..NODES).for_each(|node| trio.kill(node));
+    (0..NODES).for_each(|node| trio.start(node));
+    trio.until_whole();
+    until_everywhere(&mut trio, &places);
+    let next = (trio.until_served() + 1) % NODES;
+    trio.hand_over(Some(next));
+    let before = trio.decider.decided.primary;
+    trio.until("another one serves", |trio| trio.primary().is_some_and(|node| name(node) != before));
+    until_everywhere(&mut trio, &places);
+    let expected = volume(&[(8192, &one)]);
+    check(trio, &[4], &[expected]);
+}
+
+#[test]
+fn a_deleted_snapshot_goes_everywhere_and_its_blocks_stay_where_others_hold_them() {
+    let mut trio = Trio::new(2);
+    let client = trio.connect();
+    let one = pattern(1, 500_000);
+    trio.write(client, 0, &one);
+    let first = trio.snapshot(&[1]);
+    trio.want_snapshots(&[1], &first);
+    trio.write(client, 0, &pattern(2, 500_000));
+    let both = trio.snapshot(&[1, 2]);
+    trio.kill(2);
+    trio.want_snapshots(&[2], &both);
+    trio.doom(&[1]);
+    let second: Vec<_> = both.into_iter().filter(|(id, _)| *id == 2).collect();
+    trio.until("it goes where it can", |trio| trio.snapshots(0) == second && trio.snapshots(1) == second);
+    trio.start(2);
+    trio.until_whole();
+    until_everywhere(&mut trio, &second);
+    let expected = volume(&[(0, &pattern(2, 500_000))]);
+    check(trio, &[2], &[expected]);
+}
