@@ -8,14 +8,15 @@
 use std::collections::BTreeMap;
 
 use block::{
-    BlockIndex, BlockRange, Checksum, Epoch, GroupIndex, Incarnation, Instant, PAGE_BYTES, Pages, PoolId, VolumeId, WriteSeq,
+    BlockIndex, BlockRange, Checksum, Epoch, GroupIndex, Incarnation, Instant, PAGE_BYTES, Pages, PoolId, SnapshotId,
+    VolumeId, WriteSeq,
 };
 use libfuzzer_sys::fuzz_target;
 use replication::wire::{
     Answer, Answered, Channel, Envelope, Fault, Greeted, HEADER_BYTES, Hello, INPUT_BYTES_MAX, Parsed, Refusal, Signal,
     encode, encode_aside, encode_signal, parse, payloads,
 };
-use replication::{Aside, Change, Configuration, Entry, Found, GroupRange, GroupSet, Memory, Message, Payload};
+use replication::{Aside, Change, Configuration, Entry, Found, GroupRange, GroupSet, Memory, Message, Payload, Snapshot};
 
 const EPOCH: Epoch = Epoch(7);
 /// Where frames and greetings keep what is mended.
@@ -145,11 +146,11 @@ fn write(n: u64) -> Entry<Payload> {
 fn valid_frame(kind: u8) -> Vec<u8> {
     let envelope = Envelope { volume: VolumeId(1), from: PoolId(2), incarnation: Incarnation(3), link: 4 };
     let mut bytes = Vec::new();
-    if let Some(aside) = valid_aside(kind % 22) {
+    if let Some(aside) = valid_aside(kind % 24) {
         encode_aside(&envelope, &aside, &mut bytes);
         return bytes;
     }
-    let signal = match kind % 22 {
+    let signal = match kind % 24 {
         15 => Some(Signal::Open { to: PoolId(5) }),
         16 => Some(Signal::Opened),
         17 => Some(Signal::Close),
@@ -159,7 +160,7 @@ fn valid_frame(kind: u8) -> Vec<u8> {
         encode_signal(&envelope, signal, &mut bytes);
         return bytes;
     }
-    let message = valid_message(kind % 22);
+    let message = valid_message(kind % 24);
     encode(&envelope, &message, &mut bytes).expect("the message may be sent");
     payloads(&message).for_each(|payload| bytes.extend_from_slice(payload.bytes()));
     bytes
@@ -181,6 +182,8 @@ fn valid_aside(kind: u8) -> Option<Aside> {
 fn valid_message(kind: u8) -> Message<Payload> {
     let (epoch, sent, stable, acked) = (EPOCH, Instant(1), WriteSeq { epoch: EPOCH, n: 2 }, 3);
     let flush = Entry { seq: WriteSeq { epoch, n: 5 }, change: Change::Flush, fua: false };
+    let snapshot = Snapshot { at: stable, id: SnapshotId(9), blocks: 1 << 33 };
+    let cut = Change::Snapshot { id: snapshot.id, blocks: snapshot.blocks };
     match kind {
         0 => Message::Heartbeat { epoch, sent, unheard: false, acked, stable },
         1 => Message::HeartbeatAck { epoch, sent },
@@ -192,13 +195,15 @@ fn valid_message(kind: u8) -> Message<Payload> {
         7 => Message::Entries { epoch, entries: vec![write(4), flush] },
         8 => {
             let dirty: GroupSet = (64..200).chain([1000]).map(GroupIndex).collect();
-            Message::Join { incarnation: Incarnation(1), nonce: 2, stable, dirty }
+            Message::Join { incarnation: Incarnation(1), nonce: 2, stable, dirty, snapshots: vec![snapshot] }
         }
-        9 => Message::Start { epoch, nonce: 1, groups: 7 },
+        9 => Message::Start { epoch, nonce: 1, groups: 7, snapshots: vec![snapshot] },
         10 => Message::Copy { epoch, group: GroupIndex(1), born: stable, content: payload(2).with_holes(!0b11) },
         11 => Message::Copied { epoch },
         12 => Message::Relay { epoch, entry: flush },
         13 => Message::Enter { epoch, last: 4, tail: vec![write(4)] },
+        22 => Message::Cut { epoch, snapshot },
+        23 => Message::Relay { epoch, entry: Entry { seq: stable, change: cut, fua: false } },
         _ => Message::Flushed { epoch },
     }
 }

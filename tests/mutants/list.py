@@ -104,6 +104,8 @@ REPLICATION_MUTANTS = [
     ("first-layer-without-ghosts", REPLICATION + "plan.rs", "let mut need = std::mem::take(&mut also);", "let mut need = GroupSet::default();"),
     ("snapshots-told-of-too-early", REPLICATION + "primary.rs", "!matches!(self.role, Role::Leading(_)) || at <= self.stable", "!matches!(self.role, Role::Leading(_)) || at.n > 0"),
     ("deleted-snapshots-taught", REPLICATION + "plan.rs", "found.at > stable && ", ""),
+    ("clones-of-an-earlier-epoch", MODEL + "world/clones.rs", "Epoch(ORIGIN.epoch.0 + 1)", "Epoch(ORIGIN.epoch.0 - 3)"),
+    ("empty-replicas-taken-for-clones", MODEL + "media.rs", "            stable: WriteSeq::ZERO,\n", "            stable: ORIGIN,\n"),
     ("clients-wait-for-the-control-plane", REPLICATION + "hand_over.rs", "if heir == to && now >= until => {", "if heir == to && now >= until && until.0 == 0 => {"),
 ]
 

@@ -15,8 +15,9 @@ use std::time::Instant;
 use world::{Counters, World};
 
 /// What some of a thousand runs must have met, or they prove little.
-const WANTED: [&str; 20] = [
+const WANTED: [&str; 21] = [
     "candidate lost",
+    "clone",
     "cold recovery",
     "deleted",
     "deposed",

@@ -12,6 +12,9 @@ pub const GROUPS: usize = 3;
 /// Blocks of the volume.
 pub const BLOCKS: u64 = GROUPS as u64 * GROUP_BLOCKS as u64;
 
+/// Where the snapshot was cut that volumes are clones of.
+pub const ORIGIN: WriteSeq = WriteSeq { epoch: Epoch(5), n: 100 };
+
 /// What a client wrote; 0 is what nobody wrote.
 pub type Value = u64;
 
@@ -89,6 +92,17 @@ impl Media {
             epoch: Epoch(0),
             last: 0,
         }
+    }
+
+    /// A replica that was made of a snapshot.
+    pub fn cloned() -> Self {
+        let version = |epoch, n, value| {
+            let seq = WriteSeq { epoch: Epoch(epoch), n };
+            Version { seq, value, born: seq }
+        };
+        let now = [version(3, 40, 0xf0_0001), version(5, 90, 0xf0_0002), version(0, 0, 0)];
+        let persisted = now.map(|version| vec![version]);
+        Self { now, persisted, stable: ORIGIN, last: ORIGIN.n, ..Self::new() }
     }
 
     pub fn stable(&self) -> WriteSeq {

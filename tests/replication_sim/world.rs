@@ -2,6 +2,7 @@
 //! One seed is one run.
 
 mod checks;
+mod clones;
 mod clients;
 mod faults;
 mod snapshots;
@@ -175,6 +176,8 @@ pub struct World {
     wires: BTreeMap<(usize, usize), Wire>,
     /// Everything goes over one connection.
     one_connection: bool,
+    /// The volume began as a clone: replicas that are made may be clones, too.
+    is_clone: bool,
     /// Connections that deliver nothing for a while: from, to, which.
     stuck: BTreeSet<(usize, usize, usize)>,
     linked: BTreeSet<(usize, usize)>,
@@ -231,7 +234,11 @@ impl World {
         // One replica more where some are not wanted now and then.
         let hosts = if rates.want > 0 { 4 } else { 3 };
         let one_connection = seed.is_multiple_of(3);
-        Self { one_connection, trace, ..Self::of(hosts, members_min, random, rates) }
+        let mut world = Self { one_connection, trace, ..Self::of(hosts, members_min, random, rates) };
+        if seed % 5 == 2 {
+            world.become_clone();
+        }
+        world
     }
 
     /// So many replicas; the first one is primary.
@@ -251,6 +258,7 @@ impl World {
             hosts: Vec::new(),
             wires: BTreeMap::new(),
             one_connection: false,
+            is_clone: false,
             stuck: BTreeSet::new(),
             linked: BTreeSet::new(),
             blocked: BTreeSet::new(),

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use block::{BLOCK_BYTES, SnapshotId, VOLUME_BYTES_MAX, VolumeId};
+use block::{BLOCK_BYTES, BlockRange, SnapshotId, VOLUME_BYTES_MAX, VolumeId};
 use store::{Outcome, Refusal, Store};
 
 use crate::admission::Service;
@@ -48,6 +48,10 @@ pub(crate) enum Asker {
     Intent {
         volume: VolumeId,
     },
+    /// The node itself, for what it says of a snapshot.
+    Node {
+        snapshot: SnapshotId,
+    },
 }
 
 /// What the store is to do.
@@ -68,6 +72,10 @@ pub(crate) enum Task {
     },
     DeleteSnapshot {
         snapshot: SnapshotId,
+    },
+    /// Some blocks of a volume that nobody uses any more become zeroes.
+    Retire {
+        range: BlockRange,
     },
     /// Nothing here follows from its success.
     Plain,
@@ -92,6 +100,11 @@ impl Commands {
     /// What was begun did not come to anything.
     pub fn withdraw(&mut self, key: Key) {
         self.running.remove(key);
+    }
+
+    /// Who is told of the end of it.
+    pub fn asker(&self, key: Key) -> Option<Asker> {
+        self.running.get(key).map(|running| running.asker)
     }
 
     pub fn is_empty(&self) -> bool {
@@ -316,6 +329,9 @@ impl Node {
 
     /// The store did what a command wanted, or failed.
     pub(crate) fn command_ended(&mut self, key: Key, outcome: &Outcome, effects: &mut Vec<Effect>) {
+        if let Some(Asker::Node { snapshot }) = self.commands.asker(key) {
+            self.space_found(snapshot, outcome);
+        }
         let result = match outcome {
             Outcome::Done => Ok(Answer::Done),
             Outcome::Space(space) => Ok(Answer::SpaceOf(*space)),
@@ -352,12 +368,13 @@ impl Node {
                 self.undelete(volume);
                 Err(error)
             }
-            (Task::Plain, Ok(answer)) => Ok(answer),
+            (Task::Plain | Task::Retire { .. }, Ok(answer)) => Ok(answer),
             (_, Err(error)) => Err(error),
         };
         match asker {
             Asker::Operator(id) => effects.push(Effect::Answered { id, answer }),
             Asker::Intent { volume } => self.task_ended(self.now, volume, &answer),
+            Asker::Node { .. } => {}
         }
     }
 

@@ -17,6 +17,7 @@ use crate::network::Network;
 use crate::peers::{FrameSlices, PeerConnection};
 use crate::pipeline::Pipeline;
 use crate::reports::Reports;
+use crate::spaces::Spaces;
 use crate::stop::Phase;
 use crate::wishes::Wishes;
 
@@ -110,6 +111,8 @@ pub struct Node {
     pub(crate) observation_changed: bool,
     pub(crate) told_heard: u64,
     pub(crate) reports: Reports,
+    /// What snapshots take.
+    pub(crate) spaces: Spaces,
     pub(crate) phase: Phase,
     /// Bytes to be sent over all connections, as noted when their turns ended.
     pub(crate) backlog_bytes: usize,
@@ -146,6 +149,7 @@ impl Node {
             observation_changed: false,
             told_heard: 0,
             reports: Reports::default(),
+            spaces: Spaces::default(),
             phase: Phase::Running,
             backlog_bytes: 0,
             extents: Vec::new(),
@@ -191,7 +195,7 @@ impl Node {
         let timer = self.timers.front().map(|&(due, _)| due);
         let copies = self.pipeline.copies.deadline();
         let wakes = [timer, self.phase.deadline(), self.pipeline.store.deadline(), self.agenda.deadline(), copies];
-        let wakes = wakes.into_iter().chain([self.pipeline.hold_deadline()]);
+        let wakes = wakes.into_iter().chain([self.pipeline.hold_deadline(), self.spaces_deadline()]);
         wakes.into_iter().chain([work_left.then_some(self.now)]).flatten().min()
     }
 

@@ -137,6 +137,7 @@ impl Node {
             }
             Task::Snapshot { snapshot } => self.cut_alone(id, snapshot, token),
             Task::DeleteSnapshot { snapshot } => self.delete_snapshot(snapshot, token),
+            Task::Retire { range } => self.pipeline.retire_alone(id, range, token),
             Task::Plain => unreachable!("an intent does not want it"),
         }
     }

@@ -6,7 +6,7 @@
 
 use block::{SnapshotId, VolumeId};
 use replication::SNAPSHOTS_MAX;
-use store::{Refusal, SnapshotState, Token};
+use store::{Refusal, SnapshotState, Token, VersionSpace};
 
 use crate::control::Task;
 use crate::intent::{ReplicaIntent, SnapshotIntent, SnapshotObservation};
@@ -29,8 +29,12 @@ impl Node {
         }
         let uncut = self.wishes.uncut(replica);
         let mut due = uncut.filter(|wanted| self.pipeline.may_cut(volume, wanted.group));
-        let next = due.find(|wanted| self.pipeline.store.snapshot_state(wanted.id).is_none())?;
-        Some(Task::Snapshot { snapshot: next.id })
+        let next = due.find(|wanted| self.pipeline.store.snapshot_state(wanted.id).is_none());
+        let retired = || self.pipeline.next_to_retire(id, 0).filter(|_| replica.snapshots.retired);
+        match next {
+            Some(next) => Some(Task::Snapshot { snapshot: next.id }),
+            None => retired().map(|range| Task::Retire { range }),
+        }
     }
 
     fn is_doomed(&self, id: VolumeId, found: &SnapshotState) -> bool {
@@ -87,13 +91,13 @@ impl Node {
         };
         let fading = pipeline.fading.values().filter(|found| found.volume == volume.id);
         let there = pipeline.store.snapshots_of(volume.id).filter(is_there);
+        let observation = |found: &SnapshotState| {
+            let SnapshotState { id, seq: at, size_bytes, .. } = *found;
+            let VersionSpace { exclusive_bytes, shared_bytes, .. } = self.spaces.of(id);
+            SnapshotObservation { id, at, size_bytes, exclusive_bytes, shared_bytes }
+        };
         let mut told: Vec<_> = there.chain(fading).map(observation).collect();
         told.sort_unstable_by_key(|found| found.id);
         told
     }
-}
-
-fn observation(found: &SnapshotState) -> SnapshotObservation {
-    let SnapshotState { id, seq: at, size_bytes, .. } = *found;
-    SnapshotObservation { id, at, size_bytes, exclusive_bytes: 0, shared_bytes: 0 }
 }

@@ -20,6 +20,7 @@ impl Node {
         self.tick_peers(now);
         self.control_again(effects);
         self.keep_holds();
+        self.look_up_space(now);
         self.reconcile(now);
         self.pipeline.hand_over_postponed();
         self.wake_choked();

@@ -79,6 +79,11 @@ impl Wishes {
         self.deletions.remove(&volume);
         self.names.insert(replica.name.clone(), volume);
         replica.attachments.truncate(INTENT_ATTACHMENTS_MAX);
+        if replica.snapshots.retired {
+            // What a client found there would be about to go.
+            replica.attachments.clear();
+            replica.open = false;
+        }
         self.replicas.insert(volume, replica);
     }
 

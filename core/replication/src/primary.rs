@@ -120,6 +120,14 @@ impl<P: Clone> Replica<P> {
         self.admit(now, None, Change::Snapshot { id, blocks }, false, out)
     }
 
+    /// Blocks that nobody uses any more become zeroes.
+    ///
+    /// # Errors
+    /// See [`NotServing`].
+    pub fn zero(&mut self, now: Instant, range: BlockRange, out: &mut Vec<Effect<P>>) -> Result<WriteSeq, NotServing> {
+        self.admit(now, None, Change::Zero { range }, false, out)
+    }
+
     /// Has everything up to this place made stable everywhere, unless it is, or is about to be. For what an earlier primary
     /// gave its place.
     ///

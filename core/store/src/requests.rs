@@ -50,6 +50,11 @@ impl Store {
         self.contents.snapshots.get(&id)
     }
 
+    /// The snapshots from this number on, by their numbers.
+    pub fn snapshots_from(&self, first: SnapshotId) -> impl Iterator<Item = &SnapshotState> {
+        self.contents.snapshots.range(first..).map(|(_, state)| state)
+    }
+
     /// The snapshots of a volume, by their numbers.
     pub fn snapshots_of(&self, volume: VolumeId) -> impl Iterator<Item = &SnapshotState> {
         self.contents.snapshots_of(volume)

@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::sync::mpsc::{Receiver, Sender, channel};
 
 use proto::link::node_link_server::{NodeLink, NodeLinkServer};
-use proto::link::{FromNode, Hello, Intent, Report, ToNode, Welcome, from_node, to_node};
+use proto::link::{FromNode, Hello, Hold, Intent, Report, SnapshotReport, ToNode, Welcome, from_node, to_node};
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::mpsc::UnboundedSender;
 use tokio_stream::wrappers::UnboundedReceiverStream;
@@ -50,6 +50,9 @@ pub struct Known {
     pub heard: u64,
     /// Size and generation of each.
     pub replicas: BTreeMap<u64, (u64, u64)>,
+    /// Snapshots of each, and its hold.
+    pub snapshots: BTreeMap<u64, Vec<SnapshotReport>>,
+    pub holds: BTreeMap<u64, Hold>,
     pub reports: u64,
 }
 
@@ -163,6 +166,8 @@ impl Known {
         for pool in &report.pools {
             assert!(!(pool.whole && self.reports > 1), "all is said once");
             self.replicas.extend(pool.replicas.iter().map(|one| (one.volume, (one.size_bytes, one.generation))));
+            self.snapshots.extend(pool.replicas.iter().map(|one| (one.volume, one.snapshots.clone())));
+            self.holds.extend(pool.replicas.iter().filter_map(|one| Some((one.volume, one.hold?))));
             self.replicas.retain(|volume, _| !pool.gone.contains(volume));
         }
     }

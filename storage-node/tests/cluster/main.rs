@@ -11,6 +11,7 @@ mod member;
 mod obstacle;
 mod refusal;
 mod relay;
+mod snapshots;
 mod volumes;
 
 use std::time::Duration;

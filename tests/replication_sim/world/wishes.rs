@@ -48,8 +48,9 @@ impl World {
     fn delete(&mut self, host: usize) {
         self.count("deleted");
         self.restart(host, false);
+        let media = if self.is_clone && self.random.percent(50) { Media::cloned() } else { Media::new() };
         let me = &mut self.hosts[host];
-        me.media = Media::new();
+        me.media = media;
         me.warm = false;
         me.replica = start(host, me.incarnation, &me.media);
     }

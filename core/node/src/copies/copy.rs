@@ -53,6 +53,8 @@ pub(crate) struct Replicated {
     pub told: Told,
     /// Snapshots that a primary is to make, and those of them of which it was said that they are there.
     pub uncut: BTreeMap<SnapshotId, Uncut>,
+    /// Nobody uses the volume any more: how far its blocks were zeroed by this primary.
+    pub retired: Option<u64>,
     /// Snapshots that the store was given: what is read again is not of before them.
     pub cuts: u64,
 }
@@ -118,6 +120,7 @@ impl Replicated {
             looked_at: Instant::default(),
             told: Told::default(),
             uncut: BTreeMap::new(),
+            retired: None,
             cuts: 0,
         }
     }

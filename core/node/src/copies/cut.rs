@@ -20,8 +20,10 @@ impl Pipeline {
             (wanted.id, Uncut { group: wanted.group, told })
         });
         let uncut = uncut.collect();
-        if copy.uncut != uncut {
+        let is_retired = replica.snapshots.retired;
+        if copy.uncut != uncut || copy.retired.is_some() != is_retired {
             copy.uncut = uncut;
+            copy.retired = is_retired.then_some(copy.retired.unwrap_or(0));
             self.copies.stirred.insert(id);
             self.pump();
         }
@@ -93,7 +95,7 @@ impl Pipeline {
         found.members.keys().all(|peer| *peer == self.copies.me || self.copies.peers.knows_snapshots(*peer))
     }
 
-    fn order(&mut self, id: VolumeId, mut effects: Vec<replication::Effect<replication::Payload>>) {
+    pub(crate) fn order(&mut self, id: VolumeId, mut effects: Vec<replication::Effect<replication::Payload>>) {
         if !effects.is_empty() {
             self.carry_out(id, &mut effects);
             self.hand_work(id);

@@ -35,6 +35,7 @@ impl Pipeline {
             self.hand_work(id);
             self.submit_waiting(id);
             self.cut_wanted(id);
+            self.retire_on(id);
             self.answer_parked(id);
             self.end_requests();
             self.note_deadline(id);

@@ -205,7 +205,11 @@ impl Pipeline {
             }
             self.copies.stirred.insert(id);
         }
-        if let (Heard::Message | Heard::Connected, Some(message)) = (heard, message) {
+        // Who cannot be told of the snapshots is not taught.
+        let is_behind = matches!(message, Some(Message::Join { .. }))
+            && !self.copies.peers.knows_snapshots(peer)
+            && self.store.snapshots_of(id).next().is_some();
+        if let (Heard::Message | Heard::Connected, Some(message), false) = (heard, message, is_behind) {
             self.push_event(id, Event::Received { from: peer, incarnation: envelope.incarnation, message });
         }
         self.pump();

@@ -152,3 +152,39 @@ fn a_hold_ends_by_itself_is_not_begun_again_and_nothing_is_cut_for_it_any_more()
     rig.wait(Duration::from_millis(300));
     assert_eq!(state(&rig), HoldState::Broken, "it was not released in time");
 }
+
+#[test]
+fn a_volume_that_is_retired_keeps_what_its_snapshots_hold_and_lets_nobody_in() {
+    let (mut rig, at) = with_snapshot();
+    let peer = rig.connect();
+    rig.write(peer, 3 << 20, &[9; 65_536]);
+    let retired = SnapshotsIntent { retired: true, ..cut(&[(3, Some(at))]) };
+    rig.intend(change(4, vec![with(retired)]));
+    rig.wait(Duration::from_millis(50));
+    assert!(rig.peers[peer].closed, "its clients go");
+    assert!(rig.connect_to("v", false) > 0 && rig.peers.last().unwrap().listener.export.is_none());
+    let mut alone = Rig::on(rig.disk, crate::rig::config());
+    let expected: Vec<u8> = [vec![7; 4096], vec![0; (4 << 20) - 4096]].concat();
+    assert!(alone.snapshot_content(3) == expected);
+    let peer = alone.connect_to("v@1", false);
+    assert!(alone.content(peer).iter().all(|byte| *byte == 0));
+}
+
+#[test]
+fn what_a_snapshot_takes_is_told_and_told_anew_when_it_changed() {
+    let (mut rig, _) = with_snapshot();
+    rig.wait(Duration::from_secs(6));
+    let space = |rig: &Rig| {
+        let found = rig.observed(1).unwrap().snapshots[0];
+        (found.exclusive_bytes, found.shared_bytes)
+    };
+    assert_eq!(space(&rig), (4096, 0), "the volume has something else there");
+    rig.wait(Duration::from_secs(60));
+    let peer = rig.connect();
+    rig.write(peer, 4096, &[5; 8192]);
+    let wanted = vec![(3, None), (4, None)];
+    rig.intend(change(5, vec![with(cut(&wanted))]));
+    rig.wait(Duration::from_secs(12));
+    let found = rig.observed(1).unwrap().snapshots;
+    assert_eq!((found[1].exclusive_bytes, found[1].shared_bytes), (0, 12_288));
+}

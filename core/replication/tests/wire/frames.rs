@@ -93,11 +93,11 @@ fn sample(wanted: &str) -> Vec<u8> {
 fn what_makes_no_sense_is_refused_with_what_is_wrong_even_when_its_checksums_are_right() {
     let body = HEADER_BYTES;
     let entry = body + 20;
-    let cases: [(&str, usize, &[u8], &str); 36] = [
+    let cases: [(&str, usize, &[u8], &str); 44] = [
         ("ack", 0, b"NBDM", "begins with"),
         ("ack", 4, &[2, 0], "version 2"),
         ("ack", 6, &[0], "kind 0"),
-        ("ack", 6, &[23], "kind 23"),
+        ("ack", 6, &[24], "kind 24"),
         ("ack", 7, &[1], "flags 0x1"),
         ("heartbeat", 7, &[2], "flags 0x2"),
         ("ack", 16, &[0xff, 0xff, 0xff, 0xff], "a body of 4294967295 bytes"),
@@ -117,11 +117,19 @@ fn what_makes_no_sense_is_refused_with_what_is_wrong_even_when_its_checksums_are
         ("prepare write", entry + 12, &[0xff, 0xff, 0xff, 0xff, 3, 0, 0, 0], "2 blocks from block 17179869183"),
         ("prepare write", entry + 20, &[0; 4], "0 blocks"),
         ("prepare write", entry + 20, &[1, 1, 0, 0], "257 blocks"),
-        ("prepare write", entry + 24, &[4], "a change of kind 4"),
+        ("prepare write", entry + 24, &[5], "a change of kind 5"),
         ("prepare write", entry + 24, &[2], "8 bytes of the body are left"),
         ("prepare write", entry + 25, &[2], "flags 0x2"),
         ("prepare write", entry + 31, &[1], "reserved"),
         ("prepare flush", entry + 20, &[1], "1 blocks"),
+        ("prepare write", entry + 26, &[1], "reserved"),
+        ("prepare snapshot", entry + 26, &[0xff], "of a volume"),
+        ("prepare snapshot", entry + 20, &[0, 0, 0, 0, 4, 0, 0, 0], "0 blocks"),
+        ("join with snapshots", body + 32 + 8, &[0x0c], "where a later one should"),
+        ("join with snapshots", body + 32 + 28, &[0; 8], "has no place"),
+        ("start with snapshots", body + 16 + 20, &[0; 8], "no size"),
+        ("start with snapshots", body + 16 + 24, &[5], "no size"),
+        ("cut", body, &[0; 8], "has no place"),
         ("entries", body + 12 + 32, &[6], "change 6 comes where change 5"),
         ("entries", body, &[1], "change 1 comes where change 0"),
         ("entries", body + 8, &[1, 0x10, 0, 0], "4097 changes"),

@@ -15,7 +15,8 @@ fn changes_of_a_member_never_wait_for_a_learner() {
         let channel = Lane::default().next(&message);
         let expected = match name {
             "heartbeat" | "heartbeat ack" | "ack" => Channel::Control,
-            "join" | "join, clean" | "start" | "copy" | "copy of nothing" | "copied" | "relay" => Channel::Copy,
+            "join" | "join, clean" | "join with snapshots" | "start" | "start with snapshots" | "cut" => Channel::Copy,
+            "copy" | "copy of nothing" | "copied" | "relay" => Channel::Copy,
             "enter" | "enter, no tail" | "flushed" => Channel::Copy,
             _ => Channel::Live,
         };
@@ -31,7 +32,7 @@ fn heartbeat() -> Message<Payload> {
 fn a_learner_that_entered_gets_changes_behind_what_it_learnt_until_it_is_a_member() {
     let mut lane = Lane::default();
     let teaching = [
-        (Message::Start { epoch: EPOCH, nonce: 1, groups: 1 }, Channel::Copy),
+        (Message::Start { epoch: EPOCH, nonce: 1, groups: 1, snapshots: vec![] }, Channel::Copy),
         (Message::Relay { epoch: EPOCH, entry: flush(1) }, Channel::Copy),
         (Message::Enter { epoch: EPOCH, last: 1, tail: vec![] }, Channel::Copy),
         (prepare(2), Channel::Copy),

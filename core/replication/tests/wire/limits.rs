@@ -2,13 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use block::{BlockRange, GroupIndex, Incarnation, PoolId};
+use block::{BlockRange, GroupIndex, Incarnation, PoolId, SnapshotId};
 use replication::wire::{
-    ENTRIES_MAX, FRAME_BYTES_MAX, INPUT_BYTES_MAX, MEMBERS_MAX, Parsed, Unsendable, WRITE_BLOCKS_MAX, encode, parse,
+    ENTRIES_MAX, FRAME_BYTES_MAX, INPUT_BYTES_MAX, MEMBERS_MAX, Parsed, SNAPSHOTS_SENT_MAX, Unsendable, WRITE_BLOCKS_MAX,
+    encode, parse,
 };
-use replication::{Change, Configuration, Entry, GroupSet, Message, Payload};
+use replication::{Change, Configuration, Entry, GroupSet, Message, Payload, Snapshot};
 
-use crate::samples::{EPOCH, bytes_of, configuration, envelope, flush, payload, read_whole, seq};
+use crate::samples::{EPOCH, bytes_of, configuration, envelope, flush, join, payload, read_whole, seq};
 
 fn entry(n: u64, payload: Payload) -> Entry<Payload> {
     let range = BlockRange::new(0, payload.blocks());
@@ -60,7 +61,7 @@ fn the_largest_write_and_the_largest_group_are_sent_and_read() {
 fn all_of_the_largest_volume_is_asked_for_in_a_few_bytes() {
     let mut dirty = GroupSet::default();
     (0..1 << 22).for_each(|index| dirty.insert_word(index, u64::MAX));
-    let message = Message::Join { incarnation: Incarnation(1), nonce: 1, stable: seq(1, 1), dirty };
+    let message = join(dirty, &[]);
     let bytes = bytes_of(&message);
     assert!(bytes.len() < 120, "{} bytes", bytes.len());
     assert_eq!(read_whole(&bytes), message);
@@ -71,10 +72,22 @@ fn the_worst_set_of_groups_fits_a_message() {
     // Every second word: each costs its run's head, too.
     let mut dirty = GroupSet::default();
     (0..1 << 21).for_each(|index| dirty.insert_word(index * 2, 1 << (index % 64)));
-    let message = Message::Join { incarnation: Incarnation(1), nonce: 1, stable: seq(1, 1), dirty };
+    let message = join(dirty, &[]);
     let bytes = bytes_of(&message);
     assert!(bytes.len() > 32 << 20 && bytes.len() <= FRAME_BYTES_MAX);
     assert_eq!(read_whole(&bytes), message);
+}
+
+#[test]
+fn a_volume_has_as_many_snapshots_as_there_may_be_and_no_more() {
+    let some = |count: usize| {
+        let all = (1..=count as u64).map(|n| Snapshot { at: seq(1, n), id: SnapshotId(9999 - n), blocks: 1 << 34 });
+        all.collect::<Vec<_>>()
+    };
+    let most = join(GroupSet::default(), &some(SNAPSHOTS_SENT_MAX));
+    assert_eq!(read_whole(&bytes_of(&most)), most);
+    let more = join(GroupSet::default(), &some(SNAPSHOTS_SENT_MAX + 1));
+    assert!(encode(&envelope(), &more, &mut Vec::new()).is_err());
 }
 
 #[test]

@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 
 use block::{
-    BlockIndex, BlockRange, Checksum, Epoch, GroupIndex, Incarnation, Instant, PAGE_BYTES, Pages, PoolId, VolumeId,
-    WriteSeq,
+    BlockIndex, BlockRange, Checksum, Epoch, GroupIndex, Incarnation, Instant, PAGE_BYTES, Pages, PoolId, SnapshotId,
+    VolumeId, WriteSeq,
 };
 use replication::wire::{Envelope, Fault, Parsed, encode, parse, payloads};
-use replication::{Aside, Change, Configuration, Entry, Found, GroupRange, GroupSet, Memory, Message, Payload};
+use replication::{Aside, Change, Configuration, Entry, Found, GroupRange, GroupSet, Memory, Message, Payload, Snapshot};
 
 pub const EPOCH: Epoch = Epoch(0x0102_0304);
 
@@ -61,6 +61,20 @@ fn dirty() -> GroupSet {
     (64..64 * 4).chain([640, 642]).map(GroupIndex).collect()
 }
 
+pub const SNAPSHOT: Snapshot =
+    Snapshot { at: WriteSeq { epoch: Epoch(0x0a), n: 0xf1 }, id: SnapshotId(0xf2f3_f4f5_f6f7_f8f9), blocks: 0x2_0304_0506 };
+pub const LATER: Snapshot = Snapshot { at: WriteSeq { epoch: Epoch(0x0b), n: 1 }, id: SnapshotId(1), blocks: 1 };
+
+pub fn snapshot(n: u64) -> Entry<Payload> {
+    let change = Change::Snapshot { id: SNAPSHOT.id, blocks: SNAPSHOT.blocks };
+    Entry { seq: seq(EPOCH.0, n), change, fua: false }
+}
+
+pub fn join(dirty: GroupSet, snapshots: &[Snapshot]) -> Message<Payload> {
+    let stable = seq(0x0b, 0x91);
+    Message::Join { incarnation: Incarnation(0xc1), nonce: 0xc2, stable, dirty, snapshots: snapshots.to_vec() }
+}
+
 /// Every kind; the name is that of its golden bytes.
 pub fn messages() -> Vec<(&'static str, Message<Payload>)> {
     let epoch = EPOCH;
@@ -79,9 +93,9 @@ pub fn messages() -> Vec<(&'static str, Message<Payload>)> {
         ("fetch", Message::Fetch { epoch, after: 0xb1 }),
         ("entries", Message::Entries { epoch, entries: vec![write(4, 1, 1, false), flush(5), write(6, 2, 1, false)] }),
         ("no entries", Message::Entries { epoch, entries: vec![] }),
-        ("join", Message::Join { incarnation: Incarnation(0xc1), nonce: 0xc2, stable, dirty: dirty() }),
-        ("join, clean", Message::Join { incarnation: Incarnation(1), nonce: 2, stable, dirty: GroupSet::default() }),
-        ("start", Message::Start { epoch, nonce: 0xd1, groups: 0xe5 }),
+        ("join", join(dirty(), &[])),
+        ("join, clean", join(GroupSet::default(), &[])),
+        ("start", Message::Start { epoch, nonce: 0xd1, groups: 0xe5, snapshots: vec![] }),
         ("copy", Message::Copy { epoch, group: GroupIndex(0xe1), born: stable, content: group(!0b1010) }),
         ("copy of nothing", Message::Copy { epoch, group: GroupIndex(2), born: stable, content: group(u64::MAX) }),
         ("copied", Message::Copied { epoch }),
@@ -89,6 +103,10 @@ pub fn messages() -> Vec<(&'static str, Message<Payload>)> {
         ("enter", Message::Enter { epoch, last: 12, tail: vec![zero(11), write(12, 4, 1, false)] }),
         ("enter, no tail", Message::Enter { epoch, last: 12, tail: vec![] }),
         ("flushed", Message::Flushed { epoch }),
+        ("prepare snapshot", Message::Prepare { epoch, entry: snapshot(10), acked, stable }),
+        ("join with snapshots", join(dirty(), &[SNAPSHOT, LATER])),
+        ("start with snapshots", Message::Start { epoch, nonce: 0xd1, groups: 0xe5, snapshots: vec![SNAPSHOT] }),
+        ("cut", Message::Cut { epoch, snapshot: SNAPSHOT }),
     ]
 }
 

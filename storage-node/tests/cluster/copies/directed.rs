@@ -5,7 +5,8 @@ use std::time::{Duration, Instant};
 
 use crate::client::{Client, Replies};
 use crate::copies::group::Group;
-use crate::copies::plane::{VOLUME_BYTES, World};
+use crate::copies::plane::{Seat, VOLUME_BYTES, World};
+use node::SnapshotObservation;
 use crate::intents::export;
 use crate::member::eventually;
 use crate::obstacle::Obstacle;
@@ -60,6 +61,34 @@ fn a_volume_of_three_replicas_is_on_all_of_them() {
     let mut client = group.client();
     let expected = fill(&group, &mut client, 3);
     client.flush().unwrap();
+    check_each(&mut group, &expected);
+}
+
+#[test]
+fn snapshots_are_on_every_replica_and_on_one_that_was_away() {
+    let mut group = Group::new(3, 2);
+    let mut client = group.client();
+    fill(&group, &mut client, 3);
+    let told = |world: &World| -> Vec<Vec<SnapshotObservation>> {
+        let of = |seat: &Seat| seat.observed.as_ref().map(|replica| replica.snapshots.clone()).unwrap_or_default();
+        world.nodes.values().map(of).collect()
+    };
+    let places = |all: &[SnapshotObservation]| all.iter().map(|found| (found.id, found.at)).collect::<Vec<_>>();
+    let are_equal = |world: &World, count: usize, nodes: usize| {
+        let all = told(world);
+        all.len() == nodes && all.iter().all(|one| one.len() == count && places(one) == places(&all[0]))
+    };
+    group.plane.world().want_snapshot(1);
+    group.until("every replica has it", |world| are_equal(world, 1, 3));
+    let away = group.backup();
+    group.stop(away);
+    fill(&group, &mut client, 5);
+    group.plane.world().want_snapshot(2);
+    group.until("both that are there have it", |world| are_equal(world, 2, 2));
+    let expected = fill(&group, &mut client, 7);
+    group.start(away);
+    group.until("all are in sync", World::is_whole);
+    group.until("every replica has both", |world| are_equal(world, 2, 3));
     check_each(&mut group, &expected);
 }
 

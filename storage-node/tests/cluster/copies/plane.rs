@@ -6,9 +6,9 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use block::PoolId;
+use block::{PoolId, SnapshotId};
 use node::Proposal;
-use node::{Attachment, CopiesIntent, Intent, ReplicaIntent, ReplicaObservation, Route, SnapshotsIntent, TokenHash, Wanted};
+use node::{Attachment, CopiesIntent, Intent, ReplicaIntent, ReplicaObservation, Route, SnapshotIntent, SnapshotsIntent, TokenHash, Wanted};
 use storage_node::Control;
 use tokio::time::timeout;
 
@@ -35,6 +35,8 @@ pub struct World {
     pub nodes: BTreeMap<PoolId, Seat>,
     /// Other ways from a node to another than to its door.
     pub detours: BTreeMap<(PoolId, PoolId), String>,
+    /// Snapshots that are wanted.
+    pub snapshots: SnapshotsIntent,
     /// Replicas there are to be before the volume begins.
     replicas: usize,
     revision: u64,
@@ -57,7 +59,7 @@ impl Plane {
     pub fn new(replicas: usize, members_min: usize) -> Self {
         let (nodes, detours) = (BTreeMap::new(), BTreeMap::new());
         let decider = Decider::new(members_min);
-        let world = Arc::new(Mutex::new(World { decider, nodes, detours, replicas, revision: 0 }));
+        let world = Arc::new(Mutex::new(World { decider, nodes, detours, snapshots: SnapshotsIntent::default(), replicas, revision: 0 }));
         let ending = Arc::new(AtomicBool::new(false));
         let (shared, is_over) = (Arc::clone(&world), Arc::clone(&ending));
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
@@ -155,7 +157,7 @@ impl World {
             generation: 1,
             attachments: vec![attachment],
             open: false,
-            snapshots: SnapshotsIntent::default(),
+            snapshots: self.snapshots.clone(),
             copies: Some(CopiesIntent { configuration, peers, hand_over: None, wanted: Wanted::default() }),
         };
         Intent {
@@ -167,6 +169,11 @@ impl World {
                 .collect(),
             ..Intent::default()
         }
+    }
+
+    /// One snapshot more is wanted.
+    pub fn want_snapshot(&mut self, id: u64) {
+        self.snapshots.wanted.push(SnapshotIntent { id: SnapshotId(id), at: None, group: 0 });
     }
 
     /// Who serves.

@@ -179,3 +179,25 @@ fn a_deleted_snapshot_goes_everywhere_and_its_blocks_stay_where_others_hold_them
     let expected = volume(&[(0, &pattern(2, 500_000))]);
     check(trio, &[2], &[expected]);
 }
+
+#[test]
+fn a_retired_volume_keeps_what_its_snapshots_hold_on_every_replica() {
+    let mut trio = Trio::new(2);
+    let client = trio.connect();
+    let one = pattern(1, 3_000_000);
+    trio.write(client, 4096, &one);
+    let places = trio.snapshot(&[6]);
+    trio.write(client, 0, &pattern(2, 1 << 20));
+    trio.retire(&places);
+    trio.until("its client is gone", |trio| trio.is_gone(client));
+    trio.pass(Duration::from_secs(1));
+    let empty = |trio: &Trio, node: usize| {
+        let store = trio.nodes[node].node.store();
+        let digests = store.digests(block::VolumeId(1), block::GroupIndex(0), 16).unwrap();
+        digests.iter().all(|group| group.blocks == 0)
+    };
+    trio.until("all of it is zeroes", |trio| (0..NODES).all(|node| empty(trio, node)));
+    until_everywhere(&mut trio, &places);
+    let expected = volume(&[(4096, &one)]);
+    check(trio, &[6], &[expected]);
+}

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use block::{Instant, PoolId, SnapshotId, WriteSeq};
-use node::{CopiesIntent, CopyObservation, Event, Intent, ReplicaIntent, Wanted};
+use node::{CopiesIntent, CopyObservation, Event, Intent, ReplicaIntent, SnapshotsIntent, Wanted};
 
 use crate::copies::decider::Decider;
 use crate::rig::{MIB, Rig};
@@ -438,6 +438,13 @@ impl Trio {
         let place = |id: &u64| (*id, known.iter().find(|(known, _)| known == id).map(|(_, at)| *at));
         let wanted: Vec<_> = snapshots.iter().map(place).collect();
         self.want(ReplicaIntent { snapshots: crate::wanted::cut(&wanted), ..self.wanted.clone() });
+    }
+
+    /// Only these snapshots are wanted of the volume.
+    pub fn retire(&mut self, known: &[(u64, WriteSeq)]) {
+        let wanted: Vec<_> = known.iter().map(|(id, at)| (*id, Some(*at))).collect();
+        let snapshots = SnapshotsIntent { retired: true, ..crate::wanted::cut(&wanted) };
+        self.want(ReplicaIntent { snapshots, ..self.wanted.clone() });
     }
 
     /// Snapshots that every node is to delete from now on.
