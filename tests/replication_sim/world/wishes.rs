@@ -52,6 +52,9 @@ impl World {
         let me = &mut self.hosts[host];
         me.media = media;
         me.warm = false;
+        // Who deleted it knows nothing of it any more, until it says what it is now.
+        self.control.registered.remove(&name(host));
+        let me = &mut self.hosts[host];
         me.replica = start(host, me.incarnation, &me.media);
     }
 
