@@ -1,4 +1,6 @@
-use replication::wire::{ANSWER_BYTES_MAX, Answer, Answered, Channel, Greeted, HELLO_BYTES_MAX, Hello, Refusal};
+use replication::wire::{
+    ANSWER_BYTES_MAX, ASIDES, Answer, Answered, Channel, Greeted, HEARTBEATS_APART, HELLO_BYTES_MAX, Hello, Refusal,
+};
 
 const CLUSTER: u128 = 0x0102_0304_0506_0708_090a_0b0c_0d0e_0f10;
 
@@ -31,9 +33,9 @@ fn a_hello_is_these_bytes() {
     let bytes = hello().encode();
     let expected = [
         &b"PLNHELLO\x01\0\x01\0"[..],
-        b"\x8e\x8e\xb4\x09",
+        b"\xf0\xc6\x16\xc9",
         &CLUSTER.to_le_bytes(),
-        b"\x28\x27\x26\x25\x24\x23\x22\x21\x01\0\0\0\0\0\0\0\x03\x06\x0e\0\0\0\0\0\0\0\0\0\0\0\0\0node-anode-b.example",
+        b"\x28\x27\x26\x25\x24\x23\x22\x21\x03\0\0\0\0\0\0\0\x03\x06\x0e\0\0\0\0\0\0\0\0\0\0\0\0\0node-anode-b.example",
     ];
     assert_eq!(bytes, expected.concat());
     assert_eq!(hello_of(&bytes), hello());
@@ -42,9 +44,9 @@ fn a_hello_is_these_bytes() {
 #[test]
 fn an_answer_is_these_bytes() {
     let bytes = Answer::welcome(&hello(), 0x3132).encode();
-    let expected = [&b"PLNREPLY\x01\0\0\0\x8a\xdc\xee\x5a\x32\x31\0\0\0\0\0\0\x01"[..], &[0; 23]];
+    let expected = [&b"PLNREPLY\x01\0\0\0\x67\x2f\x9d\x2b\x32\x31\0\0\0\0\0\0\x03"[..], &[0; 23]];
     assert_eq!(bytes, expected.concat());
-    assert_eq!(answer_of(&bytes), Answer::Welcome { version: 1, session: 0x3132, features: 1 });
+    assert_eq!(answer_of(&bytes), Answer::Welcome { version: 1, session: 0x3132, features: 3 });
     let refused = Answer::Refused { sentence: "not you".into() };
     let bytes = refused.encode();
     assert_eq!(bytes[..12], *b"PLNREPLY\0\0\x07\0");
@@ -128,10 +130,7 @@ fn what_a_later_release_can_besides_does_not_part_the_two() {
     let older = Hello { features: 0, ..hello() };
     assert_eq!(Answer::welcome(&hello_of(&older.encode()), 1).features(), 0, "an older one is told nothing new");
     let newer = Hello { features: u64::MAX, ..hello() };
-    assert!(matches!(
-        Answer::welcome(&hello_of(&newer.encode()), 1),
-        Answer::Welcome { features: replication::wire::ASIDES, .. }
-    ));
+    assert_eq!(Answer::welcome(&hello_of(&newer.encode()), 1).features(), ASIDES | HEARTBEATS_APART);
 }
 
 #[test]
