@@ -58,6 +58,33 @@ impl Shell {
     }
 }
 
+impl Shell {
+    /// Has all replicas of a volume compared while they are used; answers how many blocks each holds that are not zeroes.
+    /// With `reads` every one is read from its disk.
+    ///
+    /// # Errors
+    /// A sentence when they differ, when something is lost, or when not all of every replica was compared.
+    pub fn verify(&self, volume: &str, replicas: usize, reads: bool) -> Result<u64, String> {
+        let arguments = ["volume", "verify", volume, "-o", "json", "--timeout", "60"];
+        let arguments = arguments.into_iter().chain(reads.then_some("--data"));
+        let output = self.plinth(&arguments.collect::<Vec<_>>());
+        let found = serde_json::from_slice(&output.stdout);
+        let found: Value = found.map_err(|_| String::from_utf8_lossy(&output.stderr).into_owned())?;
+        agreed(&found, replicas).filter(|_| output.status.success()).ok_or_else(|| found.to_string())
+    }
+}
+
+/// How many blocks all replicas hold, if as many as there are to be were compared from end to end and are equal.
+fn agreed(found: &Value, replicas: usize) -> Option<u64> {
+    let size = &found["size_bytes"];
+    let compared: Vec<&Value> = found["replicas"].as_object()?.values().collect();
+    let is_whole = |replica: &&Value| replica["absent"].is_null() && replica["compared_bytes"] == *size;
+    let blocks = compared.first()?["blocks"].as_u64()?;
+    let equal = compared.iter().all(|replica| is_whole(replica) && replica["blocks"] == blocks);
+    (found["sound"] == true && compared.len() == replicas && equal && found["compared_bytes"] == *size)
+        .then_some(blocks)
+}
+
 impl Cluster {
     /// Makes a volume with a replica on every node, and waits until all are in sync.
     pub fn create_replicated(&self, volume: &str, size: &str) -> VolumeView {
@@ -110,4 +137,33 @@ impl Cluster {
 fn tail(log: &str) -> String {
     let lines: Vec<&str> = log.lines().filter(|line| !line.contains("relayed client")).collect();
     lines[lines.len().saturating_sub(12)..].join("\n") + "\n"
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::agreed;
+
+    fn found(replicas: &Value) -> Value {
+        json!({ "size_bytes": 8192, "compared_bytes": 8192, "sound": true, "replicas": replicas })
+    }
+
+    #[test]
+    fn replicas_agree_only_when_every_one_was_compared_from_end_to_end() {
+        let whole = json!({ "compared_bytes": 8192, "absent": null, "blocks": 2 });
+        assert_eq!(agreed(&found(&json!({ "a": whole, "b": whole })), 2), Some(2));
+        assert_eq!(agreed(&found(&json!({ "a": whole, "b": whole })), 3), None, "one was not there");
+        let rows = [
+            json!({ "compared_bytes": 4096, "absent": null, "blocks": 2 }),
+            json!({ "compared_bytes": 8192, "absent": "it was out of sync", "blocks": 2 }),
+            json!({ "compared_bytes": 8192, "absent": null, "blocks": 1 }),
+        ];
+        for other in rows {
+            assert_eq!(agreed(&found(&json!({ "a": whole, "b": other })), 2), None, "{other}");
+        }
+        let mut unsound = found(&json!({ "a": whole }));
+        unsound["sound"] = Value::Bool(false);
+        assert_eq!(agreed(&unsound, 1), None);
+    }
 }
