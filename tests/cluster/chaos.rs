@@ -26,7 +26,9 @@ const WHOLE_PATIENCE: Duration = Duration::from_secs(90);
 /// The pools of every so manieth schedule are compared offline, too.
 const OFFLINE_EVERY: u64 = 10;
 /// Before everything comes right after the last fault.
-const LAST_FAULT: Duration = Duration::from_millis(600);
+const LAST_FAULT: Duration = Duration::from_millis(300);
+/// Volumes that are made at a time, for schedules to come: each must come right after every schedule.
+const MADE_AHEAD: u64 = 6;
 /// How long the client may wait for an answer then.
 const SERVED_PATIENCE: Duration = Duration::from_secs(60);
 
@@ -40,7 +42,7 @@ fn a_volume_survives_any_schedule_of_faults() {
         return skip("a_volume_survives_any_schedule_of_faults", &why);
     }
     let (first, count) = (number("FIRST", 1), number("SCHEDULES", 4));
-    let mut run = Run::start();
+    let mut run = Run::start(first + count);
     let begin = Instant::now();
     for seed in first..first + count {
         let at = Instant::now();
@@ -61,6 +63,9 @@ struct Run {
     gaps: Gaps,
     paused: BTreeSet<&'static str>,
     voters_away: Vec<u64>,
+    /// Seeds below which volumes are made, and all that are to be run.
+    made: u64,
+    end: u64,
     /// Whether the nodes that run lose power when they are killed.
     loses_power: bool,
     /// The volume of the present schedule.
@@ -71,7 +76,7 @@ struct Run {
 }
 
 impl Run {
-    fn start() -> Self {
+    fn start(end: u64) -> Self {
         let cluster = Cluster::small_in_namespaces();
         cluster.enter_as_client();
         Self {
@@ -79,6 +84,8 @@ impl Run {
             gaps: Gaps::default(),
             paused: BTreeSet::new(),
             voters_away: Vec::new(),
+            made: 0,
+            end,
             loses_power: false,
             volume: String::new(),
             waits: Vec::new(),
@@ -103,6 +110,17 @@ impl Run {
         self.cluster.settle();
     }
 
+    /// The volume of a schedule, whole.
+    fn volume_of(&mut self, seed: u64) -> VolumeView {
+        if seed >= self.made {
+            self.made = (seed + MADE_AHEAD).min(self.end);
+            for ahead in seed..self.made {
+                self.cluster.ask_for_replicated(&format!("v{ahead}"), SIZE);
+            }
+        }
+        self.cluster.whole(&self.volume, WHOLE_PATIENCE)
+    }
+
     fn stop_nodes(&mut self) {
         for node in self.cluster.node_names() {
             if self.cluster.is_started(&node) {
@@ -118,7 +136,7 @@ impl Run {
         self.volume.clone_from(&name);
         self.prepare(seed, schedule);
         self.took("preparing");
-        let view = self.cluster.create_replicated(&name, SIZE);
+        let view = self.volume_of(seed);
         let habits = Habits { blocks: BLOCKS, ..Habits::default() };
         let client = CheckedClient::new(self.cluster.shell().attach(&name, "host1"), habits, seed);
         let mut load = Load::start(client);
@@ -145,7 +163,7 @@ impl Run {
         let mut client = load.stop();
         client.check_all(SERVED_PATIENCE).unwrap_or_else(|broken| panic!("FIRST={seed}: {broken}"));
         client.hang_up();
-        let verified = self.cluster.shell().verify(&name, whole.nodes.len(), true);
+        let verified = self.cluster.verify(&name, WHOLE_PATIENCE);
         let mut blocks = usize::try_from(verified.unwrap_or_else(|found| panic!("FIRST={seed}: {found}"))).unwrap();
         if seed.is_multiple_of(OFFLINE_EVERY) {
             blocks = self.compare(seed, &view, &whole);

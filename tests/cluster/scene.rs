@@ -89,7 +89,7 @@ impl Scene {
 
     /// Every replica is read while it is used, and all are equal.
     pub fn verify(&self) -> u64 {
-        let verified = self.cluster.shell().verify(VOLUME, self.cluster.node_names().len(), true);
+        let verified = self.cluster.verify(VOLUME, WHOLE_PATIENCE);
         verified.unwrap_or_else(|difference| panic!("PLINTH_SEED={}: {difference}", self.seed))
     }
 
