@@ -27,6 +27,8 @@ const WHOLE_PATIENCE: Duration = Duration::from_secs(90);
 const OFFLINE_EVERY: u64 = 10;
 /// Before everything comes right after the last fault.
 const LAST_FAULT: Duration = Duration::from_millis(300);
+/// Before a client that is not served looks whether it has to attach again.
+const LOOK_AGAIN: Duration = Duration::from_secs(2);
 /// Volumes that are made at a time, for schedules to come: each must come right after every schedule.
 const MADE_AHEAD: u64 = 6;
 /// How long the client may wait for an answer then.
@@ -103,7 +105,8 @@ impl Run {
     fn prepare(&mut self, seed: u64, schedule: &Schedule) {
         self.cluster.power = schedule.loses_power.then_some(seed);
         if self.loses_power != schedule.loses_power {
-            self.stop_nodes();
+            // To end in good order one after the other takes longer.
+            self.cluster.kill_nodes();
         }
         self.loses_power = schedule.loses_power;
         self.cluster.start_nodes();
@@ -154,8 +157,7 @@ impl Run {
         self.gap(&load, kind);
         self.took("faults");
         self.come_right();
-        load = self.attach_again(&name, load, schedule.loses_power);
-        load.await_answers(100, SERVED_PATIENCE);
+        load = self.serve_again(&name, load, schedule.loses_power);
         self.took("serving again");
         let latency = load.take_latency().map_or(0, |latency| latency.answers);
         let whole = self.cluster.whole(&name, WHOLE_PATIENCE);
@@ -171,6 +173,19 @@ impl Run {
         self.cluster.run(&["volume", "delete", &name, "--force", "--no-wait"]);
         self.took("checking");
         (latency, blocks)
+    }
+
+    /// Waits until the client is served. That all members lost power may be noticed late: a node that was killed just now
+    /// is primary for a moment yet, as far as is known.
+    fn serve_again(&mut self, name: &str, mut load: Load, may_lose: bool) -> Load {
+        let since = Instant::now();
+        loop {
+            load = self.attach_again(name, load, may_lose);
+            if load.hears_answers(100, LOOK_AGAIN) {
+                return load;
+            }
+            assert!(since.elapsed() < SERVED_PATIENCE, "{name} did not serve within {SERVED_PATIENCE:?}");
+        }
     }
 
     /// When all members lost power, what was acknowledged and not flushed may be gone: the client's attachment has ended,
