@@ -260,11 +260,11 @@ impl History {
         self.unshelve();
         let nodes: Vec<_> = self.world.nodes.keys().cloned().collect();
         for _ in 0..40 {
-            for node in nodes.iter().cloned() {
-                self.round(&node);
-                self.members.seek(&mut self.world, &node);
-                self.members.propose(&mut self.world, &node);
-                self.members.write(&mut self.world, &node);
+            for node in &nodes {
+                self.round(node);
+                self.members.seek(&mut self.world, node);
+                self.members.propose(&mut self.world, node);
+                self.members.write(&mut self.world, node);
                 while !self.members.pending.is_empty() {
                     self.decide(0, false);
                 }
