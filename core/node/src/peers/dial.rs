@@ -80,12 +80,13 @@ impl Peers {
             target.volumes.remove(&volume);
         });
         for (peer, address) in peers {
-            let dial = if self.me < peer { Dial::Waiting { at: now, pause: PEER_PAUSE_MIN } } else { Dial::Theirs };
+            let (dial, beats) =
+                (self.first_dial(peer, Channel::Live, now), self.first_dial(peer, Channel::Control, now));
             let target = self.targets.entry(peer).or_insert_with(|| Target {
                 address: String::new(),
                 volumes: BTreeSet::new(),
                 dial,
-                beats: dial,
+                beats,
             });
             address.clone_into(&mut target.address);
             target.volumes.insert(volume);
@@ -97,6 +98,20 @@ impl Peers {
             if !matches!((dial, beats), (Dial::Dialling { .. }, _) | (_, Dial::Dialling { .. })) {
                 self.targets.remove(&peer);
             }
+        }
+    }
+
+    /// What is done about a node with which nothing was shared. The connection may be there from the last time: another
+    /// one would end it in the midst of what is said on it.
+    fn first_dial(&self, peer: PoolId, channel: Channel, now: Instant) -> Dial {
+        let leads_there = |one: &PeerConnection| match one.stage {
+            Stage::Asking { peer: other } | Stage::Open { peer: other } => other == peer && one.channel == channel,
+            Stage::Answering | Stage::Leaving | Stage::Closing => false,
+        };
+        match self.me < peer {
+            false => Dial::Theirs,
+            true if self.connections.values().any(leads_there) => Dial::Connected { pause: PEER_PAUSE_MIN },
+            true => Dial::Waiting { at: now, pause: PEER_PAUSE_MIN },
         }
     }
 
@@ -183,5 +198,40 @@ impl Peers {
         let conn = connection.conn;
         self.connections.insert(conn, connection);
         self.receive(conn);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use block::{Instant, PoolId, VolumeId};
+
+    use crate::event::ConnId;
+    use crate::peers::{Order, PeerFault, Peers};
+
+    const OTHER: PoolId = PoolId(2);
+
+    fn dials(peers: &mut Peers, now: Instant) -> usize {
+        peers.tick(now);
+        let orders = std::mem::take(&mut peers.orders);
+        orders.iter().filter(|order| matches!(order, Order::Connect { .. })).count()
+    }
+
+    #[test]
+    fn a_connection_that_is_there_is_used_for_the_next_volume_and_made_again_when_it_ends() {
+        let (mut peers, now) = (Peers::new(PoolId(1), 0), Instant(1_000_000_000));
+        peers.belong_to(7, now);
+        let share =
+            |peers: &mut Peers, volume: u64| peers.want(VolumeId(volume), std::iter::once((OTHER, "there:1")), now);
+        share(&mut peers, 1);
+        assert_eq!(dials(&mut peers, now), 1);
+        let conn = ConnId { slot: 0, generation: 0 };
+        peers.connected(now, OTHER, conn);
+        peers.want(VolumeId(1), std::iter::empty(), now);
+        assert!(peers.targets.is_empty());
+        share(&mut peers, 2);
+        assert_eq!(dials(&mut peers, now), 0, "it would end the one that is there");
+        peers.end(conn, PeerFault::Broken, now);
+        let later = peers.deadline(now).expect("it is made again");
+        assert_eq!(dials(&mut peers, Instant(later.0 + 1_000_000_000)), 1);
     }
 }
