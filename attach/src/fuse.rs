@@ -1,12 +1,8 @@
 //! Without the kernel's NBD client: an endpoint of ours, nbdfuse, which shows it as a file, and a loop device on that.
 
 mod endpoint;
-mod ledger;
 mod local;
 mod stack;
-#[cfg(test)]
-mod tests;
-mod upstream;
 
 pub use endpoint::Endpoint;
 pub use stack::{Nbdfuse, Stack, StackFault, lacking};

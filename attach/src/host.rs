@@ -10,12 +10,11 @@ use tokio::net::UnixListener;
 use tokio::time::{Instant, sleep};
 
 use crate::blockdev::{self, Use};
-use crate::dial::{Dialer, Identity, Line};
-use crate::directory::Directory;
 use crate::error::AttachError;
 use crate::fuse::{self, Endpoint, Stack};
 use crate::keeper::Keeper;
 use crate::kernel::{self, Device, Kept};
+use crate::line::{Dialer, Directory, Identity, Line};
 use crate::record::{Method, Place, Record};
 
 /// How long what waits to be written may take at an orderly detach.

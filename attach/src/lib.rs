@@ -11,26 +11,27 @@
 //!   Host::lower ──> the device is gone ── (the cluster is told) ── Host::forget
 //! ```
 //! Files: `host` what a user of the crate does; `keeper` a device that is there; `record` what a host remembers;
-//! `kernel` and `fuse` the two methods; `dial` and `directory` who serves the volume; `blockdev` and `tool` the host.
+//! `kernel` and `fuse` the two methods; `line` who serves the volume, and what was asked of it; `remote` a volume without a
+//! device, for copies; `blockdev` and `tool` the host.
 
 mod blockdev;
-mod dial;
-mod directory;
 mod error;
 mod fuse;
 mod host;
 mod keeper;
 mod kernel;
+mod line;
 mod record;
+mod remote;
 mod tool;
 
 pub use blockdev::{Use, size_bytes, usage};
-pub use dial::Identity;
-pub use directory::{Directory, DirectoryKeeper};
 pub use error::AttachError;
 pub use fuse::StackFault;
 pub use host::{Attachment, Claim, Ending, Host, best_method, nbd_index, require};
 pub use keeper::{Keeper, KeeperFault};
 pub use kernel::KeepFault;
+pub use line::{Directory, DirectoryKeeper, Identity};
 pub use record::{Method, Record};
+pub use remote::{Remote, RemoteFault, Reply};
 pub use tool::ToolFault;

@@ -6,6 +6,7 @@
 mod attach;
 mod attachments;
 mod chaos;
+mod full;
 mod gaps;
 mod guest;
 mod history;

@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use tests::checked::Habits;
 use tests::cluster::Cluster;
-use tests::pools;
 use tests::random::Random;
 use tests::wait;
 
@@ -99,19 +98,4 @@ fn one_node_that_loses_power_is_taught_before_it_counts() {
     }
     let blocks = scene.compare();
     println!("{gaps}\n{blocks} equal blocks");
-}
-
-/// See [`pools::compare`].
-impl Scene {
-    fn compare(&mut self) -> usize {
-        self.client().hang_up();
-        let view = self.look().expect("the cluster answers");
-        self.cluster.node_names().iter().for_each(|node| self.cluster.stop_node(node));
-        let paths: Vec<_> = view.nodes.iter().map(|node| self.cluster.pool_path(node)).collect();
-        let seed = self.seed;
-        let blocks = pools::compare(&paths, view.id);
-        let blocks = blocks.unwrap_or_else(|difference| panic!("PLINTH_SEED={seed}: {difference}"));
-        self.cluster.start_nodes();
-        blocks
-    }
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use tests::checked::{CheckedClient, Habits, Load};
 use tests::cluster::{Cluster, VolumeView};
 use tests::namespaces;
+use tests::pools;
 use tests::random::seed;
 use tests::skip::skip;
 
@@ -84,6 +85,25 @@ impl Scene {
         let seed = self.seed;
         let checked = self.client().check_all(CHECK_PATIENCE);
         checked.unwrap_or_else(|broken| panic!("PLINTH_SEED={seed}: {broken}"));
+    }
+
+    /// Every replica is read while it is used, and all are equal.
+    pub fn verify(&self) -> u64 {
+        let verified = self.cluster.verify(VOLUME, WHOLE_PATIENCE);
+        verified.unwrap_or_else(|difference| panic!("PLINTH_SEED={}: {difference}", self.seed))
+    }
+
+    /// Everything is on every disk: see [`pools::compare`]. All nodes are stopped for it, and started again.
+    pub fn compare(&mut self) -> usize {
+        self.client().hang_up();
+        let view = self.look().expect("the cluster answers");
+        self.cluster.node_names().iter().for_each(|node| self.cluster.stop_node(node));
+        let paths: Vec<_> = view.nodes.iter().map(|node| self.cluster.pool_path(node)).collect();
+        let seed = self.seed;
+        let blocks = pools::compare(&paths, view.id);
+        let blocks = blocks.unwrap_or_else(|difference| panic!("PLINTH_SEED={seed}: {difference}"));
+        self.cluster.start_nodes();
+        blocks
     }
 
     /// How the volume is.

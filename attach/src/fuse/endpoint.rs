@@ -11,15 +11,12 @@
 use std::io;
 use std::time::Duration;
 
-use nbd::{Export, Exports, Purpose};
+use nbd::{Export, Exports, Ticket};
 use tokio::net::{UnixListener, UnixStream};
-use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep_until};
 
-use super::ledger::{Ledger, is_final};
 use super::local::{Heard, Local};
-use super::upstream::{Answer, Upstream};
-use crate::dial::{Dialer, Line};
+use crate::line::{Answer, Dialer, Ledger, Line, Link, PAUSE, Upstream, is_final};
 
 /// Replies that the client has not read; beyond that it is not listened to.
 const BACKLOG_BYTES_MAX: usize = 64 << 20;
@@ -27,8 +24,6 @@ const BACKLOG_BYTES_MAX: usize = 64 << 20;
 /// One that waits for replicas is silent as well, and asking again costs it little.
 const SILENCE_MIN: Duration = Duration::from_secs(10);
 const SILENCE_MAX: Duration = Duration::from_secs(60);
-/// Before the next attempt when a connection broke at once.
-const PAUSE: Duration = Duration::from_millis(50);
 
 /// The name under which nbdfuse finds the volume.
 pub const EXPORT: &str = "volume";
@@ -39,44 +34,6 @@ pub struct Endpoint {
     listener: UnixListener,
     exports: Exports,
     link: Link,
-}
-
-/// The way to the primary.
-#[derive(Debug)]
-enum Link {
-    /// It is being looked for.
-    Finding(Finding),
-    /// It is there.
-    Up { upstream: Box<Upstream>, dialer: Dialer },
-}
-
-/// A search in a task of its own, which ends with this value.
-#[derive(Debug)]
-struct Finding(JoinHandle<(Dialer, Line)>);
-
-impl Drop for Finding {
-    fn drop(&mut self) {
-        self.0.abort();
-    }
-}
-
-impl Finding {
-    fn begin(mut dialer: Dialer, pause: Duration) -> Self {
-        Self(tokio::spawn(async move {
-            tokio::time::sleep(pause).await;
-            let line = dialer.find(Purpose::Open).await;
-            (dialer, line)
-        }))
-    }
-
-    /// What was found. Nothing is lost when this is dropped before.
-    async fn end(&mut self) -> (Dialer, Line) {
-        match (&mut self.0).await {
-            Ok(found) => found,
-            // Only who drops the value aborts the task, and a panic in it is ours.
-            Err(failed) => std::panic::resume_unwind(failed.into_panic()),
-        }
-    }
 }
 
 /// How long the primary has been silent although it was asked.
@@ -122,7 +79,7 @@ impl Endpoint {
                 accepted = self.listener.accept() => return accepted,
                 () = self.link.ready() => {}
             }
-            let mut ledger = Ledger::default();
+            let mut ledger = Ledger::<Ticket>::default();
             // Nobody asked anything, so that whatever comes ends the connection.
             let _ = self.exchange(&mut ledger, None);
         }
@@ -130,7 +87,7 @@ impl Endpoint {
 
     async fn serve_one(&mut self, stream: UnixStream) -> io::Result<()> {
         let mut local = Local::new(stream);
-        let mut ledger = Ledger::default();
+        let mut ledger = Ledger::<Ticket>::default();
         let mut silence = Silence { since: Instant::now(), patience: SILENCE_MIN };
         loop {
             let listening = ledger.has_room() && local.backlog_bytes() < BACKLOG_BYTES_MAX;
@@ -153,7 +110,7 @@ impl Endpoint {
     }
 
     /// The primary says nothing: whoever it is now, a new connection finds it.
-    fn give_up(&mut self, ledger: &mut Ledger, silence: &mut Silence) {
+    fn give_up(&mut self, ledger: &mut Ledger<Ticket>, silence: &mut Silence) {
         if matches!(self.link, Link::Up { .. }) {
             tracing::warn!("no answer for {} s; looking for the primary again", silence.patience.as_secs());
             ledger.broken();
@@ -163,7 +120,7 @@ impl Endpoint {
     }
 
     /// Sends what may be sent and takes what was answered; whether there was an answer.
-    fn exchange(&mut self, ledger: &mut Ledger, local: Option<&mut Local>) -> bool {
+    fn exchange(&mut self, ledger: &mut Ledger<Ticket>, local: Option<&mut Local>) -> bool {
         let Link::Up { upstream, .. } = &mut self.link else { return false };
         match pass(upstream, ledger, local) {
             Ok(answered) => answered,
@@ -177,34 +134,8 @@ impl Endpoint {
     }
 }
 
-impl Link {
-    fn up(dialer: Dialer, line: Line) -> Self {
-        tracing::info!(address = line.address, "connected");
-        Self::Up { upstream: Box::new(Upstream::new(line.stream)), dialer }
-    }
-
-    /// Waits until something is to be done with it.
-    async fn ready(&mut self) {
-        match self {
-            Self::Finding(finding) => {
-                let (dialer, line) = finding.end().await;
-                *self = Self::up(dialer, line);
-            }
-            // What is wrong with it is found when it is read.
-            Self::Up { upstream, .. } => drop(upstream.ready().await),
-        }
-    }
-
-    /// Ends the connection and looks for another, after a pause.
-    fn find_again(&mut self, pause: Duration) {
-        if let Self::Up { dialer, .. } = self {
-            *self = Self::Finding(Finding::begin(dialer.clone(), pause));
-        }
-    }
-}
-
 /// Takes requests as long as there is room; `false` when the client has gone.
-fn take(local: &mut Local, exports: &Exports, ledger: &mut Ledger) -> io::Result<bool> {
+fn take(local: &mut Local, exports: &Exports, ledger: &mut Ledger<Ticket>) -> io::Result<bool> {
     let alive = local.read()?;
     while ledger.has_room() {
         match local.hear(exports) {
@@ -221,7 +152,7 @@ fn take(local: &mut Local, exports: &Exports, ledger: &mut Ledger) -> io::Result
 }
 
 /// Sends and receives what goes; whether something was answered.
-fn pass(upstream: &mut Upstream, ledger: &mut Ledger, mut local: Option<&mut Local>) -> io::Result<bool> {
+fn pass(upstream: &mut Upstream, ledger: &mut Ledger<Ticket>, mut local: Option<&mut Local>) -> io::Result<bool> {
     let mut answered = false;
     loop {
         while let Some(sending) = ledger.send_next() {

@@ -22,7 +22,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 
 use super::device::Device;
 use super::netlink::{self, Connect, Deaths, Reconfigure};
-use crate::dial::{Dialer, Line};
+use crate::line::{Dialer, Line};
 
 /// Requests wait so long for a connection before they fail: longer than an outage that heals takes. A forced detach ends
 /// the wait.

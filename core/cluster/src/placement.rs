@@ -1,6 +1,8 @@
 //! Where new replicas go: hard rules first, then a zone of its own, then the pool with the most room. Says why when nothing
-//! fits. Two replicas of a volume are never on one node. That each is placed where it is best, one after the other, finds a
-//! place for all if there is one: a node is in one zone, so whichever is taken first excludes what any other would.
+//! fits. Two replicas of a volume are never on one node, but for one that is to be replaced in a pool that its node came
+//! back without: there another of the node's pools may take its place. That each is placed where it is best, one after the
+//! other, finds a place for all if there is one: a node is in one zone, so whichever is taken first excludes what any other
+//! would.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -9,6 +11,7 @@ use block::{PoolId, VolumeId};
 
 use crate::name::Name;
 use crate::node::{Admin, Node, Pool};
+use crate::replica::{Fate, Replica};
 use crate::state::State;
 use crate::volume::{Volume, VolumeSpec, ZoneSpread};
 
@@ -135,10 +138,25 @@ impl State {
         let orphaned = self.contents.pools.iter().filter(|(_, pool)| pool.orphans.contains(&id));
         let left_in = self.tombstones_of(id).map(|(pool, _)| pool).chain(orphaned.map(|(pool, _)| *pool)).collect();
         let mut wanted = self.wanted(volume.size_bytes, &volume.spec, &left_in);
-        for pool in volume.replicas.keys() {
-            self.take(&mut wanted, *pool);
+        for (pool, replica) in &volume.replicas {
+            if !self.leaves_its_place(*pool, replica) {
+                self.take(&mut wanted, *pool);
+            }
         }
         self.place_one(&wanted)
+    }
+
+    /// Whether another replica may be on its node: it is to be replaced, and its node came back without its pool.
+    fn leaves_its_place(&self, pool: PoolId, replica: &Replica) -> bool {
+        replica.fate != Fate::Stays && self.is_exchanged(pool)
+    }
+
+    /// Whether the node of a pool is heard, and has opened another one and not this: it was exchanged or wiped, or the node
+    /// was started with a wrong path.
+    pub(crate) fn is_exchanged(&self, id: PoolId) -> bool {
+        let Some(pool) = self.contents.pools.get(&id) else { return false };
+        let is_heard = self.contents.nodes.get(&pool.node).is_some_and(Node::is_up);
+        !pool.open && is_heard && self.pools_of(&pool.node).any(|(_, other)| other.open)
     }
 
     /// The worst placed of a volume's replicas: beside most others in its zone, then where the least room is.

@@ -64,14 +64,17 @@ pub const HAND_OVER_GRACE: Duration = Duration::from_millis(100);
 /// How long the payload of a write may make no progress. Its memory is held that long.
 pub const PAYLOAD_PATIENCE: Duration = Duration::from_secs(60);
 
-/// Connections with other nodes' replicas.
-pub const PEERS_MAX: usize = 1024;
+/// Connections with other nodes' replicas: two with each.
+pub const PEERS_MAX: usize = 2048;
 /// Bytes to be sent to one other node; a volume that wants to send more begins anew.
 pub const PEER_OUTBOX_BYTES_MAX: usize = 64 << 20;
 /// Without anything else to say, something is said after this time.
 pub const PEER_KEEPALIVE: Duration = Duration::from_millis(200);
 /// Another node that says nothing for so long is not there.
 pub const PEER_SILENCE: Duration = Duration::from_millis(1000);
+/// The same on the connection for all else, while heartbeats arrive on theirs: the network loses packets, and what is large
+/// waits longer for the ones that were lost. Members that do not keep up for two seconds go before.
+pub const PEER_STUCK: Duration = Duration::from_millis(3000);
 /// Before another node is connected to again: first, and at most.
 pub const PEER_PAUSE_MIN: Duration = Duration::from_millis(20);
 /// See [`PEER_PAUSE_MIN`].

@@ -42,7 +42,8 @@ pub(crate) struct Leading<P> {
     pub predecessor: Option<PoolId>,
     /// What was announced as stable last.
     pub stable: WriteSeq,
-    pub heartbeat_at: Instant,
+    /// When the last heartbeat was sent.
+    pub beaten: Option<Instant>,
 }
 
 /// How far it is.
@@ -183,7 +184,7 @@ impl<P: Clone> Leading<P> {
             not_before: Instant::default(),
             predecessor: None,
             stable,
-            heartbeat_at: Instant::default(),
+            beaten: None,
             configuration,
         }
     }

@@ -34,7 +34,7 @@ impl<P: Clone> Replica<P> {
                     Some(pending) => Some(pending.retry_at),
                     None => lost.min(),
                 };
-                change.into_iter().chain([leading.heartbeat_at]).chain(leading.hand_over.due()).min()
+                change.into_iter().chain([leading.beat_at(&self.times)]).chain(leading.hand_over.due()).min()
             }
         }
     }
@@ -42,8 +42,8 @@ impl<P: Clone> Replica<P> {
     pub(crate) fn keep_leading(&mut self, cx: &mut Context<'_, P>) {
         let (times, links) = (self.times, &self.links);
         let Role::Leading(leading) = &mut self.role else { return };
-        if cx.now >= leading.heartbeat_at {
-            leading.heartbeat_at = cx.now + times.heartbeat;
+        if cx.now >= leading.beat_at(&times) {
+            leading.beaten = Some(cx.now);
             leading.beat_all(&times, cx);
             for peer in leading.unasked(cx.now, &times) {
                 if links.contains(&peer) {
@@ -68,6 +68,15 @@ impl<P: Clone> Replica<P> {
 }
 
 impl<P: Clone> Leading<P> {
+    /// When the next heartbeat is due: soon, as long as somebody has not answered the last one. Packets get lost, and one
+    /// that was not heard for a few heartbeats has to go.
+    fn beat_at(&self, times: &Times) -> Instant {
+        let Some(last) = self.beaten else { return Instant::default() };
+        let is_awaited = |member: &Member| member.session == Session::Open && member.heard < last;
+        let pause = if self.members.values().any(is_awaited) { times.heartbeat / 4 } else { times.heartbeat };
+        last + pause
+    }
+
     fn beat_all(&self, times: &Times, cx: &mut Context<'_, P>) {
         for (peer, member) in &self.members {
             self.beat(*peer, cx.now >= member.heard + times.promise, cx);

@@ -177,6 +177,13 @@ impl Store {
         self.stats.device_read_blocks += u64::from(blocks);
     }
 
+    /// A device does not say which of several pages it could not read: each is read by itself.
+    pub(crate) fn read_singly(&mut self, read: ReadId, first_page: u32, pages: u32, at: Location) {
+        for page in 0..pages {
+            self.read_device(Part { read, page: first_page + page, blocks: 1, at: at.plus(page) });
+        }
+    }
+
     /// Copies a part out of a span that arrived. Blocks that are not what was written are read again from the device,
     /// which has the last word on them.
     fn take_from(&mut self, number: u32, part: Part) {

@@ -156,12 +156,14 @@ impl Store {
                 unreachable!("it is a read")
             }
         };
+        if result.is_err() && pages > 1 {
+            self.read_singly(read, first_page, pages, at);
+        }
         self.contents.segments.unpin(self.geometry.segment_of(at));
         let state = self.reads.get(read);
         state.outstanding -= 1;
-        // Which page a device cannot read it does not say: the first one is repaired, and the rest read again.
         let is_bad = |page: u32| match &result {
-            Err(_) => page == first_page,
+            Err(_) => pages == 1,
             Ok(()) => block::Checksum::of(state.buffer.page(page as usize)) != state.checksums[page as usize],
         };
         let bad: Vec<u32> = (first_page..first_page + pages).filter(|page| is_bad(*page)).collect();

@@ -253,7 +253,8 @@ impl Course {
         if !(intent.whole || self.heard_whole) {
             return Err(LinkError::OutOfTurn { found: "a change", expected: "an intent that is whole" });
         }
-        if foreign > 0 {
+        // The node may have come back with another pool: that is said once, not with every change.
+        if foreign > 0 && intent.whole {
             tracing::warn!(entries = foreign, "an intent speaks of pools that this node does not have; ignored");
         }
         self.heard_whole = true;

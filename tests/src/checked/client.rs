@@ -19,6 +19,8 @@ use crate::stamp::{self, BLOCK};
 const PAUSE: Duration = Duration::from_millis(10);
 /// Nobody waits longer for an address to answer.
 const CONNECT_PATIENCE: Duration = Duration::from_millis(500);
+/// ENOSPC, as NBD has it.
+const NO_SPACE: u32 = 28;
 /// Blocks of one request.
 const RUN_MAX: u64 = 4;
 
@@ -35,6 +37,8 @@ pub struct Habits {
     pub rest: Duration,
     /// Connections that were silent for too long stay open, see [`Left`].
     pub keeps_left: bool,
+    /// Writes of data may be refused because a pool is full. Then it connects anew: nobody says how much of it was made.
+    pub may_be_full: bool,
 }
 
 impl Default for Habits {
@@ -45,6 +49,7 @@ impl Default for Habits {
             patience: Duration::from_secs(1),
             rest: Duration::from_micros(200),
             keeps_left: false,
+            may_be_full: false,
         }
     }
 }
@@ -60,7 +65,7 @@ pub(super) struct Asked {
 #[derive(Debug)]
 pub(super) enum What {
     /// Of these blocks; durable when it ends or not.
-    Write { blocks: Range<u64>, fua: bool },
+    Write { blocks: Range<u64>, fua: bool, put: Put },
     /// Of these blocks.
     Read { first: u64, since: Vec<Since> },
     /// Of all blocks.
@@ -80,6 +85,7 @@ pub struct CheckedClient {
     pub(super) next_number: u64,
     pace: Arc<Mutex<Pace>>,
     connections: u64,
+    refused: u64,
 }
 
 impl CheckedClient {
@@ -102,6 +108,7 @@ impl CheckedClient {
             next_number: 1,
             pace: Arc::default(),
             connections: 0,
+            refused: 0,
         }
     }
 
@@ -115,6 +122,12 @@ impl CheckedClient {
     #[must_use]
     pub fn connections(&self) -> u64 {
         self.connections
+    }
+
+    /// Writes that were refused because a pool was full.
+    #[must_use]
+    pub fn refused(&self) -> u64 {
+        self.refused
     }
 
     /// Where it finds the volume.
@@ -208,11 +221,15 @@ impl CheckedClient {
         reply: Reply,
         what: What,
     ) -> io::Result<Result<(), String>> {
+        if reply.error == NO_SPACE && self.habits.may_be_full && matches!(what, What::Write { put: Put::Stamp, .. }) {
+            self.refused += 1;
+            return Err(io::ErrorKind::StorageFull.into());
+        }
         if reply.error != 0 {
             return Ok(Err(format!("error {} reached the client for {what:?}", reply.error)));
         }
         match what {
-            What::Write { blocks, fua } => {
+            What::Write { blocks, fua, put: _ } => {
                 blocks.for_each(|block| self.beliefs.acknowledge(index(block), reply.cookie, fua));
             }
             What::Flush { since } => {
@@ -289,7 +306,7 @@ impl CheckedClient {
         let put = if kind == Kind::Write { Put::Stamp } else { Put::Zeroes };
         blocks.clone().for_each(|block| self.beliefs.ask(index(block), number, put));
         let flags = if fua { FUA } else { 0 };
-        (Request { flags, ..request(kind, number, &blocks) }, What::Write { blocks, fua })
+        (Request { flags, ..request(kind, number, &blocks) }, What::Write { blocks, fua, put })
     }
 
     /// A few blocks on which no write is in flight.

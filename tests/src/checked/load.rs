@@ -71,13 +71,24 @@ impl Load {
     /// # Panics
     /// When that takes longer than `limit`, or a promise was broken.
     pub fn await_answers(&mut self, count: u64, limit: Duration) {
+        assert!(self.hears_answers(count, limit), "the volume did not serve {count} requests within {limit:?}");
+    }
+
+    /// Whether so many more requests are answered within `limit`.
+    ///
+    /// # Panics
+    /// When a promise was broken.
+    pub fn hears_answers(&mut self, count: u64, limit: Duration) -> bool {
         let begin = Instant::now();
         let enough = self.pace(|pace| pace.answers()) + count;
         while self.pace(|pace| pace.answers()) < enough {
-            assert!(begin.elapsed() < limit, "the volume did not serve {count} requests within {limit:?}");
+            if begin.elapsed() >= limit {
+                return false;
+            }
             self.look();
             thread::sleep(STEP);
         }
+        true
     }
 
     /// Whether nothing was answered for so long.

@@ -1,5 +1,6 @@
 //! What goes wrong: processes that die or stand still, links that lose what is sent, disks that are replaced.
 
+use std::fs;
 use std::io::{Read as _, Write as _};
 use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::time::Duration;
@@ -72,6 +73,23 @@ impl Cluster {
         let code = process.ends_within(STOP_PATIENCE);
         self.nodes.get_mut(name).expect("a node").running = None;
         assert_eq!(code, Some(0), "{name} did not end in good order:\n{}", self.log(name));
+    }
+
+    /// Takes the disk out of a node that does not run: it is started with an empty one. What was on the old one is kept,
+    /// and comes back when this is done again.
+    ///
+    /// # Panics
+    /// When it runs.
+    pub fn exchange_pool(&self, name: &str) {
+        assert!(!self.is_started(name), "{name} runs");
+        let (pool, shelf) = (self.pool_path(name), self.path(&format!("{name}.shelved")));
+        let is_back = shelf.exists();
+        let aside = self.path(&format!("{name}.aside"));
+        fs::rename(&pool, &aside).expect("it had a pool");
+        if is_back {
+            fs::rename(&shelf, &pool).expect("it is there");
+        }
+        fs::rename(&aside, &shelf).expect("it was just put there");
     }
 
     /// Starts the nodes that do not run.

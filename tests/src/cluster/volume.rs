@@ -58,16 +58,71 @@ impl Shell {
     }
 }
 
+/// What came of comparing the replicas of a volume.
+#[derive(Clone, PartialEq, Eq, Debug)]
+enum Compared {
+    /// As many as there are to be hold this many blocks that are not zeroes, and are equal.
+    Equal(u64),
+    /// Those that were compared are equal, and others were not, or not from end to end.
+    Partly,
+    /// Some differ, or something is lost.
+    Unsound,
+}
+
+impl Compared {
+    fn of(found: &Value, replicas: usize) -> Self {
+        let size = &found["size_bytes"];
+        let all: Vec<&Value> = found["replicas"].as_object().into_iter().flat_map(|all| all.values()).collect();
+        let is_whole = |replica: &&Value| replica["absent"].is_null() && replica["compared_bytes"] == *size;
+        let is_complete = all.len() == replicas && all.iter().all(is_whole) && found["compared_bytes"] == *size;
+        match all.first().and_then(|first| first["blocks"].as_u64()) {
+            _ if found["sound"] != true || found["differences_found"] != 0 => Self::Unsound,
+            Some(blocks) if is_complete && all.iter().all(|replica| replica["blocks"] == blocks) => Self::Equal(blocks),
+            Some(_) if is_complete => Self::Unsound,
+            Some(_) | None => Self::Partly,
+        }
+    }
+}
+
+impl Cluster {
+    /// Has every replica of a volume read from its disk while it is used, and all compared; answers how many blocks each
+    /// holds that are not zeroes. One may leave just then, as long as it comes back within `limit`.
+    ///
+    /// # Errors
+    /// What was found when they are not equal, or not all were compared in time.
+    pub fn verify(&self, volume: &str, limit: Duration) -> Result<u64, String> {
+        let mut last = String::new();
+        let arguments = ["volume", "verify", volume, "--data", "-o", "json", "--timeout", "60"];
+        let ended = wait::within(limit, || {
+            let output = self.shell().plinth(&arguments);
+            let found: Value = serde_json::from_slice(&output.stdout).unwrap_or_default();
+            last = format!("{found}, {}", String::from_utf8_lossy(&output.stderr));
+            match Compared::of(&found, self.nodes.len()) {
+                Compared::Equal(blocks) if output.status.success() => Some(Ok(blocks)),
+                Compared::Equal(_) | Compared::Unsound if !found.is_null() => Some(Err(last.clone())),
+                Compared::Equal(_) | Compared::Unsound | Compared::Partly => None,
+            }
+        });
+        ended.unwrap_or(Err(last))
+    }
+}
+
 impl Cluster {
     /// Makes a volume with a replica on every node, and waits until all are in sync.
     pub fn create_replicated(&self, volume: &str, size: &str) -> VolumeView {
+        self.ask_for_replicated(volume, size);
+        self.whole(volume, wait::PATIENCE)
+    }
+
+    /// Asks for such a volume.
+    pub fn ask_for_replicated(&self, volume: &str, size: &str) {
         let replicas = self.nodes.len().to_string();
         // Nodes are heard before their pools are.
         wait::until("pools for a volume", || {
-            let created = ["volume", "create", volume, "--size", size, "--replicas", &replicas, "--timeout", "30"];
-            self.shell().plinth(&created).status.success().then_some(())
+            let wanted = ["volume", "create", volume, "--size", size, "--replicas", &replicas];
+            let arguments = [&wanted[..], &["--no-wait", "--timeout", "30"]].concat();
+            self.shell().plinth(&arguments).status.success().then_some(())
         });
-        self.whole(volume, wait::PATIENCE)
     }
 
     /// Waits until as many replicas of a volume are in sync as there are nodes, one of them primary.
@@ -110,4 +165,37 @@ impl Cluster {
 fn tail(log: &str) -> String {
     let lines: Vec<&str> = log.lines().filter(|line| !line.contains("relayed client")).collect();
     lines[lines.len().saturating_sub(12)..].join("\n") + "\n"
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::Compared;
+
+    fn found(replicas: &Value) -> Value {
+        json!({ "size_bytes": 8192, "compared_bytes": 8192, "sound": true, "differences_found": 0, "replicas": replicas })
+    }
+
+    #[test]
+    fn replicas_are_equal_only_when_every_one_was_compared_from_end_to_end() {
+        let whole = json!({ "compared_bytes": 8192, "absent": null, "blocks": 2 });
+        let both = found(&json!({ "a": whole, "b": whole }));
+        assert_eq!(Compared::of(&both, 2), Compared::Equal(2));
+        assert_eq!(Compared::of(&both, 3), Compared::Partly, "one was not there");
+        let rows = [
+            (json!({ "compared_bytes": 4096, "absent": null, "blocks": 2 }), Compared::Partly),
+            (json!({ "compared_bytes": 8192, "absent": "it is not in sync", "blocks": 2 }), Compared::Partly),
+            (json!({ "compared_bytes": 8192, "absent": null, "blocks": 1 }), Compared::Unsound),
+        ];
+        for (other, expected) in rows {
+            assert_eq!(Compared::of(&found(&json!({ "a": whole, "b": other })), 2), expected, "{other}");
+        }
+        for (key, value) in [("sound", json!(false)), ("differences_found", json!(1))] {
+            let mut unsound = both.clone();
+            unsound[key] = value;
+            assert_eq!(Compared::of(&unsound, 2), Compared::Unsound);
+        }
+        assert_eq!(Compared::of(&Value::Null, 2), Compared::Unsound);
+    }
 }

@@ -225,9 +225,11 @@ impl State {
     fn reason(&self, now: Time, volume: &Volume, pool: PoolId, replica: &Replica) -> Option<Reason> {
         let found = self.contents.pools.get(&pool)?;
         let patience = Time(replica.since.0.saturating_add(self.contents.settings.replace_after_ms));
-        let node_of = |pool: &PoolId| self.contents.pools.get(pool).map(|pool| &pool.node);
+        let is_here = |other: &PoolId| self.contents.pools.get(other).is_some_and(|other| other.node == found.node);
+        // What is to be replaced itself is in nobody's way: its node may have come back with another pool.
         let is_crowded = || {
-            volume.replicas.keys().take_while(|other| **other != pool).any(|other| node_of(other) == Some(&found.node))
+            let earlier = volume.replicas.iter().take_while(|(other, _)| **other != pool);
+            earlier.filter(|(_, other)| other.fate == Fate::Stays).any(|(other, _)| is_here(other))
         };
         let admin = self.admin_of(pool)?;
         match replica.observed {

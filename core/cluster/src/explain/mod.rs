@@ -149,7 +149,11 @@ impl State {
             }
             (Health::Creating, _) => format!("Volume {name} was to be made on node {node}, which is not heard."),
             (Health::Unavailable, _) if pool_is_missing(self, pool) => {
-                format!("Volume {name} cannot be reached: node {node} has not opened pool {id}.")
+                let other = match self.is_exchanged(id) {
+                    true => ", and has another one: start it with the pool that it had. What was written is only there",
+                    false => "",
+                };
+                format!("Volume {name} cannot be reached: node {node} has not opened pool {id}{other}.")
             }
             (Health::Unavailable, _) => format!("Volume {name} cannot be reached: node {node} is not heard."),
             (Health::Lost | Health::Failed, _) => {

@@ -85,13 +85,27 @@ impl State {
                 self.place_in_words(primary)
             ),
             Condition::Lost => self.explain_recovery(volume),
-            Condition::Silent => format!(
-                "no replica that counts is heard: {}; it goes on when one of these nodes is back",
-                self.nodes_of(members(volume))
-            ),
+            Condition::Silent => self.explain_silence(volume),
             Condition::Failed => self.explain_failure(volume),
             Condition::Unmade | Condition::Active { .. } => String::from("it is about to be"),
         }
+    }
+
+    /// Nobody who has the data is heard. A node that came back with another pool has nothing to say of it.
+    fn explain_silence(&self, volume: &Volume) -> String {
+        let exchanged: Vec<String> = members(volume)
+            .filter(|pool| self.is_exchanged(**pool))
+            .map(|pool| format!("{} is back with another pool than {pool}", self.place_in_words(*pool)))
+            .collect();
+        if exchanged.is_empty() {
+            let nodes = self.nodes_of(members(volume));
+            return format!("no replica that counts is heard: {nodes}; it goes on when one of these nodes is back");
+        }
+        format!(
+            "no replica that counts is heard, those of {}: {}. Start it with the pool that it had, and the volume goes on; without it what was written last is lost",
+            self.nodes_of(members(volume)),
+            exchanged.join(", ")
+        )
     }
 
     fn explain_recovery(&self, volume: &Volume) -> String {
@@ -156,7 +170,13 @@ impl State {
         let place = self.place_in_words(pool);
         let now = self.contents.now;
         let is = match replica.observed {
-            Observed::Unknown => format!("has not been heard for {}", duration(now.0.saturating_sub(replica.since.0))),
+            Observed::Unknown => {
+                let silent = duration(now.0.saturating_sub(replica.since.0));
+                match self.is_exchanged(pool) {
+                    true => format!("is in pool {pool}, and its node came back with another one {silent} ago"),
+                    false => format!("has not been heard for {silent}"),
+                }
+            }
             Observed::Nothing if replica.seen => String::from("is gone"),
             Observed::Nothing => String::from("is being made"),
             Observed::Present { .. } if volume.member(pool).is_some() => String::from("is in sync"),

@@ -53,19 +53,20 @@ pub struct Told {
 }
 
 impl Told {
-    fn hear(&mut self, intent: NodeIntent) {
+    /// Takes what is for pools that the node has.
+    fn hear(&mut self, intent: NodeIntent, ours: &Held) {
         if intent.whole {
             *self = Self::default();
         }
         self.heard = intent.revision;
-        for (pool, volume) in intent.deletions {
+        for (pool, volume) in intent.deletions.into_iter().filter(|(pool, _)| ours.contains_key(pool)) {
             self.deletions.insert((pool, volume));
             self.replicas.remove(&volume);
         }
         for name in &intent.lost_routes {
             self.routes.remove(name);
         }
-        for replica in intent.replicas {
+        for replica in intent.replicas.into_iter().filter(|replica| ours.contains_key(&replica.pool)) {
             self.routes.remove(&replica.name);
             self.deletions.remove(&(replica.pool, replica.volume));
             self.replicas.insert(replica.volume, replica);
@@ -108,6 +109,11 @@ impl SimNode {
             }
         }
         self.told = Told::default();
+    }
+
+    /// It has a new, empty pool instead of what it had, which is answered.
+    pub fn exchange(&mut self, new: PoolId) -> Held {
+        std::mem::replace(&mut self.pools, BTreeMap::from([(new, BTreeMap::new())]))
     }
 
     /// Everything it holds, or what changed since it reported on this stream.
@@ -255,7 +261,7 @@ impl World {
             heard => self.state.intent_since(name, heard),
         };
         if let Some(intent) = intent {
-            node.told.hear(intent);
+            node.told.hear(intent, &node.pools);
         }
         let whole = self.state.intent(name);
         let volumes = self.state.volumes(None).filter_map(|(id, volume)| Some((id, volume.replication.as_ref()?)));
@@ -263,10 +269,12 @@ impl World {
             .flat_map(|(id, replication)| replication.configuration.members.keys().map(move |pool| (*pool, id)))
             .collect();
         assert!(!whole.deletions.iter().any(|deletion| members.contains(deletion)), "no member is deleted");
-        let replicas: BTreeMap<_, _> = whole.replicas.into_iter().map(|replica| (replica.volume, replica)).collect();
+        let ours = whole.replicas.into_iter().filter(|replica| node.pools.contains_key(&replica.pool));
+        let replicas: BTreeMap<_, _> = ours.map(|replica| (replica.volume, replica)).collect();
         let routes: BTreeMap<_, _> = whole.routes.into_iter().map(|route| (route.name, route.address)).collect();
         assert!(node.told.replicas == replicas && node.told.routes == routes, "what changed adds up to all there is");
-        assert!(whole.deletions.iter().all(|deletion| node.told.deletions.contains(deletion)));
+        let mut deletions = whole.deletions.iter().filter(|(pool, _)| node.pools.contains_key(pool));
+        assert!(deletions.all(|deletion| node.told.deletions.contains(deletion)));
     }
 
     /// Every node that is up hears, works and reports.

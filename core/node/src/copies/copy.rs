@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use block::{Incarnation, Instant, PoolId, SnapshotId, WriteSeq};
-use replication::wire::Link;
+use replication::wire::{Lane, Link};
 use replication::{Event, Payload, Replica};
 
 use crate::copies::work::Work;
@@ -72,6 +72,8 @@ pub(crate) struct Uncut {
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Tie {
     pub link: Link,
+    /// Which connection each message takes.
+    pub lane: Lane,
     /// When a new link is to be begun.
     pub open_at: Option<Instant>,
 }

@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use block::{Incarnation, PoolId, VolumeId};
-use replication::wire::{Envelope, Heard, Signal};
+use replication::wire::{Channel, Envelope, Heard, Lane, Signal};
 use replication::{Aside, Event, Message, Payload};
 
 use crate::copies::copy::Tie;
@@ -46,9 +46,12 @@ impl Pipeline {
     /// said again from the beginning, as much as the receiver then lacks.
     pub(super) fn post(&mut self, id: VolumeId, to: PoolId, message: Message<Payload>) {
         let Some(envelope) = self.envelope(id, to) else { return };
-        if self.tie(id, to).is_some_and(|tie| tie.link.is_up())
-            && self.copies.peers.send(to, &envelope, message).is_err()
-        {
+        let Some(tie) = self.tie(id, to).filter(|tie| tie.link.is_up()) else { return };
+        let channel = tie.lane.next(&message);
+        let is_beat = matches!(message, Message::Heartbeat { .. } | Message::HeartbeatAck { .. });
+        if is_beat && channel == Channel::Control {
+            self.copies.peers.send_beat(to, &envelope, message);
+        } else if self.copies.peers.send(to, &envelope, message).is_err() {
             self.reset_link(id, to);
         }
     }
@@ -86,6 +89,13 @@ impl Pipeline {
             }
             Aside::Compared { id: number, found } => self.heard_compared(peer, number, found),
         }
+    }
+
+    fn connected(&mut self, id: VolumeId, peer: PoolId) {
+        if let Some(tie) = self.tie(id, peer) {
+            tie.lane = Lane::default();
+        }
+        self.push_event(id, Event::Connected { peer });
     }
 
     fn push_event(&mut self, id: VolumeId, event: Event<Payload>) {
@@ -190,10 +200,10 @@ impl Pipeline {
         match heard {
             Heard::Nothing => {}
             Heard::Message => {}
-            Heard::Connected => self.push_event(id, Event::Connected { peer }),
+            Heard::Connected => self.connected(id, peer),
             Heard::Accepted => {
                 self.signal(id, peer, Signal::Opened);
-                self.push_event(id, Event::Connected { peer });
+                self.connected(id, peer);
             }
             Heard::Disconnected => self.push_event(id, Event::Disconnected { peer }),
         }

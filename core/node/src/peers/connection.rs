@@ -2,11 +2,11 @@
 
 use block::{Instant, Pages, PoolId};
 use replication::Memory;
-use replication::wire::{INPUT_BYTES_MAX, Pending};
+use replication::wire::{Channel, Hello, INPUT_BYTES_MAX, Pending};
 
 use crate::event::ConnId;
 use crate::inbox::{INBOX_BYTES, Inbox};
-use crate::limits::{PEER_KEEPALIVE, PEER_SILENCE, UNAWAITED_BYTES_MAX};
+use crate::limits::{PEER_KEEPALIVE, PEER_SILENCE, PEER_STUCK, UNAWAITED_BYTES_MAX};
 use crate::peers::send::PeerOutbox;
 
 const _: () = assert!(INPUT_BYTES_MAX <= INBOX_BYTES, "whatever is needed in one piece fits the inbox");
@@ -15,6 +15,8 @@ const _: () = assert!(INPUT_BYTES_MAX <= INBOX_BYTES, "whatever is needed in one
 #[derive(Debug)]
 pub(crate) struct PeerConnection {
     pub conn: ConnId,
+    /// [`Channel::Control`] for heartbeats, [`Channel::Live`] for everything else.
+    pub channel: Channel,
     pub stage: Stage,
     /// Of whoever made it; a newer connection of the same node has a higher one.
     pub session: u64,
@@ -88,11 +90,10 @@ impl Receiving {
 
 impl PeerConnection {
     /// One that this node made: it says `hello` first.
-    pub fn asking(conn: ConnId, now: Instant, hello: (u64, Vec<u8>), peer: PoolId) -> Self {
-        let (session, bytes) = hello;
+    pub fn asking(conn: ConnId, now: Instant, hello: &Hello, peer: PoolId) -> Self {
         let mut connection = Self::new(conn, now, Stage::Asking { peer });
-        connection.session = session;
-        connection.outbox.push_bytes(bytes);
+        (connection.session, connection.channel) = (hello.session, hello.channel);
+        connection.outbox.push_bytes(hello.encode());
         connection
     }
 
@@ -104,6 +105,7 @@ impl PeerConnection {
     fn new(conn: ConnId, now: Instant, stage: Stage) -> Self {
         Self {
             conn,
+            channel: Channel::Live,
             stage,
             session: 0,
             features: 0,
@@ -125,10 +127,6 @@ impl PeerConnection {
             Some(receiving) => receiving.free(),
             None => self.inbox.free(),
         }
-    }
-
-    pub fn is_silent(&self, now: Instant) -> bool {
-        self.stage != Stage::Closing && now >= self.heard + PEER_SILENCE
     }
 
     /// Whether something is to be said so that the other end knows that this one is there.
@@ -158,8 +156,16 @@ impl PeerConnection {
         self.outbox.sent(sent_bytes);
     }
 
-    pub fn deadline(&self) -> Option<Instant> {
-        let silent = self.heard + PEER_SILENCE;
+    /// When it has said nothing for too long; later if its heartbeats, which came last at `beat`, have a connection of
+    /// their own.
+    pub fn silent_at(&self, beat: Option<Instant>) -> Instant {
+        let stuck = self.heard + PEER_STUCK;
+        let beats = beat.map_or(self.heard, |beat| beat.max(self.heard));
+        (beats + PEER_SILENCE).min(stuck)
+    }
+
+    pub fn deadline(&self, beat: Option<Instant>) -> Option<Instant> {
+        let silent = self.silent_at(beat);
         match self.stage {
             Stage::Closing => None,
             Stage::Open { .. } if self.outbox.is_empty() || matches!(self.send, Sending::Unawaited { .. }) => {

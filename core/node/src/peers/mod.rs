@@ -1,4 +1,7 @@
-//! Connections to the nodes that hold other replicas: one with each, made by the node whose pool has the lower id.
+//! Connections to the nodes that hold other replicas: two with each, made by the node whose pool has the lower id. One is
+//! for everything, in order. The other is for heartbeats, so that they do not wait where the network loses packets and
+//! megabytes of changes have to be sent again first: a member that is not heard costs its clients a moment. It is made when
+//! the first one is open, and ends with it; without it heartbeats take the first.
 //!
 //! ```text
 //!   Waiting ── time ──> Dialling ── Connected ──> hello, answer ──> open ── broken, silent ──> Waiting (a longer one)
@@ -21,7 +24,7 @@ mod turn;
 use std::collections::{BTreeMap, BTreeSet};
 
 use block::{Instant, PoolId, VolumeId};
-use replication::wire::{ASIDES, Envelope, SNAPSHOTS, Signal};
+use replication::wire::{ASIDES, Channel, Envelope, HEARTBEATS_APART, SNAPSHOTS, Signal};
 use replication::{Aside, Message, Payload};
 
 pub(crate) use connection::{PeerConnection, Sending, Stage};
@@ -91,6 +94,8 @@ pub(crate) struct Peers {
     pub connections: BTreeMap<ConnId, PeerConnection>,
     /// The open connection with each.
     pub current: BTreeMap<PoolId, ConnId>,
+    /// The open one for heartbeats, beside it.
+    pub beats: BTreeMap<PoolId, ConnId>,
     /// Connections with something to send.
     pub touched: BTreeSet<ConnId>,
     pub orders: Vec<Order>,
@@ -108,6 +113,7 @@ impl Peers {
             targets: BTreeMap::new(),
             connections: BTreeMap::new(),
             current: BTreeMap::new(),
+            beats: BTreeMap::new(),
             touched: BTreeSet::new(),
             orders: Vec::new(),
             faults: Vec::new(),
@@ -136,10 +142,24 @@ impl Peers {
     }
 
     pub fn deadline(&self, now: Instant) -> Option<Instant> {
-        let dials = self.targets.values().filter(|_| !self.stopping).filter_map(|target| target.dial.due());
-        let connections = self.connections.values().filter_map(PeerConnection::deadline);
+        let targets = self.targets.iter().filter(|_| !self.stopping);
+        let dials = targets.filter_map(|(peer, target)| target.due(self.takes_beats(*peer)));
+        let connections = self.connections.values().filter_map(|one| one.deadline(self.last_beat(one)));
         let left = (!self.orders.is_empty()).then_some(now);
         dials.chain(connections).chain(left).min()
+    }
+
+    /// When something came last on the connection that heartbeats have beside this one.
+    fn last_beat(&self, connection: &PeerConnection) -> Option<Instant> {
+        let Stage::Open { peer } = connection.stage else { return None };
+        let beats = self.connections.get(self.beats.get(&peer)?)?;
+        (connection.channel == Channel::Live).then_some(beats.heard)
+    }
+
+    /// Whether a connection for heartbeats may be made to it.
+    fn takes_beats(&self, peer: PoolId) -> bool {
+        let current = self.current.get(&peer).and_then(|conn| self.connections.get(conn));
+        current.is_some_and(|connection| connection.features & HEARTBEATS_APART != 0)
     }
 
     fn open_mut(&mut self, peer: PoolId) -> Option<&mut PeerConnection> {
@@ -151,6 +171,15 @@ impl Peers {
     /// Sends a message.
     pub fn send(&mut self, peer: PoolId, envelope: &Envelope, message: Message<Payload>) -> Result<(), send::Full> {
         self.open_mut(peer).map_or(Ok(()), |connection| connection.outbox.push(envelope, message))
+    }
+
+    /// Sends a heartbeat, or the answer to one, beside everything else. Without room it is lost.
+    pub fn send_beat(&mut self, peer: PoolId, envelope: &Envelope, message: Message<Payload>) {
+        let Some(conn) = self.beats.get(&peer).or_else(|| self.current.get(&peer)) else { return };
+        self.touched.insert(*conn);
+        if let Some(connection) = self.connections.get_mut(conn) {
+            let _ = connection.outbox.push(envelope, message);
+        }
     }
 
     /// Whether it can be told what is said beside the order: nodes of earlier versions cannot.

@@ -59,13 +59,11 @@ impl Peers {
         result.unwrap_or_else(|fault| Step::Ended { lost: self.end(conn, fault, now) })
     }
 
-    /// What this node says first, and the session it says.
-    pub fn hello(&self, peer: PoolId) -> (u64, Vec<u8>) {
+    /// What this node says first, of the session that the connection belongs to if it does not begin one.
+    pub fn hello(&self, peer: PoolId, session: Option<u64>, channel: Channel) -> Hello {
         let (from, to) = (self.me.to_string(), peer.to_string());
-        // There is one connection for everything: the one whose order counts.
         let cluster = self.cluster.expect("peers come with an intent, and it names the cluster");
-        let hello = Hello::new(cluster, from, to, self.session, Channel::Live);
-        (self.session, hello.encode())
+        Hello::new(cluster, from, to, session.unwrap_or(self.session), channel)
     }
 
     fn look_for_answer(&mut self, conn: ConnId, peer: PoolId) -> Result<Step, PeerFault> {
@@ -78,10 +76,12 @@ impl Peers {
             Answered::Answer { consumed, answer: Answer::Welcome { features, .. } } => {
                 connection.inbox.consume(consumed);
                 connection.features = features;
+                let is_for_beats = connection.channel == Channel::Control;
                 if let Some(target) = self.targets.get_mut(&peer) {
-                    target.dial = Dial::Connected { pause: PEER_PAUSE_MIN };
+                    let dial = if is_for_beats { &mut target.beats } else { &mut target.dial };
+                    *dial = Dial::Connected { pause: PEER_PAUSE_MIN };
                 }
-                Ok(self.open(conn, peer))
+                if is_for_beats { self.open_beats(conn, peer) } else { Ok(self.open(conn, peer)) }
             }
             Answered::Answer { answer: Answer::Refused { sentence }, .. } => Err(PeerFault::RefusedBy(sentence)),
             Answered::Refused(refusal) => Err(PeerFault::Damaged(refusal.to_string())),
@@ -99,7 +99,7 @@ impl Peers {
             Greeted::Hello { consumed, hello } => {
                 connection.inbox.consume(consumed);
                 match self.admit(&hello) {
-                    Ok(peer) => return Ok(self.welcome(conn, peer, &hello, now)),
+                    Ok(peer) => return self.welcome(conn, peer, &hello, now),
                     Err(refusal) => refusal,
                 }
             }
@@ -124,26 +124,41 @@ impl Peers {
             return Err(Refusal::Malformed { what: "the node whose pool has the lower id makes the connection" });
         }
         let current = self.current.get(&peer).and_then(|conn| self.connections.get(conn));
-        match current {
-            Some(newest) if newest.session >= hello.session => {
-                Err(Refusal::Superseded { found: hello.session, newest: newest.session })
-            }
-            Some(_) | None => Ok(peer),
-        }
+        let newest = current.map_or(0, |current| current.session);
+        let is_of_session = match hello.channel {
+            Channel::Live => current.is_none() || newest < hello.session,
+            Channel::Control => current.is_some() && newest == hello.session,
+            Channel::Copy => return Err(Refusal::Malformed { what: "copies have no connection of their own" }),
+        };
+        if is_of_session { Ok(peer) } else { Err(Refusal::Superseded { found: hello.session, newest }) }
     }
 
-    fn welcome(&mut self, conn: ConnId, peer: PoolId, hello: &Hello, now: Instant) -> Step {
-        if let Some(older) = self.current.remove(&peer) {
+    fn welcome(&mut self, conn: ConnId, peer: PoolId, hello: &Hello, now: Instant) -> Result<Step, PeerFault> {
+        let before = match hello.channel {
+            Channel::Control => self.beats.remove(&peer),
+            Channel::Live | Channel::Copy => self.current.remove(&peer),
+        };
+        if let Some(older) = before {
             self.end(older, PeerFault::Superseded, now);
         }
         let answer = Answer::welcome(hello, self.session);
         if let Some(connection) = self.connections.get_mut(&conn) {
-            connection.session = hello.session;
+            (connection.session, connection.channel) = (hello.session, hello.channel);
             connection.features = answer.features();
             connection.outbox.push_bytes(answer.encode());
             self.touched.insert(conn);
         }
-        self.open(conn, peer)
+        if hello.channel == Channel::Control { self.open_beats(conn, peer) } else { Ok(self.open(conn, peer)) }
+    }
+
+    /// Heartbeats go over it from now on.
+    fn open_beats(&mut self, conn: ConnId, peer: PoolId) -> Result<Step, PeerFault> {
+        if let Some(connection) = self.connections.get_mut(&conn) {
+            connection.stage = Stage::Open { peer };
+            connection.need_bytes = 0;
+        }
+        self.beats.insert(peer, conn);
+        self.look_for_frame(conn, peer)
     }
 
     fn open(&mut self, conn: ConnId, peer: PoolId) -> Step {
@@ -204,12 +219,21 @@ impl Peers {
         if before != Stage::Leaving {
             self.faults.push((peer, fault));
         }
-        let peer = peer?;
+        let (peer, is_for_beats) = (peer?, connection.channel == Channel::Control);
         if let Some(target) = self.targets.get_mut(&peer) {
-            target.dial = target.dial.again(now);
+            let dial = if is_for_beats { &mut target.beats } else { &mut target.dial };
+            *dial = dial.again(now);
         }
-        self.current.get(&peer).filter(|current| **current == conn)?;
-        self.current.remove(&peer);
+        let open = if is_for_beats { &mut self.beats } else { &mut self.current };
+        open.get(&peer).filter(|open| **open == conn)?;
+        open.remove(&peer);
+        if is_for_beats {
+            return None;
+        }
+        // Heartbeats of the next session are no business of those who sent them in this one.
+        if let Some(beats) = self.beats.get(&peer).copied() {
+            self.end(beats, PeerFault::Broken, now);
+        }
         Some(peer)
     }
 }

@@ -1,4 +1,7 @@
-use replication::wire::{ANSWER_BYTES_MAX, ASIDES, SNAPSHOTS, Answer, Answered, Channel, Greeted, HELLO_BYTES_MAX, Hello, Refusal};
+use replication::wire::{
+    ANSWER_BYTES_MAX, ASIDES, Answer, Answered, Channel, Greeted, HEARTBEATS_APART, HELLO_BYTES_MAX, Hello, Refusal,
+    SNAPSHOTS,
+};
 
 const CLUSTER: u128 = 0x0102_0304_0506_0708_090a_0b0c_0d0e_0f10;
 
@@ -128,7 +131,7 @@ fn what_a_later_release_can_besides_does_not_part_the_two() {
     let older = Hello { features: 0, ..hello() };
     assert_eq!(Answer::welcome(&hello_of(&older.encode()), 1).features(), 0, "an older one is told nothing new");
     let newer = Hello { features: u64::MAX, ..hello() };
-    assert_eq!(Answer::welcome(&hello_of(&newer.encode()), 1).features(), ASIDES | SNAPSHOTS);
+    assert_eq!(Answer::welcome(&hello_of(&newer.encode()), 1).features(), ASIDES | HEARTBEATS_APART | SNAPSHOTS);
 }
 
 #[test]

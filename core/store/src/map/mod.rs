@@ -17,6 +17,7 @@
 
 mod changed;
 mod delete;
+mod differences;
 mod entry;
 mod image;
 mod leaf;
@@ -42,6 +43,7 @@ use entry::{LeafIndex, first_of_group, group_in_leaf};
 
 pub use changed::{Changed, ChangedGroup};
 pub use delete::Progress;
+pub use differences::{Base, Difference, Differences};
 pub use entry::{DiskRef, Entry, FANOUT, LEAF_BLOCKS, LEVEL_MAX, Location, Place};
 pub use image::{Image, RestoreError};
 pub use leaf::{Group, Leaf};

@@ -4,13 +4,13 @@
 
 use std::collections::BTreeMap;
 
-use block::{Epoch, VolumeId};
+use block::{Epoch, PoolId, VolumeId};
 use cluster::{AccessMode, Admin, Change, Configuration, Health, Modification, State, Volume, VolumeSpec, ZoneSpread};
 use proptest::prelude::{Just, ProptestConfig, Strategy, any, prop_oneof};
 use proptest::{collection, proptest};
 
 use super::members::Members;
-use crate::world::{GIB, World, name};
+use crate::world::{GIB, SimNode, World, name};
 
 const NODES: u8 = 5;
 
@@ -25,6 +25,7 @@ enum Deed {
     Start(u8, bool),
     Glitch(u8),
     Wipe(u8),
+    Exchange(u8),
     Round(u8),
     Write(u8),
     Propose(u8),
@@ -47,6 +48,7 @@ fn deed() -> impl Strategy<Value = Deed> {
         4 => (node(), any::<bool>()).prop_map(|(node, cold)| Deed::Start(node, cold)),
         1 => node().prop_map(Deed::Glitch),
         1 => node().prop_map(Deed::Wipe),
+        1 => node().prop_map(Deed::Exchange),
         12 => node().prop_map(Deed::Round),
         8 => node().prop_map(Deed::Write),
         6 => node().prop_map(Deed::Propose),
@@ -64,12 +66,14 @@ struct History {
     members: Members,
     /// Every configuration there ever was.
     decided: BTreeMap<(VolumeId, Epoch), Configuration>,
+    /// Disks that were taken out of nodes.
+    shelved: Vec<SimNode>,
 }
 
 impl History {
     fn new() -> Self {
         let world = World::new(NODES.into(), 100 * GIB);
-        Self { world, members: Members::default(), decided: BTreeMap::new() }
+        Self { world, members: Members::default(), decided: BTreeMap::new(), shelved: Vec::new() }
     }
 
     fn apply(&mut self, wait_ms: u64, change: &Change) {
@@ -103,6 +107,7 @@ impl History {
             Deed::Start(index, cold) => return self.start(&node(index), *cold),
             Deed::Glitch(index) => return self.glitch(&node(index)),
             Deed::Wipe(index) => return self.wipe(&node(index)),
+            Deed::Exchange(index) => return self.exchange(&node(index)),
             Deed::Round(index) => return self.round(&node(index)),
             Deed::Write(index) => return self.members.write(&mut self.world, &node(index)),
             Deed::Propose(index) => return self.members.propose(&mut self.world, &node(index)),
@@ -151,6 +156,27 @@ impl History {
     fn wipe(&mut self, node: &cluster::Name) {
         self.world.nodes.get_mut(node).unwrap().pools.values_mut().for_each(BTreeMap::clear);
         self.start(node, true);
+    }
+
+    /// The node comes back with another pool, whose id is higher or lower.
+    fn exchange(&mut self, node: &cluster::Name) {
+        let number = self.shelved.len() as u128;
+        let new = PoolId(if number.is_multiple_of(2) { 1000 + number } else { 1000 - number });
+        self.stop(node);
+        let found = self.world.nodes.get_mut(node).unwrap();
+        let mut shelved = found.clone();
+        shelved.pools = found.exchange(new);
+        self.shelved.push(shelved);
+        self.start(node, true);
+    }
+
+    /// What was taken out of nodes is put into others.
+    fn unshelve(&mut self) {
+        for (number, shelved) in std::mem::take(&mut self.shelved).into_iter().enumerate() {
+            let node = name(&format!("s{number}"));
+            self.world.nodes.insert(node.clone(), shelved);
+            self.start(&node, false);
+        }
     }
 
     fn round(&mut self, node: &cluster::Name) {
@@ -231,13 +257,14 @@ impl History {
             }
             self.apply(1, &Change::Administer { node, admin: Admin::Schedulable });
         }
+        self.unshelve();
+        let nodes: Vec<_> = self.world.nodes.keys().cloned().collect();
         for _ in 0..40 {
-            for index in 0..NODES {
-                let node = name(&format!("n{index}"));
-                self.round(&node);
-                self.members.seek(&mut self.world, &node);
-                self.members.propose(&mut self.world, &node);
-                self.members.write(&mut self.world, &node);
+            for node in &nodes {
+                self.round(node);
+                self.members.seek(&mut self.world, node);
+                self.members.propose(&mut self.world, node);
+                self.members.write(&mut self.world, node);
                 while !self.members.pending.is_empty() {
                     self.decide(0, false);
                 }
@@ -267,9 +294,10 @@ impl History {
 }
 
 fn check_volume(state: &State, volume: &Volume) {
-    let nodes: std::collections::BTreeSet<_> =
-        volume.replicas.keys().map(|pool| &state.pool(*pool).unwrap().node).collect();
-    assert_eq!(nodes.len(), volume.replicas.len(), "never two replicas on one node");
+    let is_there = |pool: &&PoolId| volume.replicas[*pool].standing().is_some();
+    let there: Vec<_> = volume.replicas.keys().filter(is_there).collect();
+    let nodes: std::collections::BTreeSet<_> = there.iter().map(|pool| &state.pool(**pool).unwrap().node).collect();
+    assert_eq!(nodes.len(), there.len(), "never two replicas on one node");
     if let Some(replication) = &volume.replication {
         let configuration = &replication.configuration;
         assert!(configuration.members.contains_key(&configuration.primary));

@@ -9,7 +9,7 @@ use cluster::{
 };
 
 use super::members::Members;
-use crate::world::{GIB, World, name, operation};
+use crate::world::{GIB, SimNode, World, name, operation};
 
 fn of(replicas: u8) -> VolumeSpec {
     VolumeSpec { replicas, ..VolumeSpec::default() }
@@ -537,4 +537,109 @@ fn whoever_promotes_by_force_twice_is_told_that_it_is_done() {
     let epoch = volume(&world).epoch();
     world.apply(None, promote).unwrap();
     assert_eq!(volume(&world).epoch(), epoch, "nothing is lost twice");
+}
+
+/// A cluster in which a node of a backup came back with a new pool: which node, its old pool, and what was in that.
+fn with_an_exchanged_pool(new: PoolId) -> (World, Members, Name, PoolId, SimNode) {
+    let (mut world, mut members) = made(3, of(3));
+    world.apply(None, Change::Set(Settings { replace_after_ms: 10_000, ..Settings::default() })).unwrap();
+    let old = volume(&world).in_sync().find(|pool| *pool != primary(&world)).unwrap();
+    let node = node_of(&world, old);
+    stop(&mut world, &node);
+    settle(&mut world, &mut members);
+    let mut before = world.nodes[&node].clone();
+    before.pools = world.nodes.get_mut(&node).unwrap().exchange(new);
+    start(&mut world, &node, true);
+    (world, members, node, old, before)
+}
+
+#[test]
+fn a_node_that_comes_back_with_another_pool_is_given_its_replica_again() {
+    // Its id may be lower or higher than that of the old one.
+    for new in [PoolId(0), PoolId(1000)] {
+        let (mut world, mut members, node, old, _) = with_an_exchanged_pool(new);
+        settle(&mut world, &mut members);
+        assert!(explained(&world).contains("its node came back with another one"), "{}", explained(&world));
+        assert!(!volume(&world).replicas.contains_key(&new), "it may have been started with a wrong path");
+        wait(&mut world, 21_000);
+        assert!(volume(&world).replicas.contains_key(&new), "{}", explained(&world));
+        settle(&mut world, &mut members);
+        assert_eq!(volume(&world).health(), Health::Ready, "{}", explained(&world));
+        assert!(volume(&world).member(new).is_some() && !volume(&world).replicas.contains_key(&old));
+        // And once more.
+        stop(&mut world, &node);
+        settle(&mut world, &mut members);
+        let newer = PoolId(500);
+        world.nodes.get_mut(&node).unwrap().exchange(newer);
+        start(&mut world, &node, true);
+        wait(&mut world, 11_000);
+        wait(&mut world, 11_000);
+        settle(&mut world, &mut members);
+        assert_eq!(volume(&world).health(), Health::Ready, "{}", explained(&world));
+        assert!(volume(&world).member(newer).is_some());
+    }
+}
+
+#[test]
+fn an_old_pool_that_is_back_in_time_is_gone_on_with() {
+    for new in [PoolId(0), PoolId(1000)] {
+        for is_placed in [false, true] {
+            let (mut world, mut members, node, old, before) = with_an_exchanged_pool(new);
+            if is_placed {
+                wait(&mut world, 21_000);
+                assert!(volume(&world).replicas.contains_key(&new));
+                world.tell(&node);
+                world.nodes.get_mut(&node).unwrap().work();
+                world.report(&node);
+            }
+            stop(&mut world, &node);
+            world.nodes.insert(node.clone(), before);
+            start(&mut world, &node, false);
+            for _ in 0..3 {
+                settle(&mut world, &mut members);
+                wait(&mut world, 11_000);
+            }
+            settle(&mut world, &mut members);
+            assert_eq!(volume(&world).health(), Health::Ready, "{}", explained(&world));
+            assert!(volume(&world).member(old).is_some(), "{new:?} {is_placed}");
+        }
+    }
+}
+
+#[test]
+fn what_was_only_in_a_pool_that_is_gone_is_not_made_anew() {
+    let (mut world, mut members) = made(3, of(1));
+    world.apply(None, Change::Set(Settings { replace_after_ms: 10_000, ..Settings::default() })).unwrap();
+    let old = volume(&world).home();
+    let node = node_of(&world, old);
+    stop(&mut world, &node);
+    world.nodes.get_mut(&node).unwrap().exchange(PoolId(1000));
+    start(&mut world, &node, true);
+    for _ in 0..3 {
+        settle(&mut world, &mut members);
+        wait(&mut world, 700_000);
+    }
+    assert_eq!(volume(&world).health(), Health::Unavailable);
+    assert!(explained(&world).contains("and has another one: start it with the pool that it had"));
+    assert_eq!(volume(&world).replicas.keys().collect::<Vec<_>>(), [&old]);
+    assert!(world.nodes.values().all(|node| node.pools.values().all(BTreeMap::is_empty)), "nothing is made");
+    // The same of a volume whose only member was there.
+    let (mut world, mut members, _, _, _) = with_an_exchanged_pool(PoolId(1000));
+    let last = primary(&world);
+    for pool in volume(&world).in_sync().filter(|pool| *pool != last).collect::<Vec<_>>() {
+        let node = node_of(&world, pool);
+        stop(&mut world, &node);
+    }
+    settle(&mut world, &mut members);
+    let node = node_of(&world, last);
+    stop(&mut world, &node);
+    world.nodes.get_mut(&node).unwrap().exchange(PoolId(1001));
+    start(&mut world, &node, true);
+    for _ in 0..3 {
+        settle(&mut world, &mut members);
+        wait(&mut world, 11_000);
+    }
+    assert_eq!(volume(&world).health(), Health::Unavailable, "{}", explained(&world));
+    assert!(explained(&world).contains("is back with another pool than"), "{}", explained(&world));
+    assert!(world.nodes.values().filter(|node| node.up).all(|node| node.pools.values().all(BTreeMap::is_empty)));
 }

@@ -268,6 +268,34 @@ fn connections_that_break_all_the_time_cost_time_and_nothing_else() {
 }
 
 #[test]
+fn a_member_whose_changes_are_held_up_for_a_while_stays_because_its_heartbeats_arrive() {
+    let mut trio = Trio::new(2);
+    trio.until("heartbeats have their own connections", |trio| trio.connections(0, 1) == 2);
+    let before = trio.decider.decided.epoch;
+    trio.hold_up(0, 1, true);
+    trio.pass(Duration::from_millis(1500));
+    assert_eq!(trio.decider.decided.epoch, before, "nobody had to go");
+    trio.hold_up(0, 1, false);
+    trio.pass(Duration::from_millis(300));
+    assert_eq!((trio.decider.decided.epoch, trio.connections(0, 1)), (before, 2));
+    trio.hold_up(0, 1, true);
+    trio.until("it is connected to anew", |trio| !trio.is_held_up(0, 1) && trio.connections(0, 1) == 2);
+    trio.until_whole();
+}
+
+#[test]
+fn heartbeats_take_the_other_connection_while_theirs_is_gone() {
+    let mut trio = Trio::new(2);
+    let before = trio.decider.decided.epoch;
+    for _ in 0..5 {
+        trio.until("heartbeats have their own connections", |trio| trio.connections(0, 1) == 2);
+        trio.cut_beats(0, 1);
+        trio.pass(Duration::from_millis(400));
+    }
+    assert_eq!(trio.decider.decided.epoch, before, "nobody had to go");
+}
+
+#[test]
 fn of_other_nodes_volumes_the_route_is_gone_by() {
     let mut trio = Trio::new(2);
     trio.until_served();

@@ -25,6 +25,13 @@ fn rot(trio: &mut Trio, node: usize, block: u64) {
     rig.disk.flip(held.at);
 }
 
+/// A device error where a block lies on a node's disk.
+fn make_unreadable(trio: &mut Trio, node: usize, block: u64) {
+    let rig = &mut trio.nodes[node];
+    let held = rig.node.store().held(VOLUME, BlockIndex(block)).expect("something is written there");
+    rig.disk.bad.insert(usize::try_from(held.at.0 / 4096).unwrap());
+}
+
 fn counters(trio: &Trio, node: usize) -> (u64, u64, u64) {
     let rot = trio.nodes[node].node.stats().rot;
     (rot.found, rot.repaired, rot.lost)
@@ -78,10 +85,21 @@ fn a_block_that_rotted_at_the_primary_is_read_rightly_and_repaired() {
 #[test]
 fn a_block_that_the_disk_cannot_read_is_repaired_as_well() {
     let (mut trio, client) = written(16);
-    let held = trio.nodes[client.0].node.store().held(VOLUME, BlockIndex(5)).unwrap();
-    trio.nodes[client.0].disk.bad.insert(usize::try_from(held.at.0 / 4096).unwrap());
+    [5, 9, 10].into_iter().for_each(|block| make_unreadable(&mut trio, client.0, block));
     assert!(trio.read(client, 0, 16 * 4096) == (0..16).flat_map(|block| content(block, 1)).collect::<Vec<_>>());
-    assert_eq!(counters(&trio, client.0).2, 0);
+    assert_eq!(counters(&trio, client.0), (3, 3, 0), "these and no others");
+}
+
+#[test]
+fn a_range_of_which_the_disk_can_read_nothing_comes_from_another_replica() {
+    let mut trio = Trio::new(2);
+    let client = trio.connect();
+    let all: Vec<u8> = (0..512).flat_map(|block| content(block, 1)).collect();
+    trio.write(client, 0, &all);
+    trio.flush(client);
+    (0..512).for_each(|block| make_unreadable(&mut trio, client.0, block));
+    assert!(trio.read(client, 0, 512 * 4096) == all);
+    assert_eq!(counters(&trio, client.0), (512, 512, 0));
 }
 
 #[test]

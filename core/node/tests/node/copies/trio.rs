@@ -29,6 +29,8 @@ fn index(pool: PoolId) -> usize {
 struct Wire {
     ends: [(usize, usize); 2],
     under_way: [VecDeque<(Instant, Vec<u8>)>; 2],
+    /// Nothing arrives, and nobody notices.
+    is_stuck: bool,
 }
 
 /// A request of a client that was not answered.
@@ -194,7 +196,7 @@ impl Trio {
                     continue;
                 }
                 let ends = [(node, self.nodes[node].join(Some(pool))), (other, self.nodes[other].join(None))];
-                self.wires.push(Wire { ends, under_way: [VecDeque::new(), VecDeque::new()] });
+                self.wires.push(Wire { ends, under_way: [VecDeque::new(), VecDeque::new()], is_stuck: false });
             }
         }
     }
@@ -230,7 +232,8 @@ impl Trio {
             if !bytes.is_empty() {
                 wire.under_way[side].push_back((self.now + self.delay, bytes));
             }
-            while !self.blocked.contains(&(from.0, to.0))
+            while !wire.is_stuck
+                && !self.blocked.contains(&(from.0, to.0))
                 && wire.under_way[side].front().is_some_and(|(due, _)| *due <= self.now)
             {
                 let (_, bytes) = wire.under_way[side].pop_front().unwrap();
@@ -253,6 +256,34 @@ impl Trio {
             let nodes = [wire.ends[0].0, wire.ends[1].0];
             nodes != [a, b] && nodes != [b, a]
         });
+    }
+
+    fn wires_of(&mut self, a: usize, b: usize) -> impl Iterator<Item = &mut Wire> {
+        self.wires.iter_mut().filter(move |wire| {
+            let nodes = [wire.ends[0].0, wire.ends[1].0];
+            nodes == [a, b] || nodes == [b, a]
+        })
+    }
+
+    /// How many connections the two have.
+    pub fn connections(&mut self, a: usize, b: usize) -> usize {
+        self.wires_of(a, b).count()
+    }
+
+    /// The two's first connection, which is for all but heartbeats, stands still, or goes on.
+    pub fn hold_up(&mut self, a: usize, b: usize, is_stuck: bool) {
+        self.wires_of(a, b).next().expect("they are connected").is_stuck = is_stuck;
+    }
+
+    pub fn is_held_up(&mut self, a: usize, b: usize) -> bool {
+        self.wires_of(a, b).any(|wire| wire.is_stuck)
+    }
+
+    /// The two's last connection, which is for heartbeats, breaks.
+    pub fn cut_beats(&mut self, a: usize, b: usize) {
+        let ends = self.wires_of(a, b).last().expect("they are connected").ends;
+        ends.into_iter().for_each(|(node, peer)| self.nodes[node].reset(peer));
+        self.wires.retain(|wire| wire.ends != ends);
     }
 
     /// Nothing goes between the two any more, and nobody notices.

@@ -4,11 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use block::{BlockCount, BlockIndex, BlockRange, Checksum, Epoch, GroupIndex, SnapshotId, VolumeId, WriteSeq};
 
-use super::oracle::{Blocks, Oracle};
+use super::oracle::{Blocks, Oracle, State};
 use crate::map::image::{count_nodes, count_unwritten};
 use crate::map::{
-    DiskRef, Image, Inner, Kind, Leaf, Location, Map, Node, PlacedGroup, Progress, Restamp, Run, Source, Tree,
-    VersionId, VersionRecord, Walk,
+    Base, Difference, DiskRef, Image, Inner, Kind, Leaf, Location, Map, Node, PlacedGroup, Progress, Restamp, Run,
+    Source, Tree, VersionId, VersionRecord, Walk,
 };
 
 pub struct FrozenImage {
@@ -374,7 +374,46 @@ impl World {
             self.check_stamps(id, &state.born);
             self.check_runs(id, 0, state.end, &state.blocks);
             self.check_runs(id, 1000, state.end.min(263_000), &state.blocks);
+            self.check_differences(id, state);
         }
+    }
+
+    /// Against nothing, every other version that has a name, and itself half a history ago.
+    fn check_differences(&self, id: VersionId, state: &State) {
+        let nothing = Blocks::new();
+        let zero = |block: &u64| !state.blocks.contains_key(block);
+        let differing = |other: &Blocks| -> BTreeMap<u64, bool> {
+            let all = state.blocks.keys().chain(other.keys()).filter(|block| **block < state.end);
+            all.filter(|block| state.blocks.get(block) != other.get(block)).map(|block| (*block, zero(block))).collect()
+        };
+        assert_eq!(self.found_differences(id, Base::Nothing, 0), differing(&nothing));
+        for other in self.oracle.named() {
+            let base = Base::Version(self.version_of(other.kind));
+            let mut expected = differing(&other.blocks);
+            assert_eq!(self.found_differences(id, base, 0), expected);
+            assert_eq!(self.found_differences(id, base, 262_200), expected.split_off(&262_200));
+        }
+        let since = place(self.seq / 2);
+        let groups = state.born.iter().filter(|(_, seq)| **seq > since).map(|(group, _)| *group);
+        let blocks = groups.flat_map(|group| group * 64..group * 64 + 64).filter(|block| *block < state.end);
+        let expected: BTreeMap<u64, bool> = blocks.map(|block| (block, zero(&block))).collect();
+        assert_eq!(self.found_differences(id, Base::Before(since), 0), expected);
+    }
+
+    /// Asked for in small pieces.
+    fn found_differences(&self, id: VersionId, base: Base, from: u64) -> BTreeMap<u64, bool> {
+        let (mut next, mut found, mut end) = (Some(BlockIndex(from)), BTreeMap::new(), BlockIndex(from));
+        while let Some(at) = next {
+            let piece = self.map.differences(id, base, at, 2);
+            for Difference { range, is_zero } in piece.found {
+                assert!(range.first >= at.max(end), "they are in order");
+                end = range.end();
+                found.extend((range.first.0..range.end().0).map(|block| (block, is_zero)));
+            }
+            assert!(piece.next.is_none_or(|next| next > at), "it goes on");
+            next = piece.next;
+        }
+        found
     }
 
     fn check_stamps(&self, id: VersionId, born: &BTreeMap<u64, WriteSeq>) {

@@ -14,7 +14,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::{sleep, timeout};
 
-use crate::directory::Directory;
+use super::directory::Directory;
 
 /// How long one node may take, at first and at most: one that is gone must not keep us from the next, and one that is
 /// busy must get its chance.

@@ -76,7 +76,7 @@ impl Upstream {
     ///
     /// # Errors
     /// The connection is of no use any more.
-    pub fn read(&mut self, ledger: &Ledger) -> io::Result<Option<Answer>> {
+    pub fn read<T>(&mut self, ledger: &Ledger<T>) -> io::Result<Option<Answer>> {
         loop {
             if let Some(answer) = self.parse(ledger)? {
                 return Ok(Some(answer));
@@ -87,7 +87,7 @@ impl Upstream {
         }
     }
 
-    fn parse(&mut self, ledger: &Ledger) -> io::Result<Option<Answer>> {
+    fn parse<T>(&mut self, ledger: &Ledger<T>) -> io::Result<Option<Answer>> {
         if self.reading.is_some() {
             return Ok(self.read_on());
         }

@@ -1,4 +1,4 @@
-//! What the kernel asked for and was not answered yet, and what of it may be sent to the volume's primary now.
+//! What was asked for and was not answered yet, and what of it may be sent to the volume's primary now.
 //!
 //! Promise: everything admitted is answered once, however often connections break; what was not answered is sent again,
 //! in the order it came. Two requests that overlap, of which one changes something, are never under way together: the
@@ -10,7 +10,6 @@
 use std::collections::BTreeMap;
 
 use block::{Error, Request};
-use nbd::Ticket;
 
 /// Requests that are taken before any is answered.
 pub const REQUESTS_MAX: usize = 128;
@@ -18,18 +17,18 @@ pub const REQUESTS_MAX: usize = 128;
 pub const BYTES_MAX: usize = 64 << 20;
 const _: () = assert!(BYTES_MAX >= 2 * nbd::PAYLOAD_BYTES_MAX as usize, "the largest request is always taken");
 
-/// The requests.
-#[derive(Debug, Default)]
-pub struct Ledger {
+/// The requests, each with what its owner knows it by.
+#[derive(Debug)]
+pub struct Ledger<T> {
     /// By their order. The key is the cookie towards the primary.
-    unanswered: BTreeMap<u64, Entry>,
+    unanswered: BTreeMap<u64, Entry<T>>,
     next: u64,
     bytes: usize,
 }
 
 #[derive(Debug)]
-struct Entry {
-    ticket: Ticket,
+struct Entry<T> {
+    ticket: T,
     request: Request,
     payload: Vec<u8>,
     stage: Stage,
@@ -54,14 +53,20 @@ pub struct Sending<'a> {
     pub payload: &'a [u8],
 }
 
-impl Ledger {
+impl<T> Default for Ledger<T> {
+    fn default() -> Self {
+        Self { unanswered: BTreeMap::new(), next: 0, bytes: 0 }
+    }
+}
+
+impl<T> Ledger<T> {
     /// Whether another request of any size can be taken.
     pub fn has_room(&self) -> bool {
         self.unanswered.len() < REQUESTS_MAX && self.bytes + nbd::PAYLOAD_BYTES_MAX as usize <= BYTES_MAX
     }
 
     /// Takes a request.
-    pub fn admit(&mut self, ticket: Ticket, request: Request, payload: Vec<u8>) {
+    pub fn admit(&mut self, ticket: T, request: Request, payload: Vec<u8>) {
         self.bytes += weight(&request);
         self.unanswered.insert(self.next, Entry { ticket, request, payload, stage: Stage::Waiting });
         self.next += 1;
@@ -75,8 +80,8 @@ impl Ledger {
         Some(Sending { cookie, request: entry.request, payload: &entry.payload })
     }
 
-    fn may_be_sent(&self, seq: u64, entry: &Entry) -> bool {
-        let is_free = |entry: &Entry| {
+    fn may_be_sent(&self, seq: u64, entry: &Entry<T>) -> bool {
+        let is_free = |entry: &Entry<T>| {
             self.unanswered.range(..seq).all(|(_, earlier)| !conflict(&earlier.request, &entry.request))
         };
         entry.stage == Stage::Waiting && is_free(entry)
@@ -97,7 +102,7 @@ impl Ledger {
     }
 
     /// The request was answered; nobody asks for it again.
-    pub fn answered(&mut self, cookie: u64) -> Option<Ticket> {
+    pub fn answered(&mut self, cookie: u64) -> Option<T> {
         let entry = self.unanswered.remove(&cookie)?;
         self.bytes -= weight(&entry.request);
         Some(entry.ticket)

@@ -44,7 +44,7 @@ fn write(block: u64, blocks: u32) -> Request {
 }
 
 /// Cookies of all that may be sent now.
-fn send_all(ledger: &mut Ledger) -> Vec<u64> {
+fn send_all(ledger: &mut Ledger<Ticket>) -> Vec<u64> {
     std::iter::from_fn(|| ledger.send_next().map(|sending| sending.cookie)).collect()
 }
 
@@ -110,7 +110,7 @@ fn turn() -> impl Strategy<Value = Turn> {
 /// A volume's primary, and a client's view of what must be there.
 #[derive(Default)]
 struct World {
-    ledger: Ledger,
+    ledger: Ledger<Ticket>,
     /// By cookie: the write and its number.
     writes: BTreeMap<u64, (u64, u32)>,
     next: u64,
