@@ -34,9 +34,9 @@ fn a_hello_is_these_bytes() {
     let bytes = hello().encode();
     let expected = [
         &b"PLNHELLO\x01\0\x01\0"[..],
-        b"\xf0\xc6\x16\xc9",
+        b"\xfd\x20\xbe\x4d",
         &CLUSTER.to_le_bytes(),
-        b"\x28\x27\x26\x25\x24\x23\x22\x21\x03\0\0\0\0\0\0\0\x03\x06\x0e\0\0\0\0\0\0\0\0\0\0\0\0\0node-anode-b.example",
+        b"\x28\x27\x26\x25\x24\x23\x22\x21\x07\0\0\0\0\0\0\0\x03\x06\x0e\0\0\0\0\0\0\0\0\0\0\0\0\0node-anode-b.example",
     ];
     assert_eq!(bytes, expected.concat());
     assert_eq!(hello_of(&bytes), hello());
@@ -45,9 +45,9 @@ fn a_hello_is_these_bytes() {
 #[test]
 fn an_answer_is_these_bytes() {
     let bytes = Answer::welcome(&hello(), 0x3132).encode();
-    let expected = [&b"PLNREPLY\x01\0\0\0\x67\x2f\x9d\x2b\x32\x31\0\0\0\0\0\0\x03"[..], &[0; 23]];
+    let expected = [&b"PLNREPLY\x01\0\0\0\xbd\xc8\x7a\xc9\x32\x31\0\0\0\0\0\0\x07"[..], &[0; 23]];
     assert_eq!(bytes, expected.concat());
-    assert_eq!(answer_of(&bytes), Answer::Welcome { version: 1, session: 0x3132, features: 3 });
+    assert_eq!(answer_of(&bytes), Answer::Welcome { version: 1, session: 0x3132, features: 7 });
     let refused = Answer::Refused { sentence: "not you".into() };
     let bytes = refused.encode();
     assert_eq!(bytes[..12], *b"PLNREPLY\0\0\x07\0");
