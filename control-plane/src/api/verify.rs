@@ -147,7 +147,7 @@ impl Verification {
             groups: u32::try_from(groups).expect("a few hundred"),
             reads: self.reads,
         };
-        self.desk.questions.ask(node, compare).await
+        self.desk.questions.compare(node, compare).await
     }
 
     async fn say(&self, at: u64, target: &Target, error: &AskError) -> Result<(), Gone> {

@@ -28,6 +28,8 @@ pub(super) struct Hello {
     pub cluster: Option<ClusterId>,
     /// Whether it can be asked to compare replicas.
     pub compares: bool,
+    /// Whether it can be asked in what snapshots differ.
+    pub differs: bool,
 }
 
 impl Hello {
@@ -37,7 +39,7 @@ impl Hello {
 }
 
 pub(super) fn hello(hello: link::Hello) -> Result<Hello, Status> {
-    let link::Hello { version, node, peer_address, nbd_addresses, labels, cluster, compares } = hello;
+    let link::Hello { version, node, peer_address, nbd_addresses, labels, cluster, compares, differs } = hello;
     if version != VERSION {
         let sentence = format!("the node speaks version {version} of this protocol, and this voter version {VERSION}");
         return Err(Status::failed_precondition(sentence));
@@ -53,7 +55,8 @@ pub(super) fn hello(hello: link::Hello) -> Result<Hello, Status> {
         [] => None,
         bytes => Some(ClusterId(id("cluster", bytes)?)),
     };
-    Ok(Hello { node, addresses: Addresses { peers: peer_address, nbd: nbd_addresses }, labels, cluster, compares })
+    let addresses = Addresses { peers: peer_address, nbd: nbd_addresses };
+    Ok(Hello { node, addresses, labels, cluster, compares, differs })
 }
 
 pub(super) fn report(report: link::Report) -> Result<NodeReport, Status> {

@@ -80,14 +80,14 @@ impl NodeLink for Link {
         }
         let (to_node, intents) = mpsc::channel(INTENTS_MAX);
         let node: Name = hello.node.clone();
-        let compares = hello.compares;
+        let (compares, differs) = (hello.compares, hello.differs);
         let turn = self.streams.begin(&node);
         let registered = self.streams.propose(&turn, hello.into_change()).await;
         registered.map_err(of_stream)?;
         tracing::info!(%node, "node is heard");
         to_node.try_send(Ok(convert::welcome(cluster))).expect("there is room for the first");
         if compares {
-            self.questions.begin(&node, to_node.clone());
+            self.questions.begin(&node, to_node.clone(), differs);
         }
         let questions = Arc::clone(&self.questions);
         let session =

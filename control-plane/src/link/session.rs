@@ -7,7 +7,7 @@ use proto::link::{self, FromNode, ToNode, from_node};
 use tokio::sync::mpsc;
 use tonic::{Status, Streaming};
 
-use super::questions::Questions;
+use super::questions::{Answer, Questions};
 use super::streams::{Streams, Turn};
 use super::{StreamError, convert, of_stream};
 use crate::api::not_leader;
@@ -54,7 +54,11 @@ impl Session {
                 from_node::Message::Report(report) => self.report(report).await,
                 from_node::Message::Proposal(proposal) => self.propose(proposal, to_node).await,
                 from_node::Message::Compared(compared) => {
-                    self.questions.answered(&self.turn.node, compared);
+                    self.questions.answered(&self.turn.node, Answer::Compared(compared));
+                    Ok(())
+                }
+                from_node::Message::Differed(differed) => {
+                    self.questions.answered(&self.turn.node, Answer::Differed(differed));
                     Ok(())
                 }
                 from_node::Message::Ping(link::Ping { number }) => {

@@ -55,6 +55,7 @@ pub fn hello(name: &str) -> Hello {
         labels: [("zone".to_owned(), name.to_owned())].into(),
         cluster: Vec::new(),
         compares: true,
+        differs: true,
     }
 }
 

@@ -1,8 +1,9 @@
 //! What operators may ask of a node, and how it answers.
 
-use block::{PoolId, SnapshotId, VolumeId};
+use block::{BlockIndex, PoolId, SnapshotId, VolumeId, WriteSeq};
 use replication::{COMPARED_GROUPS_MAX, Found, GroupRange};
-use store::{PoolSpace, SnapshotState, Source, VersionSpace};
+use store::map::Differences;
+use store::{DifferenceBase, PoolSpace, SnapshotState, Source, VersionSpace};
 
 use crate::volume::Counters;
 
@@ -62,6 +63,15 @@ pub enum Command {
     },
     /// Counters of the node and its volumes.
     Stats,
+    /// In what a snapshot differs from another one, or from nothing: a piece of the answer.
+    Differ {
+        /// Which, and where it was cut.
+        snapshot: (SnapshotId, WriteSeq),
+        /// What it is compared with.
+        base: DifferenceBase,
+        /// Where the piece begins.
+        from: BlockIndex,
+    },
     /// Compare the replicas of a volume that this node serves, as of the same change, while it is used.
     Compare {
         /// Which volume.
@@ -84,7 +94,7 @@ impl Command {
             | Self::CreateSnapshot { .. }
             | Self::DeleteSnapshot { .. } => true,
             Self::ListVolumes | Self::ListSnapshots | Self::PoolSpace | Self::SpaceOf { .. } | Self::Stats => false,
-            Self::Compare { .. } => false,
+            Self::Compare { .. } | Self::Differ { .. } => false,
         }
     }
 }
@@ -108,6 +118,13 @@ pub enum Answer {
     SpaceOf(VersionSpace),
     /// [`Command::Stats`].
     Stats(NodeStats),
+    /// [`Command::Differ`].
+    Differences {
+        /// In order, and where to go on; `None` behind the end.
+        pieces: Differences,
+        /// The snapshot's size.
+        size_bytes: u64,
+    },
     /// [`Command::Compare`], by pool: the members.
     Compared(Vec<ComparedReplica>),
 }

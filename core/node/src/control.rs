@@ -2,8 +2,8 @@
 
 use std::collections::VecDeque;
 
-use block::{BLOCK_BYTES, BlockRange, SnapshotId, VOLUME_BYTES_MAX, VolumeId};
-use store::{Outcome, Refusal, Store};
+use block::{BLOCK_BYTES, BlockIndex, BlockRange, SnapshotId, VOLUME_BYTES_MAX, VolumeId, WriteSeq};
+use store::{DifferenceBase, Outcome, Refusal, Store};
 
 use crate::admission::Service;
 use crate::command::{Answer, Command, ControlError};
@@ -160,13 +160,17 @@ impl Node {
             | Command::CreateSnapshot { .. }
             | Command::DeleteSnapshot { .. }
             | Command::SpaceOf { .. }
-            | Command::Compare { .. } => None,
+            | Command::Compare { .. }
+            | Command::Differ { .. } => None,
         };
         if let Some(answer) = looks {
             return Ok(Begun::Answered(answer));
         }
         if self.phase.is_stopping() {
             return Err(ControlError::Stopping);
+        }
+        if let Command::Differ { snapshot, base, from } = command {
+            return self.differences(snapshot, base, from).map(Begun::Answered);
         }
         if let Command::Compare { volume, groups, reads } = command {
             return self.pipeline.compare(id, volume, groups, reads).map(|()| Begun::Running);
@@ -192,6 +196,19 @@ impl Node {
                 Err(error)
             }
         }
+    }
+
+    /// A snapshot of this number that was cut elsewhere is another one.
+    fn differences(
+        &self,
+        (snapshot, at): (SnapshotId, WriteSeq),
+        base: DifferenceBase,
+        from: BlockIndex,
+    ) -> Result<Answer, ControlError> {
+        let store = &self.pipeline.store;
+        let state = store.snapshot_state(snapshot).filter(|state| state.seq == at);
+        let state = state.ok_or(Refusal::NoSuchSnapshot(snapshot))?;
+        Ok(Answer::Differences { pieces: store.differences(snapshot, base, from)?, size_bytes: state.size_bytes })
     }
 
     /// Orders from the store what a command wants.
@@ -227,7 +244,8 @@ impl Node {
             | Command::ListSnapshots
             | Command::PoolSpace
             | Command::Stats
-            | Command::Compare { .. } => {
+            | Command::Compare { .. }
+            | Command::Differ { .. } => {
                 unreachable!("answered before")
             }
         }

@@ -109,6 +109,20 @@ pub struct Store {
     space_requests: Vec<(JobId, Token)>,
 }
 
+/// Leaves of a map (4 MiB of a volume each) that a piece of an answer about differences looks at.
+const DIFFERENCE_LEAVES_MAX: usize = 256;
+
+/// What a snapshot is compared with.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum DifferenceBase {
+    /// With nothing: all of its blocks that do not read as zeroes.
+    Nothing,
+    /// With another snapshot, block by block.
+    Snapshot(block::SnapshotId),
+    /// With the volume as it was when this was its last change, in groups of 64 blocks: never too little.
+    Before(block::WriteSeq),
+}
+
 impl Store {
     /// How full the pool is.
     #[must_use]
@@ -164,6 +178,25 @@ impl Store {
     /// Buffers worth registering with the kernel, before the first request.
     pub fn preallocated(&mut self) -> Vec<&mut block::Pages> {
         self.buffers.all_mut()
+    }
+
+    /// In what a snapshot differs from `base`, from `from` on: a piece of the answer, which takes no longer than a moment.
+    ///
+    /// # Errors
+    /// [`Refusal::NoSuchSnapshot`], also for a base.
+    pub fn differences(
+        &self,
+        snapshot: block::SnapshotId,
+        base: DifferenceBase,
+        from: block::BlockIndex,
+    ) -> Result<map::Differences, Refusal> {
+        let version = self.version_of(Source::Snapshot(snapshot))?;
+        let base = match base {
+            DifferenceBase::Nothing => map::Base::Nothing,
+            DifferenceBase::Snapshot(other) => map::Base::Version(self.version_of(Source::Snapshot(other))?),
+            DifferenceBase::Before(seq) => map::Base::Before(seq),
+        };
+        Ok(self.contents.map.differences(version, base, from, DIFFERENCE_LEAVES_MAX))
     }
 
     /// The groups of a volume or snapshot, from `from` on, that were changed after `since`.

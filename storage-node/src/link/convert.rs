@@ -3,13 +3,15 @@
 
 use std::collections::BTreeMap;
 
-use block::{Epoch, GroupIndex, Incarnation, PoolId, SnapshotId, VOLUME_BYTES_MAX, VolumeId, WriteSeq};
+use block::{BlockIndex, Epoch, GroupIndex, Incarnation, PoolId, SnapshotId, VOLUME_BYTES_MAX, VolumeId, WriteSeq};
 use node::{
     Absence, Answer, Attachment, Command, ComparedReplica, Configuration, CopiesIntent, CopyObservation, Found,
     GroupRange, HoldObservation, HoldState, Intent, Origin, Proposal, ReplicaIntent, Route, SnapshotIntent,
     SnapshotObservation, SnapshotsIntent, TokenHash, Wanted,
 };
 use proto::link::{self, FromNode, ToNode, from_node, to_node};
+use store::DifferenceBase;
+use store::map::Difference;
 
 use super::delta::{Delta, PoolDelta};
 use crate::cluster::{Introduction, is_name};
@@ -52,6 +54,8 @@ pub(super) enum Message {
     Decision,
     /// A question, and its number.
     Compare(u64, Command),
+    /// A question about snapshots.
+    Differ(u64, Command),
     /// It is there, says the answer to this question.
     Pong(u64),
 }
@@ -122,7 +126,16 @@ pub(crate) enum ConvertError {
 pub(super) fn hello(introduction: &Introduction, cluster: Option<ClusterId>) -> FromNode {
     let Introduction { node, peer_address, nbd_addresses, labels, tags: _ } = introduction.clone();
     let cluster = cluster.map_or_else(Vec::new, |cluster| cluster.0.to_be_bytes().to_vec());
-    let hello = link::Hello { version: VERSION, node, peer_address, nbd_addresses, labels, cluster, compares: true };
+    let hello = link::Hello {
+        version: VERSION,
+        node,
+        peer_address,
+        nbd_addresses,
+        labels,
+        cluster,
+        compares: true,
+        differs: true,
+    };
     FromNode { message: Some(from_node::Message::Hello(hello)) }
 }
 
@@ -234,6 +247,7 @@ pub(super) fn parse_first(message: ToNode) -> Result<Option<(ClusterId, bool)>, 
             to_node::Message::Intent(_)
             | to_node::Message::Decision(_)
             | to_node::Message::Compare(_)
+            | to_node::Message::Differ(_)
             | to_node::Message::Pong(_),
         ) => Ok(None),
         None => Err(ConvertError::UnknownKind),
@@ -253,8 +267,43 @@ pub(super) fn parse(message: ToNode, cluster: ClusterId, ours: PoolId) -> Result
         Some(to_node::Message::Decision(_)) => Ok(Message::Decision),
         Some(to_node::Message::Pong(link::Pong { number })) => Ok(Message::Pong(number)),
         Some(to_node::Message::Compare(found)) => Ok(Message::Compare(found.id, comparison(&found))),
+        Some(to_node::Message::Differ(found)) => Ok(Message::Differ(found.id, difference(&found))),
         None => Err(ConvertError::UnknownKind),
     }
+}
+
+fn difference(found: &link::Differ) -> Command {
+    let base = match (found.base, found.before) {
+        (0, None) => DifferenceBase::Nothing,
+        (0, Some(before)) => DifferenceBase::Before(parse_seq(before)),
+        (base, _) => DifferenceBase::Snapshot(SnapshotId(base)),
+    };
+    // None is cut at the very beginning.
+    let snapshot = (SnapshotId(found.snapshot), parse_seq(found.at.unwrap_or_default()));
+    Command::Differ { snapshot, base, from: BlockIndex(found.first_block) }
+}
+
+/// What became of a question about snapshots.
+pub(super) fn differed(id: u64, answer: Result<Answer, CallError>) -> FromNode {
+    let differed = match answer {
+        Ok(Answer::Differences { pieces, size_bytes }) => link::Differed {
+            id,
+            refused: String::new(),
+            found: pieces.found.into_iter().map(one_difference).collect(),
+            next_block: pieces.next.map(|block| block.0),
+            size_bytes,
+        },
+        Ok(other) => {
+            link::Differed { id, refused: format!("the node answered {other:?}"), ..link::Differed::default() }
+        }
+        Err(error) => link::Differed { id, refused: error.to_string(), ..link::Differed::default() },
+    };
+    FromNode { message: Some(from_node::Message::Differed(differed)) }
+}
+
+fn one_difference(found: Difference) -> link::Difference {
+    let Difference { range, is_zero } = found;
+    link::Difference { first_block: range.first.0, blocks: range.count.0, zeroes: is_zero }
 }
 
 fn comparison(found: &link::Compare) -> Command {

@@ -9,7 +9,6 @@ use tokio::select;
 use tokio::sync::Semaphore;
 use tokio::sync::mpsc::Sender;
 
-use super::convert;
 use crate::control::{CallError, Control};
 
 /// Questions at a time.
@@ -26,8 +25,14 @@ impl Default for Questions {
 }
 
 impl Questions {
-    /// Asks the machine, and has the answer sent.
-    pub fn ask(&self, id: u64, command: Command, control: &Control, outgoing: &Sender<FromNode>) {
+    /// Asks the machine, and has the answer sent, in the words of `tell`.
+    pub fn ask(
+        &self,
+        (id, command): (u64, Command),
+        tell: fn(u64, Result<Answer, CallError>) -> FromNode,
+        control: &Control,
+        outgoing: &Sender<FromNode>,
+    ) {
         let (control, outgoing) = (control.clone(), outgoing.clone());
         let place = Arc::clone(&self.0).try_acquire_owned();
         tokio::spawn(async move {
@@ -36,7 +41,7 @@ impl Questions {
                     Ok(_) => control.command(command).await,
                     Err(_) => Err(CallError::Refused(ControlError::TooManyCommands(QUESTIONS_MAX))),
                 };
-                outgoing.send(convert::compared(id, answer)).await
+                outgoing.send(tell(id, answer)).await
             };
             select! {
                 // Without a stream nobody waits for it.

@@ -245,7 +245,11 @@ impl Course {
                 return Ok(true);
             }
             Message::Compare(id, command) => {
-                self.questions.ask(id, command, &linking.subject.control, outgoing);
+                self.questions.ask((id, command), convert::compared, &linking.subject.control, outgoing);
+                return Ok(true);
+            }
+            Message::Differ(id, command) => {
+                self.questions.ask((id, command), convert::differed, &linking.subject.control, outgoing);
                 return Ok(true);
             }
             Message::Welcome => return Err(LinkError::OutOfTurn { found: "a welcome", expected: "an intent" }),
