@@ -1,11 +1,11 @@
 //! Operators' commands, with clients connected and without.
 
-use block::{SnapshotId, VolumeId};
+use block::{BlockIndex, SnapshotId, VolumeId, WriteSeq};
 use node::{Answer, Command, ControlError, NodeConfig};
-use store::Source;
+use store::{DifferenceBase, Source};
 
 use crate::rig::{MIB, Rig};
-use crate::wire::{ESHUTDOWN, READ, Request};
+use crate::wire::{ESHUTDOWN, READ, Request, TRIM};
 
 fn create(name: &str, size_bytes: u64) -> Command {
     Command::CreateVolume { name: name.to_owned(), size_bytes }
@@ -131,6 +131,44 @@ fn a_volume_grows_under_its_clients() {
     rig.write(after, 8 * MIB - 10, &[3; 10]);
     assert_eq!(rig.read(after, 4 * MIB, 4096), [0; 4096]);
     assert_eq!(rig.read(before, 0, 4096), [2; 4096]);
+}
+
+fn snapshot(rig: &mut Rig) -> (SnapshotId, WriteSeq) {
+    let Ok(Answer::Snapshot(snapshot)) = rig.order(Command::CreateSnapshot { volume: "v".to_owned() }) else {
+        panic!("a snapshot is made")
+    };
+    let Ok(Answer::Snapshots(all)) = rig.order(Command::ListSnapshots) else { panic!("snapshots are listed") };
+    (snapshot, all.iter().find(|one| one.id == snapshot).expect("it is listed").seq)
+}
+
+#[test]
+fn a_node_tells_in_what_snapshots_differ_block_by_block() {
+    let mut rig = Rig::new(128 * MIB, 4 * MIB);
+    let peer = rig.connect();
+    rig.write(peer, 0, &[1; 8192]);
+    let first = snapshot(&mut rig);
+    rig.write(peer, 4096, &[2; 8192]);
+    assert_eq!(rig.call(peer, &Request::new(TRIM, 0, 4096)).error, 0);
+    let second = snapshot(&mut rig);
+    rig.write(peer, 1 << 20, &[3; 4096]);
+    let mut ask = |snapshot, base| match rig.order(Command::Differ { snapshot, base, from: BlockIndex(0) }) {
+        Ok(Answer::Differences { pieces, size_bytes }) => {
+            assert_eq!((pieces.next, size_bytes), (None, 4 * MIB));
+            let found = pieces.found.into_iter();
+            found.map(|one| (one.range.first.0, one.range.count.0, one.is_zero)).collect::<Vec<_>>()
+        }
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(ask(first, DifferenceBase::Nothing), [(0, 2, false)]);
+    assert_eq!(ask(second, DifferenceBase::Nothing), [(1, 2, false)]);
+    assert_eq!(ask(second, DifferenceBase::Snapshot(first.0)), [(0, 1, true), (1, 2, false)]);
+    let whole_group = [(0, 1, true), (1, 2, false), (3, 61, true)];
+    assert_eq!(ask(second, DifferenceBase::Before(first.1)), whole_group, "never too little");
+    assert_eq!(ask(second, DifferenceBase::Before(second.1)), []);
+    let elsewhere =
+        Command::Differ { snapshot: (second.0, first.1), base: DifferenceBase::Nothing, from: BlockIndex(0) };
+    let error = rig.order(elsewhere).unwrap_err().to_string();
+    assert!(error.contains("is not in this pool"), "{error}");
 }
 
 #[test]
