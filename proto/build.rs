@@ -2,8 +2,9 @@
 
 use std::error::Error;
 
-const FILES: [&str; 8] = [
+const FILES: [&str; 9] = [
     "plinth/v1/volume.proto",
+    "plinth/v1/snapshot.proto",
     "plinth/v1/operation.proto",
     "plinth/v1/node.proto",
     "plinth/v1/cluster.proto",

@@ -77,6 +77,10 @@ async fn answer_metrics(State(consensus): State<Arc<Consensus>>) -> Response {
     ([(header::CONTENT_TYPE, CONTENT_TYPE)], text).into_response()
 }
 
+fn ready_snapshots(state: &cluster::State) -> u64 {
+    state.snapshots(None).filter(|(_, snapshot)| state.is_snapshot_ready(snapshot)).count() as u64
+}
+
 fn figures(consensus: &Consensus) -> Registry {
     let mut registry = Registry::with_prefix("plinth_control");
     let mut set = |name: &str, help: &str, value: u64| {
@@ -101,6 +105,14 @@ fn figures(consensus: &Consensus) -> Registry {
         );
         set("operations_running", "Operations that go on", state.running_operations().count() as u64);
         set("tombstones", "Deleted volumes whose space is not free yet", state.tombstones().count() as u64);
+        set("snapshots", "Snapshots", state.snapshot_count() as u64);
+        set("snapshots_ready", "Snapshots that a volume can be made from", ready_snapshots(state));
+        set(
+            "snapshot_deletions",
+            "Deleted snapshots that are still in a pool, for each pool",
+            state.contents().graves.len() as u64,
+        );
+        set("volumes_retired", "Deleted volumes whose snapshots are kept", state.retired().count() as u64);
         let critical = |problem: &&cluster::Problem| problem.severity == Severity::Critical;
         let problems = state.problems(PROBLEMS_MAX);
         set(

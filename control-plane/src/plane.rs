@@ -11,6 +11,7 @@ use proto::v1::cluster_service_server::ClusterServiceServer;
 use proto::v1::node_service_server::NodeServiceServer;
 use proto::v1::operation_service_server::OperationServiceServer;
 use proto::v1::pool_service_server::PoolServiceServer;
+use proto::v1::snapshot_service_server::SnapshotServiceServer;
 use proto::v1::volume_service_server::VolumeServiceServer;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
@@ -206,6 +207,7 @@ async fn serve(
         .add_service(consensus.service())
         .add_service(link)
         .add_service(Forward::new(VolumeServiceServer::new(desk.clone()), Arc::clone(&leaders)))
+        .add_service(Forward::new(SnapshotServiceServer::new(desk.clone()), Arc::clone(&leaders)))
         .add_service(Forward::new(OperationServiceServer::new(desk.clone()), Arc::clone(&leaders)))
         .add_service(Forward::new(NodeServiceServer::new(desk.clone()), Arc::clone(&leaders)))
         .add_service(Forward::new(PoolServiceServer::new(desk.clone()), Arc::clone(&leaders)))

@@ -59,6 +59,14 @@ impl ClusterService for Desk {
                 let name = parse::name("name", &name)?;
                 self.look(|state| state.explain_volume(&name)).await?
             }
+            "snapshot" => {
+                let name = parse::name("name", &name)?;
+                self.look(|state| state.explain_snapshot(&name)).await?
+            }
+            "group" => {
+                let name = parse::name("name", &name)?;
+                self.look(|state| state.explain_group(&name)).await?
+            }
             "node" => {
                 let name = parse::name("name", &name)?;
                 self.look(|state| state.explain_node(&name)).await?
@@ -75,7 +83,7 @@ impl ClusterService for Desk {
             }
             "cluster" => Some(self.look(explain_cluster).await?),
             other => {
-                let known = "volume, node, pool, operation and cluster can be explained";
+                let known = "volume, snapshot, group, node, pool, operation and cluster can be explained";
                 return Err(invalid("kind", format!("\"{}\"; {known}", other.escape_default())));
             }
         };
@@ -170,6 +178,9 @@ fn of_state(state: &State) -> v1::StatusReply {
         used_bytes: pools().map(|(_, pool)| pool.used_bytes).sum(),
         promised_bytes: pools().map(|(id, _)| state.promised_bytes(id)).sum(),
         tombstones: state.tombstones().count() as u64,
+        snapshots: state.snapshot_count() as u64,
+        volumes_retired: state.retired().count() as u64,
+        snapshot_deletions: state.contents().graves.len() as u64,
         settings: Some(view::settings(state.settings())),
         problems: state.problems(PROBLEMS_MAX).into_iter().map(view::problem).collect(),
         ..v1::StatusReply::default()

@@ -67,6 +67,11 @@ pub(crate) fn refused(word: &'static str, sentence: impl Into<String>) -> Status
     status(Code::FailedPrecondition, word, sentence)
 }
 
+/// It was begun, and ended without what was asked for.
+pub(crate) fn failed(sentence: impl Into<String>) -> Status {
+    status(Code::Aborted, "failed", sentence)
+}
+
 /// With a word for programs.
 fn status(code: Code, word: &'static str, sentence: impl Into<String>) -> Status {
     let mut status = Status::new(code, sentence);
@@ -78,6 +83,22 @@ fn status(code: Code, word: &'static str, sentence: impl Into<String>) -> Status
 pub(crate) fn of_refusal(refusal: &Refusal) -> Status {
     let (code, word) = match refusal {
         Refusal::NoSuchVolume(_) => (Code::NotFound, "no-such-volume"),
+        Refusal::NoSuchSnapshot(_) => (Code::NotFound, "no-such-snapshot"),
+        Refusal::NoSuchGroup(_) => (Code::NotFound, "no-such-group"),
+        Refusal::NoSuchSchedule { .. } => (Code::NotFound, "no-such-schedule"),
+        Refusal::SnapshotExists { .. } => (Code::AlreadyExists, "snapshot-exists"),
+        Refusal::GroupExists(_) => (Code::AlreadyExists, "group-exists"),
+        Refusal::SnapshotNotReady(_) => (Code::FailedPrecondition, "snapshot-not-ready"),
+        Refusal::InGroup { .. } => (Code::FailedPrecondition, "snapshot-in-group"),
+        Refusal::GroupBusy { .. } => (Code::Aborted, "group-busy"),
+        Refusal::GroupVolumes(_) => (Code::InvalidArgument, "bad-group"),
+        Refusal::GroupName { .. } => (Code::InvalidArgument, "name-too-long"),
+        Refusal::Groups => (Code::ResourceExhausted, "too-many-groups"),
+        Refusal::SmallerThanSource { .. } => (Code::OutOfRange, "smaller-than-source"),
+        Refusal::Snapshots | Refusal::SnapshotsOfVolume(_) => (Code::ResourceExhausted, "too-many-snapshots"),
+        Refusal::Schedules(_) => (Code::ResourceExhausted, "too-many-schedules"),
+        Refusal::Keep(_) => (Code::InvalidArgument, "bad-keep"),
+        Refusal::ScheduleName { .. } => (Code::InvalidArgument, "name-too-long"),
         Refusal::NoSuchNode(_) => (Code::NotFound, "no-such-node"),
         Refusal::Exists { .. } => (Code::AlreadyExists, "volume-exists"),
         Refusal::Size(_) => (Code::InvalidArgument, "bad-size"),

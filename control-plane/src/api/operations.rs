@@ -25,24 +25,8 @@ impl OperationService for Desk {
 
     async fn wait(&self, request: Request<v1::WaitOperationRequest>) -> Result<Response<v1::Operation>, Status> {
         let v1::WaitOperationRequest { id, wait_ms } = request.into_inner();
-        if wait_ms > WAIT_MAX_MS {
-            return Err(invalid("wait_ms", format!("{wait_ms}; at most {WAIT_MAX_MS} can be")));
-        }
-        let wait_ms = if wait_ms == 0 { WAIT_DEFAULT_MS } else { wait_ms };
-        let until = Instant::now() + Duration::from_millis(wait_ms.into());
-        let id = OperationId(id);
-        let mut revisions = self.consensus.revisions();
-        loop {
-            revisions.mark_unchanged();
-            let operation = self.look(|state| view::operation(state, id)).await?.ok_or_else(|| unknown(id))?;
-            if operation.ended_ms.is_some() {
-                return Ok(Response::new(operation));
-            }
-            match timeout_at(until, revisions.changed()).await {
-                Ok(Ok(())) => {}
-                Ok(Err(_)) | Err(_) => return Ok(Response::new(operation)),
-            }
-        }
+        let wait = wait_of(wait_ms, WAIT_DEFAULT_MS)?;
+        self.await_operation(OperationId(id), wait).await.map(Response::new)
     }
 
     async fn list(
@@ -59,6 +43,34 @@ impl OperationService for Desk {
             ids.into_iter().filter_map(|id| view::operation(state, id)).collect()
         });
         Ok(Response::new(v1::ListOperationsReply { operations: operations.await? }))
+    }
+}
+
+/// How long an answer may wait.
+pub(super) fn wait_of(asked_ms: u32, default_ms: u32) -> Result<Duration, Status> {
+    if asked_ms > WAIT_MAX_MS {
+        return Err(invalid("wait_ms", format!("{asked_ms}; at most {WAIT_MAX_MS} can be")));
+    }
+    let wait_ms = if asked_ms == 0 { default_ms } else { asked_ms };
+    Ok(Duration::from_millis(wait_ms.into()))
+}
+
+impl Desk {
+    /// An operation when it has ended, or as it is after this time.
+    pub(super) async fn await_operation(&self, id: OperationId, wait: Duration) -> Result<v1::Operation, Status> {
+        let until = Instant::now() + wait;
+        let mut revisions = self.consensus.revisions();
+        loop {
+            revisions.mark_unchanged();
+            let operation = self.look(|state| view::operation(state, id)).await?.ok_or_else(|| unknown(id))?;
+            if operation.ended_ms.is_some() {
+                return Ok(operation);
+            }
+            match timeout_at(until, revisions.changed()).await {
+                Ok(Ok(())) => {}
+                Ok(Err(_)) | Err(_) => return Ok(operation),
+            }
+        }
     }
 }
 

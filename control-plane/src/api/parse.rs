@@ -1,6 +1,8 @@
 //! From messages to checked values. Each error names the field.
 
-use cluster::{AccessMode, Labels, Modification, Name, REPLICAS_MAX, RequestId, TokenHash, VolumeSpec, ZoneSpread};
+use cluster::{
+    AccessMode, Labels, Modification, Name, REPLICAS_MAX, RequestId, Source, TokenHash, VolumeSpec, ZoneSpread,
+};
 use proto::v1;
 use sha2::{Digest, Sha256};
 use tonic::Status;
@@ -108,4 +110,13 @@ pub(super) fn token(token: &[u8]) -> Result<TokenHash, Status> {
         return Err(invalid("token", format!("{} bytes; 16 random ones are needed", token.len())));
     }
     Ok(TokenHash(Sha256::digest(token).into()))
+}
+
+/// What a volume begins as.
+pub(super) fn source(found: v1::Source) -> Result<Source, Status> {
+    match found.from {
+        Some(v1::source::From::Snapshot(snapshot)) => Ok(Source::Snapshot(name("source.snapshot", &snapshot)?)),
+        Some(v1::source::From::Volume(volume)) => Ok(Source::Volume(name("source.volume", &volume)?)),
+        None => Err(invalid("source", "it names neither a snapshot nor a volume")),
+    }
 }

@@ -1,9 +1,9 @@
 //! The state as the API shows it.
 
-use block::{PoolId, VolumeId};
+use block::{PoolId, SnapshotId, VolumeId};
 use cluster::{
-    AccessMode, Admin, Health, Link, Name, Node, Observed, Operation, OperationId, OperationKind, Pool, Replica,
-    Severity, State, Volume, ZoneSpread,
+    AccessMode, Admin, Group, GroupId, Health, Keep, Link, Maker, Name, Node, Observed, Operation, OperationId,
+    OperationKind, Pool, Replica, Schedule, Severity, Snapshot, Source, State, Volume, ZoneSpread,
 };
 use proto::v1;
 
@@ -39,6 +39,84 @@ pub(super) fn volume(state: &State, id: VolumeId, volume: &Volume) -> v1::Volume
             .collect(),
         generation: volume.attachments.generation.0,
         created_ms: volume.created.0,
+        source: volume.source.as_ref().map(|source| source_of(&source.from)),
+        schedules: volume.schedules.iter().map(schedule).collect(),
+        snapshots: u32::try_from(state.snapshots_of(id).count()).unwrap_or(u32::MAX),
+        snapshots_exclusive_bytes: state
+            .snapshots_of(id)
+            .map(|(id, snapshot)| state.snapshot_view(id, snapshot).exclusive_bytes)
+            .sum(),
+        deleted_name: volume.retired.as_ref().map(|retired| retired.name.to_string()).unwrap_or_default(),
+        deleted_ms: volume.retired.as_ref().map(|retired| retired.since.0).unwrap_or_default(),
+    }
+}
+
+fn source_of(source: &Source) -> v1::Source {
+    let from = match source {
+        Source::Snapshot(name) => v1::source::From::Snapshot(name.to_string()),
+        Source::Volume(name) => v1::source::From::Volume(name.to_string()),
+    };
+    v1::Source { from: Some(from) }
+}
+
+fn schedule((name, schedule): (&Name, &Schedule)) -> v1::Schedule {
+    let last = schedule.last.as_ref();
+    v1::Schedule {
+        name: name.to_string(),
+        cron: schedule.cron.to_string(),
+        keep: schedule.keep,
+        next_ms: schedule.next.0,
+        last_ms: last.map(|run| run.at.0),
+        last_failed: last.and_then(|run| run.made.clone().err()).unwrap_or_default(),
+    }
+}
+
+pub(super) fn snapshot(state: &State, id: SnapshotId, snapshot: &Snapshot) -> v1::Snapshot {
+    let view = state.snapshot_view(id, snapshot);
+    let volume = state.contents().volumes.get(&snapshot.source);
+    let copies = snapshot.at().into_iter().flat_map(|at| {
+        let pools = volume.into_iter().flat_map(|volume| volume.replicas.keys());
+        pools.filter(move |pool| volume.is_some_and(|volume| volume.has_snapshot(**pool, id, at)))
+    });
+    let count = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
+    let group = snapshot.group.and_then(|group| state.group_of(group));
+    v1::Snapshot {
+        id: id.0,
+        name: snapshot.name.to_string(),
+        volume: snapshot.source_name.to_string(),
+        volume_id: snapshot.source.0,
+        volume_deleted: volume.is_none_or(|volume| volume.retired.is_some()),
+        size_bytes: snapshot.size_bytes,
+        created_ms: snapshot.created.0,
+        ready: view.ready,
+        copies: count(view.copies),
+        replicas: count(view.replicas),
+        exclusive_bytes: view.exclusive_bytes,
+        shared_bytes: view.shared_bytes,
+        group: group.map(|group| group.name.to_string()).unwrap_or_default(),
+        labels: snapshot.labels.clone(),
+        schedule: match &snapshot.maker {
+            Maker::Schedule(schedule) => schedule.to_string(),
+            Maker::Person | Maker::Clone => String::new(),
+        },
+        hidden: snapshot.keep == Keep::ForClones,
+        nodes: copies.filter_map(|pool| state.pool(*pool)).map(|pool| pool.node.to_string()).collect(),
+    }
+}
+
+pub(super) fn group(state: &State, id: GroupId, group: &Group) -> v1::Group {
+    let snapshots = group.members.values().filter_map(|member| {
+        let found = state.contents().snapshots.get(&member.snapshot)?;
+        Some(snapshot(state, member.snapshot, found))
+    });
+    v1::Group {
+        id: id.0,
+        name: group.name.to_string(),
+        created_ms: group.created.0,
+        ready: group.is_ready(),
+        snapshots: snapshots.collect(),
+        labels: group.labels.clone(),
+        volumes: group.members.values().map(|member| member.volume.to_string()).collect(),
     }
 }
 
@@ -101,12 +179,17 @@ fn pool_id(id: PoolId) -> String {
 
 /// None when it ended so long ago that it is not known any more.
 pub(super) fn operation(state: &State, id: OperationId) -> Option<v1::Operation> {
-    let Operation { kind, since, ended } = *state.operation(id)?;
+    let Operation { kind, since, ended, failed } = state.operation(id)?;
     let shown = match kind {
         OperationKind::Create(_) => v1::operation::Kind::Create,
         OperationKind::Resize(..) => v1::operation::Kind::Resize,
         OperationKind::Delete(_) => v1::operation::Kind::Delete,
         OperationKind::Attach(..) => v1::operation::Kind::Attach,
+        OperationKind::Snapshot(..) => v1::operation::Kind::Snapshot,
+        OperationKind::DeleteSnapshot(..) => v1::operation::Kind::DeleteSnapshot,
+        OperationKind::Retire(..) => v1::operation::Kind::Retire,
+        OperationKind::Group(..) => v1::operation::Kind::Group,
+        OperationKind::DeleteGroup(..) => v1::operation::Kind::DeleteGroup,
     };
     Some(v1::Operation {
         id: id.0,
@@ -115,7 +198,26 @@ pub(super) fn operation(state: &State, id: OperationId) -> Option<v1::Operation>
         since_ms: since.0,
         ended_ms: ended.map(|ended| ended.0),
         waits_for: state.waits_for(id).map(|waiting| waiting.to_string()).unwrap_or_default(),
+        failed: failed.clone().unwrap_or_default(),
+        snapshot: about(state, *kind),
     })
+}
+
+/// The name of the snapshot or group that an operation is about.
+fn about(state: &State, kind: OperationKind) -> String {
+    let name = match kind {
+        OperationKind::Snapshot(_, id) | OperationKind::DeleteSnapshot(_, id) => {
+            let there = state.contents().snapshots.get(&id).map(|snapshot| &snapshot.name);
+            there.or_else(|| state.graves_of(id).next().map(|(_, grave)| &grave.name))
+        }
+        OperationKind::Group(_, id) | OperationKind::DeleteGroup(_, id) => state.group_of(id).map(|group| &group.name),
+        OperationKind::Create(_)
+        | OperationKind::Resize(..)
+        | OperationKind::Delete(_)
+        | OperationKind::Attach(..)
+        | OperationKind::Retire(..) => None,
+    };
+    name.map(ToString::to_string).unwrap_or_default()
 }
 
 pub(super) fn node(state: &State, name: &Name, node: &Node) -> v1::Node {

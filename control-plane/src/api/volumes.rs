@@ -6,20 +6,18 @@ use proto::v1::volume_service_server::VolumeService;
 use tonic::{Request, Response, Status};
 
 use super::fault::{invalid, not_found};
+use super::pages::page_size;
 use super::{Desk, parse, view};
-
-/// Volumes of a page.
-const PAGE_DEFAULT: usize = 100;
-const PAGE_MAX: usize = 1000;
 
 #[tonic::async_trait]
 impl VolumeService for Desk {
     type VerifyStream = super::verify::Ranges;
 
     async fn create(&self, request: Request<v1::CreateVolumeRequest>) -> Result<Response<v1::VolumeChange>, Status> {
-        let v1::CreateVolumeRequest { request_id, name, size_bytes, spec } = request.into_inner();
+        let v1::CreateVolumeRequest { request_id, name, size_bytes, spec, source } = request.into_inner();
         let (name, spec) = (parse::name("name", &name)?, parse::spec(spec)?);
-        let change = Change::CreateVolume { name: name.clone(), size_bytes, spec };
+        let source = source.map(parse::source).transpose()?;
+        let change = Change::CreateVolume { name: name.clone(), size_bytes, spec, source };
         let answer = self.propose(change, parse::request_id(&request_id)?).await?;
         Ok(Response::new(self.volume_change(&name, &answer)))
     }
@@ -30,13 +28,12 @@ impl VolumeService for Desk {
     }
 
     async fn list(&self, request: Request<v1::ListVolumesRequest>) -> Result<Response<v1::ListVolumesReply>, Status> {
-        let v1::ListVolumesRequest { page_size, page_token } = request.into_inner();
+        let v1::ListVolumesRequest { page_size: asked, page_token, retired } = request.into_inner();
         let after = parse::optional_name("page_token", &page_token)?;
-        let size = match page_size as usize {
-            0 => PAGE_DEFAULT,
-            asked if asked <= PAGE_MAX => asked,
-            asked => return Err(invalid("page_size", format!("{asked}; at most {PAGE_MAX} can be"))),
-        };
+        let size = page_size(asked)?;
+        if retired {
+            return self.look(retired_volumes).await.map(Response::new);
+        }
         self.look(|state| page(state, after.as_ref(), size)).await.map(Response::new)
     }
 
@@ -80,7 +77,11 @@ impl VolumeService for Desk {
         let answer = self.propose(change, parse::request_id(&request_id)?).await?;
         let generation = match answer {
             Answer::Attached { generation, .. } => generation.0,
-            Answer::Done | Answer::Started(_) | Answer::Volume { .. } => {
+            Answer::Done
+            | Answer::Started(_)
+            | Answer::Volume { .. }
+            | Answer::Snapshot { .. }
+            | Answer::Group { .. } => {
                 return Err(invalid("request_id", "it was that of another request; draw 16 random bytes for each"));
             }
         };
@@ -115,6 +116,28 @@ impl VolumeService for Desk {
     async fn verify(&self, request: Request<v1::VerifyVolumeRequest>) -> Result<Response<Self::VerifyStream>, Status> {
         self.verify_volume(request.into_inner()).await.map(Response::new)
     }
+
+    async fn set_schedule(&self, request: Request<v1::SetScheduleRequest>) -> Result<Response<v1::Volume>, Status> {
+        let v1::SetScheduleRequest { request_id, volume, schedule } = request.into_inner();
+        let volume = parse::name("volume", &volume)?;
+        let v1::Schedule { name, cron, keep, .. } = schedule.ok_or_else(|| invalid("schedule", "it is missing"))?;
+        let schedule = parse::name("schedule.name", &name)?;
+        let cron = cron.parse().map_err(|error| invalid("schedule.cron", error))?;
+        let change = Change::SetSchedule { volume: volume.clone(), schedule, cron, keep };
+        self.propose(change, parse::request_id(&request_id)?).await?;
+        self.consensus.read(|state| shown(state, &volume)).map(Response::new)
+    }
+
+    async fn remove_schedule(
+        &self,
+        request: Request<v1::RemoveScheduleRequest>,
+    ) -> Result<Response<v1::Volume>, Status> {
+        let v1::RemoveScheduleRequest { request_id, volume, schedule } = request.into_inner();
+        let (volume, schedule) = (parse::name("volume", &volume)?, parse::name("schedule", &schedule)?);
+        let change = Change::RemoveSchedule { volume: volume.clone(), schedule };
+        self.propose(change, parse::request_id(&request_id)?).await?;
+        self.consensus.read(|state| shown(state, &volume)).map(Response::new)
+    }
 }
 
 impl Desk {
@@ -131,12 +154,17 @@ pub(super) fn shown(state: &State, name: &Name) -> Result<v1::Volume, Status> {
 }
 
 /// What an answer says to wait for.
-fn started(state: &State, answer: &Answer) -> Option<v1::Operation> {
+pub(super) fn started(state: &State, answer: &Answer) -> Option<v1::Operation> {
     match answer {
         Answer::Started(operation)
         | Answer::Attached { operation, .. }
-        | Answer::Volume { operation: Some(operation), .. } => view::operation(state, *operation),
-        Answer::Done | Answer::Volume { operation: None, .. } => None,
+        | Answer::Volume { operation: Some(operation), .. }
+        | Answer::Snapshot { operation: Some(operation), .. }
+        | Answer::Group { operation: Some(operation), .. } => view::operation(state, *operation),
+        Answer::Done
+        | Answer::Volume { operation: None, .. }
+        | Answer::Snapshot { operation: None, .. }
+        | Answer::Group { operation: None, .. } => None,
     }
 }
 
@@ -146,6 +174,11 @@ fn page(state: &State, after: Option<&Name>, size: usize) -> v1::ListVolumesRepl
     let last = volumes.last().map(|volume| volume.name.clone());
     let next_page_token = rest.next().and(last).unwrap_or_default();
     v1::ListVolumesReply { volumes, next_page_token }
+}
+
+fn retired_volumes(state: &State) -> v1::ListVolumesReply {
+    let volumes = state.retired().map(|(id, volume)| view::volume(state, id, volume)).collect();
+    v1::ListVolumesReply { volumes, next_page_token: String::new() }
 }
 
 /// Where clients of a volume may come to: its own node first, then every other that is heard.

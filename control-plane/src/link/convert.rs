@@ -11,12 +11,16 @@ use cluster::{
 use proto::link;
 use tonic::Status;
 
+use super::point;
+
 /// Version of the protocol.
 const VERSION: u32 = 1;
 /// Longest address, label or tag.
 const TEXT_BYTES_MAX: usize = 256;
 /// Pools, addresses or tags of one node.
 const FEW_MAX: usize = 64;
+/// Snapshots of one replica: those that are wanted, and some that are not deleted yet.
+const SNAPSHOTS_MAX: usize = 1 << 16;
 
 /// Who begins a stream.
 #[derive(Debug)]
@@ -80,7 +84,12 @@ fn pool(pool: link::PoolReport) -> Result<PoolReport, Status> {
 }
 
 fn replica_report(found: link::ReplicaReport) -> Result<ReplicaReport, Status> {
-    let link::ReplicaReport { volume, size_bytes, generation, .. } = found;
+    let link::ReplicaReport { volume, size_bytes, generation, ref snapshots, hold, .. } = found;
+    if snapshots.len() > SNAPSHOTS_MAX {
+        let count = snapshots.len();
+        return Err(invalid("replicas.snapshots", &format!("{count} of them; at most {SNAPSHOTS_MAX} can be")));
+    }
+    let snapshots = snapshots.iter().map(point::copy).collect::<Result<_, _>>()?;
     let standing = Standing {
         incarnation: Incarnation(found.incarnation),
         warm_from: Incarnation(found.warm_from),
@@ -89,8 +98,9 @@ fn replica_report(found: link::ReplicaReport) -> Result<ReplicaReport, Status> {
         unable: found.unable,
         resync: found.resync.map(|link::Progress { left, groups }| Progress { left, groups }),
         lost_blocks: found.lost_blocks,
+        hold: hold.and_then(|hold| point::hold(hold).transpose()).transpose()?,
     };
-    Ok(ReplicaReport { volume: VolumeId(volume), size_bytes, generation: Generation(generation), standing })
+    Ok(ReplicaReport { volume: VolumeId(volume), size_bytes, generation: Generation(generation), standing, snapshots })
 }
 
 fn role(found: i32) -> Result<Role, Status> {
@@ -159,7 +169,7 @@ fn short(field: &str, text: &str) -> Result<(), Status> {
     Ok(())
 }
 
-fn invalid(field: &str, sentence: &dyn std::fmt::Display) -> Status {
+pub(super) fn invalid(field: &str, sentence: &dyn std::fmt::Display) -> Status {
     Status::invalid_argument(format!("{field}: {sentence}"))
 }
 
@@ -173,7 +183,7 @@ pub(super) fn pong(number: u64) -> link::ToNode {
 }
 
 pub(super) fn intent(intent: NodeIntent) -> link::ToNode {
-    let NodeIntent { revision, whole, replicas, deletions, routes, lost_routes } = intent;
+    let NodeIntent { revision, whole, replicas, deletions, routes, lost_routes, snapshot_deletions } = intent;
     let deletions = deletions.into_iter();
     let routes = routes.into_iter();
     let intent = link::Intent {
@@ -183,13 +193,13 @@ pub(super) fn intent(intent: NodeIntent) -> link::ToNode {
         deletions: deletions.map(|(pool, volume)| link::Deletion { pool: bytes_of(pool), volume: volume.0 }).collect(),
         routes: routes.map(|route| link::Route { name: route.name.to_string(), address: route.address }).collect(),
         lost_routes: lost_routes.into_iter().map(|name| name.to_string()).collect(),
-        snapshot_deletions: Vec::new(),
+        snapshot_deletions: snapshot_deletions.into_iter().map(point::deletion).collect(),
     };
     link::ToNode { message: Some(link::to_node::Message::Intent(intent)) }
 }
 
 fn replica(replica: ReplicaIntent) -> link::ReplicaIntent {
-    let ReplicaIntent { pool, volume, name, size_bytes, may_create, attachments, open, replication } = replica;
+    let ReplicaIntent { pool, volume, name, size_bytes, may_create, attachments, open, replication, .. } = replica;
     let held = attachments.held.into_iter().map(|held| link::Attachment {
         client: held.client.to_string(),
         read_only: held.mode == AccessMode::ReadOnly,
@@ -206,10 +216,10 @@ fn replica(replica: ReplicaIntent) -> link::ReplicaIntent {
         attachments: held.collect(),
         open,
         replication: replication.map(of_replication),
-        snapshots: Vec::new(),
-        origin: None,
-        hold: 0,
-        retired: false,
+        snapshots: replica.snapshots.into_iter().map(point::intent).collect(),
+        origin: replica.origin.map(point::origin),
+        hold: replica.hold.map(|group| group.0).unwrap_or_default(),
+        retired: replica.retired,
     }
 }
 
@@ -247,7 +257,7 @@ fn of_configuration(configuration: &Configuration) -> link::Configuration {
     }
 }
 
-fn bytes_of(pool: PoolId) -> Vec<u8> {
+pub(super) fn bytes_of(pool: PoolId) -> Vec<u8> {
     pool.0.to_be_bytes().to_vec()
 }
 

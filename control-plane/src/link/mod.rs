@@ -5,6 +5,7 @@
 
 mod clock;
 mod convert;
+mod point;
 mod questions;
 mod session;
 mod streams;

@@ -10,11 +10,13 @@ use proto::record::command::Change as Wire;
 use proto::record::pool_report::Replicas as WireReplicas;
 
 use super::invalid::{Invalid, bytes_of, name, number, pool, request, required, token};
+use super::point::{encode_copies, encode_source, parse_copies, parse_source};
 use super::replica::{encode_proposal, encode_standing, parse_proposal, parse_standing};
 use super::volume::{
     copies, encode_addresses, encode_admin, encode_mode, encode_settings, encode_spec, encode_spread, parse_addresses,
     parse_admin, parse_mode, parse_settings, parse_spec, parse_spread,
 };
+use super::{group, point, schedule};
 
 pub(super) fn parse(found: wire::Command) -> Result<Command, Invalid> {
     Ok(Command {
@@ -52,10 +54,11 @@ fn parse_change(found: Wire) -> Result<Change, Invalid> {
             Change::Administer { node: name(&node, "administer.node")?, admin: parse_admin(admin, "administer.admin")? }
         }
         Wire::RemoveNode(wire::RemoveNode { node }) => Change::RemoveNode { node: name(&node, "remove_node.node")? },
-        Wire::CreateVolume(wire::CreateVolume { name: volume, size_bytes, spec }) => Change::CreateVolume {
+        Wire::CreateVolume(wire::CreateVolume { name: volume, size_bytes, spec, source }) => Change::CreateVolume {
             name: name(&volume, "create_volume.name")?,
             size_bytes,
             spec: parse_spec(spec, "create_volume.spec")?,
+            source: source.map(|source| parse_source(&source)).transpose()?,
         },
         Wire::ResizeVolume(wire::ResizeVolume { volume, size_bytes }) => {
             Change::ResizeVolume { volume: name(&volume, "resize_volume.volume")?, size_bytes }
@@ -88,6 +91,16 @@ fn parse_change(found: Wire) -> Result<Change, Invalid> {
         Wire::HandOver(wire::HandOver { volume, pool: place }) => {
             Change::HandOver { volume: name(&volume, "hand_over.volume")?, pool: pool(&place, "hand_over.pool")? }
         }
+        Wire::CreateSnapshot(found) => point::parse_create(found)?,
+        Wire::DeleteSnapshot(wire::DeleteSnapshot { snapshot }) => {
+            Change::DeleteSnapshot { snapshot: name(&snapshot, "delete_snapshot.snapshot")? }
+        }
+        Wire::CreateGroup(found) => group::parse_create(found)?,
+        Wire::DeleteGroup(wire::DeleteGroup { group }) => {
+            Change::DeleteGroup { group: name(&group, "delete_group.group")? }
+        }
+        Wire::SetSchedule(found) => schedule::parse_set(&found)?,
+        Wire::RemoveSchedule(found) => schedule::parse_remove(&found)?,
         Wire::Tick(wire::Tick {}) => Change::Tick,
     })
 }
@@ -110,10 +123,11 @@ fn encode_change(change: &Change) -> Wire {
             Wire::Administer(wire::Administer { node: node.to_string(), admin: encode_admin(*admin) })
         }
         Change::RemoveNode { node } => Wire::RemoveNode(wire::RemoveNode { node: node.to_string() }),
-        Change::CreateVolume { name, size_bytes, spec } => Wire::CreateVolume(wire::CreateVolume {
+        Change::CreateVolume { name, size_bytes, spec, source } => Wire::CreateVolume(wire::CreateVolume {
             name: name.to_string(),
             size_bytes: *size_bytes,
             spec: Some(encode_spec(spec)),
+            source: source.as_ref().map(encode_source),
         }),
         Change::ResizeVolume { volume, size_bytes } => {
             Wire::ResizeVolume(wire::ResizeVolume { volume: volume.to_string(), size_bytes: *size_bytes })
@@ -139,6 +153,14 @@ fn encode_change(change: &Change) -> Wire {
         Change::HandOver { volume, pool } => {
             Wire::HandOver(wire::HandOver { volume: volume.to_string(), pool: bytes_of(pool.0) })
         }
+        Change::CreateSnapshot { name, volume, labels } => point::encode_create(name, volume, labels),
+        Change::DeleteSnapshot { snapshot } => {
+            Wire::DeleteSnapshot(wire::DeleteSnapshot { snapshot: snapshot.to_string() })
+        }
+        Change::CreateGroup { name, volumes, labels } => group::encode_create(name, volumes, labels),
+        Change::DeleteGroup { group } => Wire::DeleteGroup(wire::DeleteGroup { group: group.to_string() }),
+        Change::SetSchedule { volume, schedule: name, cron, keep } => schedule::encode_set(volume, name, cron, *keep),
+        Change::RemoveSchedule { volume, schedule: name } => schedule::encode_remove(volume, name),
         Change::Tick => Wire::Tick(wire::Tick {}),
     }
 }
@@ -204,12 +226,23 @@ fn encode_pool(report: &PoolReport) -> wire::PoolReport {
 }
 
 fn parse_replica(found: wire::ReplicaReport) -> Result<ReplicaReport, Invalid> {
-    let wire::ReplicaReport { volume, size_bytes, generation, standing } = found;
-    let standing = parse_standing(standing)?;
-    Ok(ReplicaReport { volume: VolumeId(volume), size_bytes, generation: Generation(generation), standing })
+    let wire::ReplicaReport { volume, size_bytes, generation, standing, snapshots } = found;
+    Ok(ReplicaReport {
+        volume: VolumeId(volume),
+        size_bytes,
+        generation: Generation(generation),
+        standing: parse_standing(standing)?,
+        snapshots: parse_copies(&snapshots)?,
+    })
 }
 
 fn encode_replica(report: &ReplicaReport) -> wire::ReplicaReport {
-    let ReplicaReport { volume, size_bytes, generation, standing } = *report;
-    wire::ReplicaReport { volume: volume.0, size_bytes, generation: generation.0, standing: encode_standing(standing) }
+    let ReplicaReport { volume, size_bytes, generation, standing, snapshots } = report;
+    wire::ReplicaReport {
+        volume: volume.0,
+        size_bytes: *size_bytes,
+        generation: generation.0,
+        standing: encode_standing(*standing),
+        snapshots: encode_copies(snapshots),
+    }
 }

@@ -5,10 +5,14 @@
 //! record is whole is not looked at here; frames on disk and checksums on the wire do that.
 
 mod command;
+mod group;
 mod identity;
 mod invalid;
 mod log;
+mod operation;
+mod point;
 mod replica;
+mod schedule;
 mod snapshot;
 mod state;
 #[cfg(test)]

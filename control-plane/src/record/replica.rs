@@ -11,7 +11,9 @@ use proto::record::configure::Member;
 use proto::record::observed::Observed as WireObserved;
 use proto::record::replica::Fate as WireFate;
 
+use super::group::{encode_hold, parse_hold};
 use super::invalid::{Fault, Invalid, bytes_of, name, pool, required};
+use super::point::{encode_copies, parse_copies};
 
 /// Empty bytes stand for none.
 fn pool_if_any(bytes: &[u8], field: &'static str) -> Result<Option<PoolId>, Invalid> {
@@ -19,7 +21,8 @@ fn pool_if_any(bytes: &[u8], field: &'static str) -> Result<Option<PoolId>, Inva
 }
 
 pub(super) fn parse_standing(found: Option<wire::Standing>) -> Result<Standing, Invalid> {
-    let wire::Standing { incarnation, warm_from, epoch, role, resync, unable, lost_blocks } = found.unwrap_or_default();
+    let found = found.unwrap_or_default();
+    let wire::Standing { incarnation, warm_from, epoch, role, resync, unable, lost_blocks, hold } = found;
     Ok(Standing {
         incarnation: Incarnation(incarnation),
         warm_from: Incarnation(warm_from),
@@ -28,11 +31,12 @@ pub(super) fn parse_standing(found: Option<wire::Standing>) -> Result<Standing, 
         unable,
         resync: resync.map(|wire::Progress { left, groups }| Progress { left, groups }),
         lost_blocks,
+        hold: hold.map(parse_hold).transpose()?,
     })
 }
 
 pub(super) fn encode_standing(standing: Standing) -> Option<wire::Standing> {
-    let Standing { incarnation, warm_from, epoch, role, unable, resync, lost_blocks } = standing;
+    let Standing { incarnation, warm_from, epoch, role, unable, resync, lost_blocks, hold } = standing;
     let encoded = wire::Standing {
         incarnation: incarnation.0,
         warm_from: warm_from.0,
@@ -41,6 +45,7 @@ pub(super) fn encode_standing(standing: Standing) -> Option<wire::Standing> {
         unable,
         resync: resync.map(|Progress { left, groups }| wire::Progress { left, groups }),
         lost_blocks,
+        hold: hold.map(encode_hold),
     };
     (standing != Standing::default()).then_some(encoded)
 }
@@ -102,7 +107,8 @@ pub(super) fn parse_replica(found: &wire::Replica) -> Result<(PoolId, Replica), 
         WireFate::Goes(wire::Goes {}) => Fate::Goes,
     };
     let observed = parse_observed(found.observed, "replica.observed")?;
-    let replica = Replica { observed, since: Time(found.since), seen: found.seen, fate };
+    let snapshots = parse_copies(&found.snapshots)?;
+    let replica = Replica { observed, snapshots, since: Time(found.since), seen: found.seen, fate };
     Ok((pool(&found.pool, "replica.pool")?, replica))
 }
 
@@ -110,11 +116,12 @@ pub(super) fn parse_replica(found: &wire::Replica) -> Result<(PoolId, Replica), 
 pub(super) fn parse_only(found: Option<wire::Replica>, seen: bool) -> Result<(PoolId, Replica), Invalid> {
     let wire::Replica { pool: place, observed, .. } = required(found, "volume.replica")?;
     let observed = parse_observed(observed, "replica.observed")?;
-    Ok((pool(&place, "replica.pool")?, Replica { observed, since: Time(0), seen, fate: Fate::Stays }))
+    let snapshots = BTreeMap::new();
+    Ok((pool(&place, "replica.pool")?, Replica { observed, snapshots, since: Time(0), seen, fate: Fate::Stays }))
 }
 
 pub(super) fn encode_replica((pool, replica): (&PoolId, &Replica)) -> wire::Replica {
-    let Replica { observed, since, seen, fate } = replica;
+    let Replica { observed, snapshots, since, seen, fate } = replica;
     let fate = match fate {
         Fate::Stays => WireFate::Stays(wire::Stays {}),
         Fate::Moves(reason) => WireFate::Moves(encode_reason(*reason).into()),
@@ -126,6 +133,7 @@ pub(super) fn encode_replica((pool, replica): (&PoolId, &Replica)) -> wire::Repl
         since: since.0,
         seen: *seen,
         fate: Some(fate),
+        snapshots: encode_copies(snapshots),
     }
 }
 
@@ -200,7 +208,7 @@ fn encode_configuration(configuration: &Configuration) -> wire::Configuration {
     }
 }
 
-fn parse_member(found: &Member, field: &'static str) -> Result<(PoolId, Incarnation), Invalid> {
+pub(super) fn parse_member(found: &Member, field: &'static str) -> Result<(PoolId, Incarnation), Invalid> {
     Ok((pool(&found.pool, field)?, Incarnation(found.incarnation)))
 }
 
@@ -209,7 +217,7 @@ fn parse_members(found: &[Member], field: &'static str) -> Result<BTreeMap<PoolI
     if members.len() == found.len() { Ok(members) } else { Err(Invalid::new(field, Fault::Twice("a pool".to_owned()))) }
 }
 
-fn encode_member((pool, incarnation): (&PoolId, &Incarnation)) -> Member {
+pub(super) fn encode_member((pool, incarnation): (&PoolId, &Incarnation)) -> Member {
     Member { pool: bytes_of(pool.0), incarnation: incarnation.0 }
 }
 

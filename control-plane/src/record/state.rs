@@ -2,34 +2,39 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use block::{PoolId, VolumeId};
+use block::{PoolId, SnapshotId, VolumeId};
 use cluster::{
-    Answer, Attachment, Attachments, Contents, Generation, Link, Name, Node, Operation, OperationId, OperationKind,
-    Phase, Pool, RequestId, Revision, State, Time, Tombstone, Volume,
+    Answer, Attachment, Attachments, Contents, Generation, GroupId, Link, Name, Node, OperationId, Phase, Pool,
+    RequestId, Revision, State, Time, Tombstone, Volume,
 };
 use prost::Message;
 use proto::record as wire;
-use proto::record::answer::Answer as WireAnswer;
 use proto::record::node::Link as WireLink;
-use proto::record::operation::Kind;
 
 use super::decode;
-use super::invalid::{Fault, Invalid, bytes_of, cluster, name, pool, request, required, token};
+use super::group::{encode_group, parse_group};
+use super::invalid::{Fault, Invalid, bytes_of, cluster, name, pool, required, token};
+use super::operation::{encode_answer, encode_operation, parse_answered, parse_operation};
+use super::point::{
+    encode_clone_source, encode_grave, encode_retired, encode_snapshot, parse_clone_source, parse_grave, parse_retired,
+    parse_snapshot,
+};
 use super::replica::{
     encode_observed, encode_replica, encode_replication, parse_observed, parse_only, parse_replica, parse_replication,
 };
+use super::schedule::{encode_schedule, parse_schedule};
 use super::volume::{
     encode_addresses, encode_admin, encode_mode, encode_settings, encode_spec, parse_addresses, parse_admin,
     parse_mode, parse_settings, parse_spec,
 };
 
-/// What is written. Version 1, in which a volume has one replica, is read as well.
-const VERSION: u32 = 2;
+/// What is written. Version 1, in which a volume has one replica, and version 2, without snapshots, are read as well.
+const VERSION: u32 = 3;
 
 pub(crate) fn read_state(bytes: &[u8]) -> Result<State, Invalid> {
     let found: wire::State = decode(bytes, "state")?;
     match found.version {
-        1 | VERSION => {}
+        1 | 2 | VERSION => {}
         0 => return Err(Invalid::new("state.version", Fault::Missing)),
         found => return Err(Invalid::new("state.version", Fault::Newer { found, known: VERSION })),
     }
@@ -50,6 +55,10 @@ fn parse(found: wire::State) -> Result<Contents, Invalid> {
         tombstones: map(found.tombstones, "state.tombstones", |tombstone| parse_tombstone(&tombstone))?,
         operations: map(found.operations, "state.operations", parse_operation)?,
         ticked: Time(found.ticked),
+        snapshots: map(found.snapshots, "state.snapshots", parse_snapshot)?,
+        graves: map(found.graves, "state.graves", |grave| parse_grave(&grave))?,
+        groups: map(found.groups, "state.groups", parse_group)?,
+        foreign_snapshots: found.foreign_snapshots.into_iter().map(SnapshotId).collect(),
         ended: found.ended.into_iter().map(OperationId).collect(),
         request_order: answers.iter().map(|(request, _)| *request).collect::<VecDeque<_>>(),
         requests: answers.into_iter().collect(),
@@ -58,6 +67,8 @@ fn parse(found: wire::State) -> Result<Contents, Invalid> {
         revision: Revision(found.revision),
         last_volume: found.last_volume,
         last_operation: found.last_operation,
+        last_snapshot: found.last_snapshot,
+        last_group: found.last_group,
     })
 }
 
@@ -82,6 +93,12 @@ fn encode(contents: &Contents) -> wire::State {
         last_volume: contents.last_volume,
         last_operation: contents.last_operation,
         ticked: contents.ticked.0,
+        snapshots: contents.snapshots.iter().map(encode_snapshot).collect(),
+        graves: contents.graves.iter().map(encode_grave).collect(),
+        groups: contents.groups.iter().map(encode_group).collect(),
+        foreign_snapshots: contents.foreign_snapshots.iter().map(|id| id.0).collect(),
+        last_snapshot: contents.last_snapshot,
+        last_group: contents.last_group,
     }
 }
 
@@ -167,28 +184,35 @@ fn parse_volume(found: wire::Volume) -> Result<(VolumeId, Volume), Invalid> {
             held: all(&found.attachments, parse_attachment)?,
         },
         created: Time(found.created),
+        source: found.source.map(parse_clone_source).transpose()?,
+        retired: found.retired.map(|retired| parse_retired(&retired)).transpose()?,
+        schedules: map(found.schedules, "volume.schedules", parse_schedule)?,
+        group: found.group.map(GroupId),
     };
     Ok((VolumeId(found.id), volume))
 }
 
 fn encode_volume((id, volume): (&VolumeId, &Volume)) -> wire::Volume {
-    let Volume { name, size_bytes, spec, phase, replicas, replication, attachments, created } = volume;
-    let phase = match phase {
+    let phase = match volume.phase {
         Phase::Creating => wire::Phase::Creating,
         Phase::Ready => wire::Phase::Ready,
     };
     wire::Volume {
         id: id.0,
-        name: name.to_string(),
-        size_bytes: *size_bytes,
-        spec: Some(encode_spec(spec)),
+        name: volume.name.to_string(),
+        size_bytes: volume.size_bytes,
+        spec: Some(encode_spec(&volume.spec)),
         phase: phase.into(),
         replica: None,
-        generation: attachments.generation.0,
-        attachments: attachments.held.iter().map(encode_attachment).collect(),
-        created: created.0,
-        replicas: replicas.iter().map(encode_replica).collect(),
-        replication: replication.as_ref().map(encode_replication),
+        generation: volume.attachments.generation.0,
+        attachments: volume.attachments.held.iter().map(encode_attachment).collect(),
+        created: volume.created.0,
+        replicas: volume.replicas.iter().map(encode_replica).collect(),
+        replication: volume.replication.as_ref().map(encode_replication),
+        source: volume.source.as_ref().map(encode_clone_source),
+        retired: volume.retired.as_ref().map(encode_retired),
+        schedules: volume.schedules.iter().map(encode_schedule).collect(),
+        group: volume.group.map(|group| group.0),
     }
 }
 
@@ -232,63 +256,4 @@ fn encode_tombstone(((id, _), tombstone): (&(VolumeId, PoolId), &Tombstone)) -> 
         since: since.0,
         revision: revision.0,
     }
-}
-
-fn parse_operation(found: wire::Operation) -> Result<(OperationId, Operation), Invalid> {
-    let kind = match required(found.kind, "operation.kind")? {
-        Kind::Create(volume) => OperationKind::Create(VolumeId(volume)),
-        Kind::Resize(wire::Resize { volume, size_bytes }) => OperationKind::Resize(VolumeId(volume), size_bytes),
-        Kind::Delete(volume) => OperationKind::Delete(VolumeId(volume)),
-        Kind::Attach(wire::AttachKnown { volume, generation }) => {
-            OperationKind::Attach(VolumeId(volume), Generation(generation))
-        }
-    };
-    let (since, ended) = (Time(found.since), found.ended.map(Time));
-    Ok((OperationId(found.id), Operation { kind, since, ended }))
-}
-
-fn encode_operation((id, operation): (&OperationId, &Operation)) -> wire::Operation {
-    let kind = match operation.kind {
-        OperationKind::Create(volume) => Kind::Create(volume.0),
-        OperationKind::Resize(volume, size_bytes) => Kind::Resize(wire::Resize { volume: volume.0, size_bytes }),
-        OperationKind::Delete(volume) => Kind::Delete(volume.0),
-        OperationKind::Attach(volume, generation) => {
-            Kind::Attach(wire::AttachKnown { volume: volume.0, generation: generation.0 })
-        }
-    };
-    wire::Operation {
-        id: id.0,
-        kind: Some(kind),
-        since: operation.since.0,
-        ended: operation.ended.map(|ended| ended.0),
-    }
-}
-
-fn parse_answered(found: &wire::AnsweredRequest) -> Result<(RequestId, Answer), Invalid> {
-    let request = required(request(&found.request, "answered_request.request")?, "answered_request.request")?;
-    let answer = match required(found.answer.and_then(|answer| answer.answer), "answered_request.answer")? {
-        WireAnswer::Done(wire::Done {}) => Answer::Done,
-        WireAnswer::Started(operation) => Answer::Started(OperationId(operation)),
-        WireAnswer::Volume(wire::VolumeAnswer { id, operation }) => {
-            Answer::Volume { id: VolumeId(id), operation: operation.map(OperationId) }
-        }
-        WireAnswer::Attached(wire::AttachedAnswer { generation, operation }) => {
-            Answer::Attached { generation: Generation(generation), operation: OperationId(operation) }
-        }
-    };
-    Ok((request, answer))
-}
-
-fn encode_answer(answer: &Answer) -> wire::Answer {
-    let answer = match answer {
-        Answer::Done => WireAnswer::Done(wire::Done {}),
-        Answer::Started(operation) => WireAnswer::Started(operation.0),
-        Answer::Volume { id, operation } => {
-            WireAnswer::Volume(wire::VolumeAnswer { id: id.0, operation: operation.map(|operation| operation.0) })
-        }
-        Answer::Attached { generation, operation } => {
-            WireAnswer::Attached(wire::AttachedAnswer { generation: generation.0, operation: operation.0 })
-        }
-    };
-    wire::Answer { answer: Some(answer) }
 }

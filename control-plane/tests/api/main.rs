@@ -7,4 +7,5 @@ mod forward;
 mod node;
 mod plane;
 mod scale;
+mod snapshots;
 mod volumes;

@@ -8,6 +8,7 @@ use control_plane::{Config, ControlPlane, Start};
 use proto::v1;
 use proto::v1::cluster_service_client::ClusterServiceClient;
 use proto::v1::operation_service_client::OperationServiceClient;
+use proto::v1::snapshot_service_client::SnapshotServiceClient;
 use proto::v1::volume_service_client::VolumeServiceClient;
 use tokio::time::{Instant, sleep};
 use tonic::Status;
@@ -58,6 +59,10 @@ impl Clients {
         VolumeServiceClient::new(self.channel.clone())
     }
 
+    pub fn snapshots(&self) -> SnapshotServiceClient<Channel> {
+        SnapshotServiceClient::new(self.channel.clone())
+    }
+
     pub fn cluster(&self) -> ClusterServiceClient<Channel> {
         ClusterServiceClient::new(self.channel.clone())
     }
@@ -85,6 +90,18 @@ impl Clients {
 
     pub async fn create(&self, name: &str, size_bytes: u64) -> Result<v1::VolumeChange, Status> {
         let request = v1::CreateVolumeRequest { name: name.to_owned(), size_bytes, ..Default::default() };
+        self.volumes().create(request).await.map(tonic::Response::into_inner)
+    }
+
+    pub async fn snapshot(&self, name: &str, volume: &str) -> Result<v1::SnapshotChange, Status> {
+        let (name, volume) = (name.to_owned(), volume.to_owned());
+        let request = v1::CreateSnapshotRequest { name, volume, ..Default::default() };
+        self.snapshots().create(request).await.map(tonic::Response::into_inner)
+    }
+
+    pub async fn clone_of(&self, name: &str, from: v1::source::From) -> Result<v1::VolumeChange, Status> {
+        let source = Some(v1::Source { from: Some(from) });
+        let request = v1::CreateVolumeRequest { name: name.to_owned(), source, ..Default::default() };
         self.volumes().create(request).await.map(tonic::Response::into_inner)
     }
 

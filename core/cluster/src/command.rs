@@ -1,13 +1,16 @@
 //! What changes a cluster, and what comes back.
 
-use block::{PoolId, VolumeId};
+use block::{PoolId, SnapshotId, VolumeId};
 
 use crate::attachment::{AccessMode, Generation, TokenHash};
 use crate::configuration::Proposal;
+use crate::group::GroupId;
 use crate::name::Name;
 use crate::node::{Addresses, Admin, Labels};
 use crate::operation::OperationId;
 use crate::report::NodeReport;
+use crate::schedule::Cron;
+use crate::snapshot::Source;
 use crate::state::{ClusterId, Settings};
 use crate::volume::{Modification, VolumeSpec};
 
@@ -84,6 +87,8 @@ pub enum Change {
         size_bytes: u64,
         /// How it is to be kept.
         spec: VolumeSpec,
+        /// What it begins as; `None` for zeroes.
+        source: Option<Source>,
     },
     /// A larger size.
     ResizeVolume {
@@ -148,6 +153,52 @@ pub enum Change {
         /// The member.
         pool: PoolId,
     },
+    /// A volume as it is now is to be kept.
+    CreateSnapshot {
+        /// The snapshot's name, one of all snapshots of the cluster.
+        name: Name,
+        /// Of which volume.
+        volume: Name,
+        /// For people and their tools.
+        labels: Labels,
+    },
+    /// A snapshot is not wanted any more. Its name is free at once.
+    DeleteSnapshot {
+        /// Which.
+        snapshot: Name,
+    },
+    /// Several volumes as they are at one instant are to be kept.
+    CreateGroup {
+        /// The group's name; its snapshots are called `GROUP-VOLUME`.
+        name: Name,
+        /// Which volumes.
+        volumes: Vec<Name>,
+        /// For people and their tools; the snapshots get them as well.
+        labels: Labels,
+    },
+    /// A group and its snapshots are not wanted any more.
+    DeleteGroup {
+        /// Which.
+        group: Name,
+    },
+    /// A volume is to have snapshots by itself; in the place of the schedule of that name, if there is one.
+    SetSchedule {
+        /// Which volume.
+        volume: Name,
+        /// The schedule's name.
+        schedule: Name,
+        /// When.
+        cron: Cron,
+        /// How many of its snapshots are kept.
+        keep: u32,
+    },
+    /// A schedule is not wanted any more. What it made stays.
+    RemoveSchedule {
+        /// Which volume.
+        volume: Name,
+        /// The schedule's name.
+        schedule: Name,
+    },
     /// Time has passed: see [`crate::State::deadline`].
     Tick,
 }
@@ -172,5 +223,19 @@ pub enum Answer {
         generation: Generation,
         /// What makes it known to those who serve the volume.
         operation: OperationId,
+    },
+    /// The snapshot is there, or being made.
+    Snapshot {
+        /// Its id.
+        id: SnapshotId,
+        /// What makes it, if it is not ready.
+        operation: Option<OperationId>,
+    },
+    /// The group is there, or being made.
+    Group {
+        /// Its id.
+        id: GroupId,
+        /// What makes it, if it is not ready.
+        operation: Option<OperationId>,
     },
 }

@@ -1,9 +1,13 @@
 //! What follows from the contents of a state, kept so that nobody has to look through all of it: which volumes are in a
 //! pool, what a name stands for, what changed since when, which operations wait for a volume.
 
+mod snapshots;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use block::{PoolId, VolumeId};
+
+pub(crate) use snapshots::Snapshots;
 
 use crate::command::Revision;
 use crate::name::Name;
@@ -29,6 +33,10 @@ pub(crate) struct Index {
     running: BTreeMap<VolumeId, BTreeSet<OperationId>>,
     /// Volumes of which something changed or was started by the command being applied.
     touched: BTreeSet<VolumeId>,
+    /// Those of them that were not looked at since.
+    agenda: BTreeSet<VolumeId>,
+    /// Snapshots, groups and schedules.
+    pub snapshots: Snapshots,
     /// Replicated volumes that are not as they should be: time alone may lead to a decision about them.
     restless: BTreeSet<VolumeId>,
 }
@@ -42,7 +50,8 @@ struct InPool {
 
 impl Index {
     pub fn of(contents: &Contents) -> Self {
-        let mut index = Self { since: contents.revision, ..Self::default() };
+        let snapshots = Snapshots::of_contents(contents);
+        let mut index = Self { since: contents.revision, snapshots, ..Self::default() };
         for (id, volume) in &contents.volumes {
             index.add(*id, volume);
         }
@@ -56,7 +65,9 @@ impl Index {
     }
 
     fn add(&mut self, id: VolumeId, volume: &Volume) {
-        self.names.insert(volume.name.clone(), id);
+        if volume.retired.is_none() {
+            self.names.insert(volume.name.clone(), id);
+        }
         for pool in volume.replicas.keys() {
             self.placed(*pool, id, volume.size_bytes);
         }
@@ -104,7 +115,13 @@ impl Index {
 
     pub fn created(&mut self, id: VolumeId, volume: &Volume, revision: Revision) {
         self.add(id, volume);
+        self.snapshots.volume_added(id, volume);
         self.touch(id, revision);
+    }
+
+    /// Its name is free; the rest of it stays.
+    pub fn unnamed(&mut self, name: &Name) {
+        self.names.remove(name);
     }
 
     pub fn grown(&mut self, pool: PoolId, by_bytes: u64) {
@@ -113,7 +130,10 @@ impl Index {
     }
 
     pub fn deleted(&mut self, id: VolumeId, volume: &Volume, revision: Revision) {
-        self.names.remove(&volume.name);
+        if volume.retired.is_none() {
+            self.names.remove(&volume.name);
+        }
+        self.snapshots.volume_removed(id, volume);
         self.restless.remove(&id);
         for pool in volume.replicas.keys() {
             self.buried(*pool, id, volume.size_bytes);
@@ -157,22 +177,28 @@ impl Index {
             self.changes.remove(&(before, id));
         }
         self.changes.insert((revision, id));
-        self.touched.insert(id);
+        self.note(id);
     }
 
     /// Something about the volume changes that nodes need not hear of.
     pub fn note(&mut self, id: VolumeId) {
         self.touched.insert(id);
+        self.agenda.insert(id);
     }
 
-    /// Volumes that the command being applied has to do with.
-    pub fn touched(&self) -> Vec<VolumeId> {
-        self.touched.iter().copied().collect()
+    /// A volume that the command being applied has to do with, and that was not looked at since.
+    pub fn next_on_agenda(&mut self) -> Option<VolumeId> {
+        self.agenda.pop_first()
+    }
+
+    /// It was looked at.
+    pub fn looked_at(&mut self, id: VolumeId) {
+        self.agenda.remove(&id);
     }
 
     pub fn started(&mut self, operation: OperationId, volume: VolumeId) {
         self.running.entry(volume).or_default().insert(operation);
-        self.touched.insert(volume);
+        self.note(volume);
     }
 
     /// Operations that may have ended by the command just applied.

@@ -1,12 +1,14 @@
 //! What a node should be: derived from the state, sent whole when its stream begins, and then what changed.
 
-use block::{PoolId, VolumeId};
+use block::{PoolId, SnapshotId, VolumeId, WriteSeq};
 
 use crate::attachment::Attachments;
 use crate::command::Revision;
 use crate::configuration::Configuration;
+use crate::group::GroupId;
 use crate::name::Name;
 use crate::replica::{Fate, Replica};
+use crate::snapshot::{Cut, Snapshot};
 use crate::state::State;
 use crate::volume::Volume;
 
@@ -25,6 +27,8 @@ pub struct NodeIntent {
     pub routes: Vec<Route>,
     /// Names that lead nowhere any more.
     pub lost_routes: Vec<Name>,
+    /// Snapshots it should delete: only these, and only because somebody asked for it.
+    pub snapshot_deletions: Vec<(PoolId, SnapshotId)>,
 }
 
 /// One replica.
@@ -46,6 +50,34 @@ pub struct ReplicaIntent {
     pub open: bool,
     /// `None` for a volume of a single replica that was never more.
     pub replication: Option<ReplicationIntent>,
+    /// Every snapshot of the volume that should be there, in order of their ids.
+    pub snapshots: Vec<SnapshotIntent>,
+    /// What it is made of, as long as it may be made. Where the pool does not have it, it is not made.
+    pub origin: Option<Origin>,
+    /// The group snapshot for which the primary is to acknowledge no write for now.
+    pub hold: Option<GroupId>,
+    /// Nobody uses it any more, and only its snapshots are wanted.
+    pub retired: bool,
+}
+
+/// A snapshot that should be there.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct SnapshotIntent {
+    /// Which.
+    pub id: SnapshotId,
+    /// Where it was cut; `None` as long as the primary is to cut it.
+    pub at: Option<WriteSeq>,
+    /// It is cut only while the primary holds for this group.
+    pub group: Option<GroupId>,
+}
+
+/// A snapshot that a volume starts as.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Origin {
+    /// Which.
+    pub snapshot: SnapshotId,
+    /// Where it was cut.
+    pub at: WriteSeq,
 }
 
 /// What a replica has to know of the others. It goes by a configuration only when an intent names it, for attachments
@@ -111,22 +143,31 @@ impl State {
         for id in changed {
             self.add_intent(node, id, &mut intent);
         }
-        let NodeIntent { replicas, deletions, routes, lost_routes, .. } = &intent;
-        let empty = replicas.is_empty() && deletions.is_empty() && routes.is_empty() && lost_routes.is_empty();
+        let NodeIntent { replicas, deletions, routes, lost_routes, snapshot_deletions, .. } = &intent;
+        let deletes = !deletions.is_empty() || !snapshot_deletions.is_empty();
+        let empty = replicas.is_empty() && !deletes && routes.is_empty() && lost_routes.is_empty();
         (!empty).then_some(intent)
     }
 
     fn add_intent(&self, node: &Name, id: VolumeId, intent: &mut NodeIntent) {
         let is_ours = |pool: &PoolId| self.contents.pools.get(pool).is_some_and(|pool| pool.node == *node);
-        let buried = self.tombstones_of(id).map(|(pool, _)| pool).filter(is_ours).map(|pool| (pool, id));
-        intent.deletions.extend(buried);
+        let graves: Vec<_> = self.index.snapshots.graves_of(id).filter(|(_, pool)| is_ours(pool)).collect();
+        // A replica is deleted when no snapshot of it is left in the pool: until then it is reported, and they with it.
+        let is_last = |pool: &PoolId| graves.iter().all(|(_, grave)| grave != pool);
+        let buried = self.tombstones_of(id).map(|(pool, _)| pool).filter(|pool| is_ours(pool) && is_last(pool));
+        intent.deletions.extend(buried.map(|pool| (pool, id)));
+        intent.snapshot_deletions.extend(graves.iter().map(|(snapshot, pool)| (*pool, *snapshot)));
         if let Some(volume) = self.contents.volumes.get(&id) {
             let ours = volume.replicas.iter().filter(|(pool, _)| is_ours(pool));
             let before = intent.replicas.len();
             intent.replicas.extend(ours.map(|(pool, replica)| self.replica(id, volume, *pool, replica)));
             // Whoever holds a replica and does not serve it passes clients on, like everybody else.
             let is_served_there = volume.replication.is_some() && !is_ours(&volume.home());
-            if intent.replicas.len() == before || is_served_there {
+            if let Some(retired) = &volume.retired {
+                // Under its name there is nothing any more, or another volume.
+                let is_free = !self.index.names().contains_key(&retired.name);
+                intent.lost_routes.extend(is_free.then(|| retired.name.clone()));
+            } else if intent.replicas.len() == before || is_served_there {
                 self.add_route(volume, intent);
             }
             return;
@@ -156,16 +197,44 @@ impl State {
     }
 
     fn replica(&self, id: VolumeId, volume: &Volume, pool: PoolId, replica: &Replica) -> ReplicaIntent {
+        let wanted = || self.snapshots_of(id);
+        let is_cut = wanted().all(|(_, snapshot)| snapshot.at().is_some());
+        let origin = self.origin(volume, pool).filter(|_| replica.may_create());
+        let group = volume.group.and_then(|group| self.contents.groups.get(&group));
         ReplicaIntent {
             pool,
             volume: id,
             name: volume.name.clone(),
             size_bytes: volume.size_bytes,
-            may_create: replica.may_create(),
+            may_create: replica.may_create() && (origin.is_some() || volume.may_begin_empty()),
             attachments: volume.attachments.clone(),
             open: volume.spec.open,
             replication: volume.is_replicated().then(|| self.replication(volume, pool)),
+            snapshots: wanted().filter_map(|(id, snapshot)| self.snapshot_intent(id, snapshot)).collect(),
+            origin,
+            hold: group.and_then(crate::group::Group::holds),
+            // What is still to be cut must not be zeroed before.
+            retired: volume.retired.is_some() && is_cut,
         }
+    }
+
+    /// `None` for one of a group whose volumes do not all hold yet.
+    fn snapshot_intent(&self, id: SnapshotId, snapshot: &Snapshot) -> Option<SnapshotIntent> {
+        let group =
+            snapshot.group.and_then(|group| self.contents.groups.get(&group)).filter(|group| group.is_running());
+        match (snapshot.cut, group) {
+            (Cut::At(at), _) => Some(SnapshotIntent { id, at: Some(at), group: None }),
+            (Cut::Wanted { .. }, None) => Some(SnapshotIntent { id, at: None, group: None }),
+            (Cut::Wanted { .. }, Some(group)) => Some(SnapshotIntent { id, at: None, group: Some(group.cuts()?) }),
+        }
+    }
+
+    /// What a replica of a clone is made of in a pool that has it.
+    fn origin(&self, volume: &Volume, pool: PoolId) -> Option<Origin> {
+        let source = volume.source.as_ref()?;
+        let (snapshot, at) = (source.snapshot, source.at?);
+        let of = self.contents.volumes.get(&self.contents.snapshots.get(&snapshot)?.source)?;
+        of.has_snapshot(pool, snapshot, at).then_some(Origin { snapshot, at })
     }
 
     fn replication(&self, volume: &Volume, me: PoolId) -> ReplicationIntent {

@@ -19,6 +19,7 @@ mod command;
 mod configuration;
 mod decide;
 mod explain;
+mod group;
 mod index;
 mod intent;
 mod name;
@@ -29,6 +30,8 @@ mod refusal;
 mod replica;
 mod replication;
 mod report;
+mod schedule;
+mod snapshot;
 mod state;
 mod volume;
 
@@ -37,7 +40,8 @@ pub use command::{Answer, Change, Command, RequestId, Revision, Time};
 pub use configuration::{Configuration, Proposal};
 pub use decide::NotAccepted;
 pub use explain::{Problem, Severity};
-pub use intent::{NodeIntent, Peer, ReplicaIntent, ReplicationIntent, Route};
+pub use group::{GROUP_VOLUMES_MAX, Group, GroupId, GroupMember, GroupPhase, Hold, HoldState};
+pub use intent::{NodeIntent, Origin, Peer, ReplicaIntent, ReplicationIntent, Route, SnapshotIntent};
 pub use name::{NAME_BYTES_MAX, Name, NameError};
 pub use node::{Addresses, Admin, LABELS_MAX, Labels, Link, Node, Pool};
 pub use operation::{Operation, OperationId, OperationKind, Waiting};
@@ -46,6 +50,11 @@ pub use refusal::Refusal;
 pub use replica::{Fate, Observed, Progress, Reason, Replica, Role, Standing};
 pub use replication::{Condition, Replication};
 pub use report::{NodeReport, PoolReport, ReplicaReport, Replicas};
+pub use schedule::{Cron, CronError, KEEP_MAX, Run, SCHEDULES_MAX, Schedule};
+pub use snapshot::{
+    CloneSource, Cut, Grave, Keep, Maker, Retired, SNAPSHOTS_MAX, SNAPSHOTS_OF_VOLUME_MAX, Seen, Snapshot,
+    SnapshotCopy, SnapshotView, Source,
+};
 pub use state::{ClusterId, Contents, Contradiction, NODES_MAX, REQUESTS_KEPT, Settings, State, VOLUMES_MAX};
 pub use volume::{
     DESCRIPTION_BYTES_MAX, Health, Modification, Phase, REPLICAS_MAX, Tombstone, VOLUME_BYTES_MIN, Volume, VolumeSpec,

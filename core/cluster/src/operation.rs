@@ -3,10 +3,11 @@
 
 use std::fmt;
 
-use block::{PoolId, VolumeId};
+use block::{PoolId, SnapshotId, VolumeId};
 
 use crate::attachment::Generation;
 use crate::command::Time;
+use crate::group::{Group, GroupId, GroupPhase};
 use crate::name::Name;
 use crate::node::{Link, Pool};
 use crate::replica::Observed;
@@ -28,6 +29,16 @@ pub enum OperationKind {
     Delete(VolumeId),
     /// Attachments up to this one are made known, and clients of those that ended are shut out.
     Attach(VolumeId, Generation),
+    /// A snapshot of the volume is cut.
+    Snapshot(VolumeId, SnapshotId),
+    /// A deleted snapshot's space is freed.
+    DeleteSnapshot(VolumeId, SnapshotId),
+    /// A volume was deleted and has snapshots: clients of its attachments up to this one are shut out.
+    Retire(VolumeId, Generation),
+    /// Snapshots of several volumes are cut at one instant. The first of them is named.
+    Group(VolumeId, GroupId),
+    /// A deleted group's space is freed.
+    DeleteGroup(VolumeId, GroupId),
 }
 
 impl OperationKind {
@@ -35,7 +46,15 @@ impl OperationKind {
     #[must_use]
     pub fn volume(self) -> VolumeId {
         match self {
-            Self::Create(volume) | Self::Resize(volume, _) | Self::Delete(volume) | Self::Attach(volume, _) => volume,
+            Self::Create(volume)
+            | Self::Resize(volume, _)
+            | Self::Delete(volume)
+            | Self::Attach(volume, _)
+            | Self::Snapshot(volume, _)
+            | Self::DeleteSnapshot(volume, _)
+            | Self::Retire(volume, _)
+            | Self::Group(volume, _)
+            | Self::DeleteGroup(volume, _) => volume,
         }
     }
 }
@@ -49,6 +68,8 @@ pub struct Operation {
     pub since: Time,
     /// When it ended, if it has. It is kept for a while, for those who ask.
     pub ended: Option<Time>,
+    /// Why it ended without what was asked for, in words; `None` if it did not.
+    pub failed: Option<String>,
 }
 
 /// What an operation waits for.
@@ -123,33 +144,75 @@ impl State {
             OperationKind::Delete(volume) => self.tombstones_of(volume).next().is_none(),
             OperationKind::Create(volume) => is(volume, &is_made),
             OperationKind::Resize(volume, wanted) => is(volume, &|volume| volume.has_size(wanted)),
-            OperationKind::Attach(volume, wanted) => is(volume, &|volume| volume.has_confirmed(wanted)),
+            OperationKind::Attach(volume, wanted) | OperationKind::Retire(volume, wanted) => {
+                is(volume, &|volume| volume.has_confirmed(wanted))
+            }
+            OperationKind::Snapshot(_, id) => {
+                self.contents.snapshots.get(&id).is_none_or(|snapshot| self.is_snapshot_ready(snapshot))
+            }
+            OperationKind::DeleteSnapshot(_, id) => {
+                !self.contents.snapshots.contains_key(&id) && self.graves_of(id).next().is_none()
+            }
+            OperationKind::Group(_, id) => self.contents.groups.get(&id).is_none_or(Group::is_ready),
+            OperationKind::DeleteGroup(_, id) => !self.contents.groups.contains_key(&id),
         }
+    }
+
+    /// An operation ends without what was asked for.
+    pub(crate) fn fail(&mut self, at: Time, kind: OperationKind, sentence: &str) {
+        let is_meant = |id: &OperationId| self.contents.operations[id].kind == kind;
+        let failed: Vec<OperationId> = self.index.running_of(kind.volume()).filter(is_meant).collect();
+        for id in failed {
+            let operation = self.contents.operations.get_mut(&id).expect("just found");
+            operation.failed = Some(sentence.to_owned());
+            self.end(at, id);
+        }
+    }
+
+    fn end(&mut self, at: Time, id: OperationId) {
+        let operation = self.contents.operations.get_mut(&id).expect("it goes on");
+        operation.ended = Some(at);
+        let volume = operation.kind.volume();
+        self.contents.ended.push_back(id);
+        self.index.ended(id, volume);
     }
 
     /// What an operation waits for; `None` when it has ended.
     #[must_use]
     pub fn waits_for(&self, operation: OperationId) -> Option<Waiting> {
         let kind = self.contents.operations.get(&operation).filter(|operation| operation.ended.is_none())?.kind;
-        let (work, id) = match kind {
-            OperationKind::Create(volume) => ("make it", volume),
-            OperationKind::Resize(volume, _) => ("make it larger", volume),
-            OperationKind::Delete(volume) => ("free its space", volume),
-            OperationKind::Attach(volume, _) => ("let the client in and shut out those who were detached", volume),
-        };
         match kind {
-            OperationKind::Delete(_) => self.waits_for_space(id, work),
-            OperationKind::Create(_) | OperationKind::Resize(..) | OperationKind::Attach(..) => {
-                let volume = self.contents.volumes.get(&id)?;
-                if volume.is_replicated() {
-                    return self.waits_for_replicas(kind, volume, work);
-                }
-                if volume.phase == Phase::Ready && volume.at_home().observed == Observed::Nothing {
-                    return Some(Waiting::Data { volume: volume.name.clone() });
-                }
-                self.waits_for_pool(volume.home(), work)
+            OperationKind::Create(id) => self.waits_for_clone(id).or_else(|| self.waits_for_volume(kind, "make it")),
+            OperationKind::Resize(..) => self.waits_for_volume(kind, "make it larger"),
+            OperationKind::Delete(id) => self.waits_for_space(id, "free its space"),
+            OperationKind::Attach(..) => {
+                self.waits_for_volume(kind, "let the client in and shut out those who were detached")
             }
+            OperationKind::Retire(..) => self.waits_for_volume(kind, "shut out its clients"),
+            OperationKind::Snapshot(..) => self.waits_for_volume(kind, "cut the snapshot"),
+            OperationKind::DeleteSnapshot(_, id) => self.waits_for_graves(id),
+            OperationKind::Group(_, id) => self.waits_for_group(self.contents.groups.get(&id)?),
+            OperationKind::DeleteGroup(_, id) => match &self.contents.groups.get(&id)?.phase {
+                GroupPhase::Deleting { left } => left.iter().find_map(|id| self.waits_for_graves(*id)),
+                GroupPhase::Holding { .. }
+                | GroupPhase::Cutting { .. }
+                | GroupPhase::Releasing { .. }
+                | GroupPhase::Pausing { .. }
+                | GroupPhase::Ready => None,
+            },
         }
+    }
+
+    /// What an operation on a volume that is there waits for.
+    pub(crate) fn waits_for_volume(&self, kind: OperationKind, work: &'static str) -> Option<Waiting> {
+        let volume = self.contents.volumes.get(&kind.volume())?;
+        if volume.is_replicated() {
+            return self.waits_for_replicas(kind, volume, work);
+        }
+        if volume.phase == Phase::Ready && volume.at_home().observed == Observed::Nothing {
+            return Some(Waiting::Data { volume: volume.name.clone() });
+        }
+        self.waits_for_pool(volume.home(), work)
     }
 
     /// Of several nodes, one that is heard says most about what goes on.
@@ -171,13 +234,9 @@ impl State {
     /// Notes which operations have ended.
     pub(crate) fn settle_operations(&mut self, at: Time) {
         for id in self.index.take_touched() {
-            let kind = self.contents.operations[&id].kind;
-            if !self.is_done(kind) {
-                continue;
+            if self.is_done(self.contents.operations[&id].kind) {
+                self.end(at, id);
             }
-            self.contents.operations.get_mut(&id).expect("just seen").ended = Some(at);
-            self.contents.ended.push_back(id);
-            self.index.ended(id, kind.volume());
         }
         while self.contents.ended.len() > OPERATIONS_KEPT {
             let oldest = self.contents.ended.pop_front().expect("there are many");

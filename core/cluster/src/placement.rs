@@ -44,6 +44,8 @@ pub enum PoolReason {
     },
     /// What it held of the volume before is not deleted yet.
     NotFreed,
+    /// It does not have what the volume is to begin as.
+    NoSource,
     /// So much was promised to volumes that this one does not fit the overcommit limit.
     Promised {
         /// What may still be promised.
@@ -67,6 +69,7 @@ impl fmt::Display for PoolReason {
             Self::Tag(tag) => write!(f, "it is not tagged {tag}"),
             Self::NodeTaken => f.write_str("its node has a replica of the volume"),
             Self::ZoneTaken { zone } => write!(f, "zone {zone} has a replica of the volume"),
+            Self::NoSource => f.write_str("it does not have what the volume is to begin as"),
             Self::NotFreed => f.write_str("what it held of the volume is not deleted yet"),
             Self::Promised { left_bytes } => {
                 write!(f, "the overcommit limit leaves {left_bytes} bytes to be promised")
@@ -107,6 +110,9 @@ struct Wanted<'a> {
     zones: BTreeSet<&'a str>,
     /// Pools that hold what is left of one.
     left_in: BTreeSet<PoolId>,
+    /// Pools that have what the volume begins as: better than others, and none other will do for the first replica.
+    having: BTreeSet<PoolId>,
+    is_first_of_clone: bool,
 }
 
 /// The zone of a node.
@@ -115,16 +121,24 @@ fn zone<'a>(name: &'a Name, node: &'a Node) -> &'a str {
 }
 
 impl State {
-    /// The pools for the replicas of a new volume.
+    /// The pools for the replicas of a new volume; `having` are those that have what it begins as, if it does.
     ///
     /// # Errors
     /// Why each pool is no place for one more of them.
-    pub fn place(&self, size_bytes: u64, spec: &VolumeSpec) -> Result<Vec<PoolId>, NoPlace> {
+    pub fn place(
+        &self,
+        size_bytes: u64,
+        spec: &VolumeSpec,
+        having: Option<&BTreeSet<PoolId>>,
+    ) -> Result<Vec<PoolId>, NoPlace> {
         let mut wanted = self.wanted(size_bytes, spec, &BTreeSet::new());
+        wanted.is_first_of_clone = having.is_some();
+        wanted.having = having.cloned().unwrap_or_default();
         let mut pools = Vec::new();
         for _ in 0..spec.replicas {
             let pool = self.place_one(&wanted)?;
             self.take(&mut wanted, pool);
+            wanted.is_first_of_clone = false;
             pools.push(pool);
         }
         Ok(pools)
@@ -138,6 +152,7 @@ impl State {
         let orphaned = self.contents.pools.iter().filter(|(_, pool)| pool.orphans.contains(&id));
         let left_in = self.tombstones_of(id).map(|(pool, _)| pool).chain(orphaned.map(|(pool, _)| *pool)).collect();
         let mut wanted = self.wanted(volume.size_bytes, &volume.spec, &left_in);
+        wanted.having = self.pools_with_source(volume);
         for (pool, replica) in &volume.replicas {
             if !self.leaves_its_place(*pool, replica) {
                 self.take(&mut wanted, *pool);
@@ -171,7 +186,15 @@ impl State {
     }
 
     fn wanted<'a>(&'a self, size_bytes: u64, spec: &'a VolumeSpec, left_in: &BTreeSet<PoolId>) -> Wanted<'a> {
-        Wanted { size_bytes, spec, nodes: BTreeSet::new(), zones: BTreeSet::new(), left_in: left_in.clone() }
+        Wanted {
+            size_bytes,
+            spec,
+            nodes: BTreeSet::new(),
+            zones: BTreeSet::new(),
+            left_in: left_in.clone(),
+            having: BTreeSet::new(),
+            is_first_of_clone: false,
+        }
     }
 
     fn take<'a>(&'a self, wanted: &mut Wanted<'a>, pool: PoolId) {
@@ -182,7 +205,7 @@ impl State {
 
     fn place_one(&self, wanted: &Wanted<'_>) -> Result<PoolId, NoPlace> {
         let mut reasons = Vec::new();
-        let mut best: Option<((bool, u64), PoolId)> = None;
+        let mut best: Option<((bool, bool, u64), PoolId)> = None;
         for (id, pool) in &self.contents.pools {
             let node = self.contents.nodes.get(&pool.node).expect("a pool's node is known");
             let excluded = self.excludes(*id, pool, node, wanted.size_bytes, wanted.spec);
@@ -190,7 +213,7 @@ impl State {
                 reasons.push((pool.node.clone(), *id, reason));
                 continue;
             }
-            let score = (wanted.is_apart(pool, node), self.unpromised_bytes(*id, pool));
+            let score = (wanted.having.contains(id), wanted.is_apart(pool, node), self.unpromised_bytes(*id, pool));
             if best.is_none_or(|(most, _)| score > most) {
                 best = Some((score, *id));
             }
@@ -240,6 +263,9 @@ impl Wanted<'_> {
     fn excludes(&self, id: PoolId, pool: &Pool, node: &Node) -> Option<PoolReason> {
         if self.nodes.contains(&pool.node) {
             return Some(PoolReason::NodeTaken);
+        }
+        if self.is_first_of_clone && !self.having.contains(&id) {
+            return Some(PoolReason::NoSource);
         }
         if self.left_in.contains(&id) {
             return Some(PoolReason::NotFreed);

@@ -4,9 +4,12 @@ use block::{PoolId, VolumeId};
 
 use crate::attachment::{AccessMode, Attachment, READERS_MAX};
 use crate::decide::NotAccepted;
+use crate::group::{GROUP_VOLUMES_MAX, GROUPS_MAX};
 use crate::name::Name;
 use crate::node::LABELS_MAX;
 use crate::placement::NoPlace;
+use crate::schedule::{KEEP_MAX, SCHEDULES_MAX};
+use crate::snapshot::{SNAPSHOTS_MAX, SNAPSHOTS_OF_VOLUME_MAX};
 use crate::state::{ClusterId, NODES_MAX, VOLUMES_MAX};
 use crate::volume::{DESCRIPTION_BYTES_MAX, REPLICAS_MAX};
 
@@ -136,6 +139,104 @@ pub enum Refusal {
     /// Too many volumes.
     #[error("the cluster has {VOLUMES_MAX} volumes, the most there can be")]
     Volumes,
+    /// No such snapshot.
+    #[error("there is no snapshot \"{0}\"")]
+    NoSuchSnapshot(Name),
+    /// No such group.
+    #[error("there is no group snapshot \"{0}\"")]
+    NoSuchGroup(Name),
+    /// No such schedule.
+    #[error("volume \"{volume}\" has no schedule \"{schedule}\"")]
+    NoSuchSchedule {
+        /// Whose.
+        volume: Name,
+        /// Which.
+        schedule: Name,
+    },
+    /// A snapshot of that name exists and is another.
+    #[error(
+        "there is a snapshot \"{name}\" already, of volume \"{of}\" and not of this volume \"{asked}\": choose another name"
+    )]
+    SnapshotExists {
+        /// Its name.
+        name: Name,
+        /// The name that its volume had.
+        of: Name,
+        /// The volume that was asked for.
+        asked: Name,
+    },
+    /// A group of that name exists and is another.
+    #[error("there is a group snapshot \"{0}\" already, of other volumes: choose another name")]
+    GroupExists(Name),
+    /// A snapshot that is being made.
+    #[error("snapshot \"{0}\" is not ready: wait until it is")]
+    SnapshotNotReady(Name),
+    /// A snapshot that does not go alone.
+    #[error("snapshot \"{snapshot}\" belongs to group snapshot \"{group}\": delete that")]
+    InGroup {
+        /// Which.
+        snapshot: Name,
+        /// Its group.
+        group: Name,
+    },
+    /// A volume that is in another group that is being made.
+    #[error("group snapshot \"{group}\" is being taken of volume \"{volume}\": try again in a moment")]
+    GroupBusy {
+        /// Which volume.
+        volume: Name,
+        /// Of what.
+        group: Name,
+    },
+    /// No, too many, or repeated volumes.
+    #[error("{0} volumes cannot be a group: name 1 to {GROUP_VOLUMES_MAX} different ones")]
+    GroupVolumes(usize),
+    /// The name of a group's snapshot would be too long.
+    #[error(
+        "the snapshot of volume \"{volume}\" would be called \"{group}-{volume}\", which is too long: choose a shorter name for the group"
+    )]
+    GroupName {
+        /// The group.
+        group: Name,
+        /// The volume.
+        volume: Name,
+    },
+    /// Too many groups.
+    #[error("the cluster has {GROUPS_MAX} group snapshots, the most there can be: delete some")]
+    Groups,
+    /// A clone that is too small.
+    #[error(
+        "volume \"{volume}\" is to begin as something of {source_bytes} bytes, and cannot have {asked_bytes}: ask for at least as much"
+    )]
+    SmallerThanSource {
+        /// Which.
+        volume: Name,
+        /// The size of what it begins as.
+        source_bytes: u64,
+        /// What was asked for.
+        asked_bytes: u64,
+    },
+    /// Too many snapshots.
+    #[error("the cluster has {SNAPSHOTS_MAX} snapshots, the most there can be: delete some")]
+    Snapshots,
+    /// Too many snapshots of one volume.
+    #[error("volume \"{0}\" has {SNAPSHOTS_OF_VOLUME_MAX} snapshots, the most there can be: delete some")]
+    SnapshotsOfVolume(Name),
+    /// Too many schedules of one volume.
+    #[error("volume \"{0}\" has {SCHEDULES_MAX} schedules, the most there can be: remove one")]
+    Schedules(Name),
+    /// A schedule that keeps none, or too many.
+    #[error("{0} snapshots cannot be kept by a schedule: ask for 1 to {KEEP_MAX}")]
+    Keep(u32),
+    /// The name of a schedule's snapshots would be too long.
+    #[error(
+        "snapshots of volume \"{volume}\" by schedule \"{schedule}\" would have names that are too long: choose a shorter name for the schedule"
+    )]
+    ScheduleName {
+        /// The volume.
+        volume: Name,
+        /// The schedule.
+        schedule: Name,
+    },
     /// Too many nodes.
     #[error("the cluster has {NODES_MAX} nodes, the most there can be")]
     Nodes,

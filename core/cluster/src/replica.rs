@@ -1,15 +1,21 @@
 //! One pool's copy of a volume: what is known of it, and what is to become of it.
 
-use block::{Epoch, Incarnation};
+use std::collections::BTreeMap;
+
+use block::{Epoch, Incarnation, SnapshotId};
 
 use crate::attachment::Generation;
 use crate::command::Time;
+use crate::group::Hold;
+use crate::snapshot::SnapshotCopy;
 
 /// One pool's copy of a volume.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Replica {
     /// What is known of it.
     pub observed: Observed,
+    /// The snapshots it had when it was heard last; none when it is not there.
+    pub snapshots: BTreeMap<SnapshotId, SnapshotCopy>,
     /// Since when it is there in this incarnation, or not there, or nothing is known of it. 0 for a volume's only one.
     pub since: Time,
     /// It was there once. From then on it is never made anew: an empty copy in the place of a lost one would be a lie.
@@ -53,6 +59,8 @@ pub struct Standing {
     pub resync: Option<Progress>,
     /// Blocks that no replica has.
     pub lost_blocks: u64,
+    /// What became of the last hold it was asked for.
+    pub hold: Option<Hold>,
 }
 
 /// What a replica is.
@@ -118,7 +126,7 @@ impl Replica {
     /// One that is to be made.
     pub(crate) fn new(now: Time) -> Self {
         // Its node was just seen with the pool, and nothing of the volume was ever there.
-        Self { observed: Observed::Nothing, since: now, seen: false, fate: Fate::Stays }
+        Self { observed: Observed::Nothing, snapshots: BTreeMap::new(), since: now, seen: false, fate: Fate::Stays }
     }
 
     /// Whether its node may make it.
@@ -152,6 +160,20 @@ impl Replica {
         }
         self.observed = found;
         self.seen |= matches!(found, Observed::Present { .. });
+    }
+
+    /// Takes note of the snapshots that were found beside it; of one that is not heard they are what they were. True if
+    /// there are others than before: not if only their space is another.
+    pub(crate) fn note_snapshots(&mut self, found: &BTreeMap<SnapshotId, SnapshotCopy>) -> bool {
+        if self.observed == Observed::Unknown || self.snapshots == *found {
+            return false;
+        }
+        let places = |of: &BTreeMap<SnapshotId, SnapshotCopy>| -> Vec<_> {
+            of.iter().map(|(id, copy)| (*id, copy.at)).collect()
+        };
+        let differ = places(&self.snapshots) != places(found);
+        self.snapshots.clone_from(found);
+        differ
     }
 }
 

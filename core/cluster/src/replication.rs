@@ -64,12 +64,16 @@ impl Replication {
 
 impl Volume {
     /// Whether it is kept by the replication protocol: because it was, because there are to be several replicas, because
-    /// its only one is to be elsewhere, or because that has heard of it already. A node does not go back from there.
+    /// its only one is to be elsewhere, because it began as another volume's snapshot (what it writes must be told from what
+    /// it began with), or because the only one has heard of it already. A node does not go back from there.
     #[must_use]
     pub fn is_replicated(&self) -> bool {
         let has_heard = |replica: &Replica| replica.standing().is_some_and(|standing| standing.incarnation.0 > 0);
         let has_begun = |replica: &Replica| replica.fate != Fate::Stays || has_heard(replica);
-        self.replication.is_some() || self.spec.replicas > 1 || self.replicas.values().any(has_begun)
+        self.replication.is_some()
+            || self.spec.replicas > 1
+            || self.source.is_some()
+            || self.replicas.values().any(has_begun)
     }
 
     /// What a member says of itself, if it is there as it was when it became one.
@@ -112,7 +116,8 @@ impl Volume {
     pub fn condition(&self) -> Option<Condition> {
         let Some(replication) = &self.replication else {
             let is_made = self.phase == Phase::Ready;
-            return (self.spec.replicas > 1 && !is_made).then_some(Condition::Unmade);
+            let begins = self.spec.replicas > 1 || self.source.is_some();
+            return (begins && !is_made).then_some(Condition::Unmade);
         };
         let Configuration { primary, members, .. } = &replication.configuration;
         let in_sync = self.in_sync().count();

@@ -1,10 +1,13 @@
 //! What a node says of itself: everything it holds, and then what changed.
 
-use block::{PoolId, VolumeId};
+use std::collections::BTreeMap;
+
+use block::{PoolId, SnapshotId, VolumeId};
 
 use crate::attachment::Generation;
 use crate::command::Revision;
 use crate::replica::{Observed, Standing};
+use crate::snapshot::SnapshotCopy;
 
 /// One node.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -47,7 +50,7 @@ pub enum Replicas {
 }
 
 /// One replica.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub struct ReplicaReport {
     /// Of which volume.
     pub volume: VolumeId,
@@ -57,6 +60,8 @@ pub struct ReplicaReport {
     pub generation: Generation,
     /// What it is among the volume's replicas.
     pub standing: Standing,
+    /// Snapshots of the volume that are in the pool and on stable media.
+    pub snapshots: BTreeMap<SnapshotId, SnapshotCopy>,
 }
 
 impl ReplicaReport {

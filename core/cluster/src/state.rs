@@ -3,14 +3,16 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt;
 
-use block::{PoolId, VolumeId};
+use block::{PoolId, SnapshotId, VolumeId};
 
 use crate::command::{Answer, RequestId, Revision, Time};
+use crate::group::{Group, GroupId};
 use crate::index::Index;
 use crate::name::Name;
 use crate::node::{Node, Pool};
 use crate::operation::{Operation, OperationId};
 use crate::replication::Replication;
+use crate::snapshot::{Grave, Keep, Snapshot};
 use crate::volume::{Tombstone, Volume};
 
 /// Volumes of a cluster.
@@ -73,6 +75,14 @@ pub struct Contents {
     pub volumes: BTreeMap<VolumeId, Volume>,
     /// Replicas that are not wanted any more and whose space is not free yet, by volume and pool.
     pub tombstones: BTreeMap<(VolumeId, PoolId), Tombstone>,
+    /// Snapshots.
+    pub snapshots: BTreeMap<SnapshotId, Snapshot>,
+    /// Snapshots that pools are to delete.
+    pub graves: BTreeMap<(SnapshotId, PoolId), Grave>,
+    /// Group snapshots.
+    pub groups: BTreeMap<GroupId, Group>,
+    /// Snapshots that pools came with and whose numbers were not given here. They are left alone.
+    pub foreign_snapshots: BTreeSet<SnapshotId>,
     /// What is going on, and what was for a while.
     pub operations: BTreeMap<OperationId, Operation>,
     /// Those of `operations` that have ended, oldest first.
@@ -93,6 +103,10 @@ pub struct Contents {
     pub last_volume: u64,
     /// The last operation's number.
     pub last_operation: u64,
+    /// The last snapshot's id.
+    pub last_snapshot: u64,
+    /// The last group's number.
+    pub last_group: u64,
 }
 
 /// Contents that no history can have led to.
@@ -102,7 +116,8 @@ pub struct Contradiction(&'static str);
 
 impl Contents {
     fn check(&self) -> Result<(), Contradiction> {
-        let names: BTreeSet<&Name> = self.volumes.values().map(|volume| &volume.name).collect();
+        let names: BTreeSet<(bool, &Name)> =
+            self.volumes.values().map(|volume| (volume.retired.is_some(), &volume.name)).collect();
         let mut replicas =
             self.volumes.iter().flat_map(|(id, volume)| volume.replicas.keys().map(move |pool| (*id, *pool)));
         let buried = |replica: &(VolumeId, PoolId)| self.tombstones.contains_key(replica);
@@ -135,10 +150,35 @@ impl Contents {
                 "the answers and their order differ",
             ),
         ];
-        match rows.into_iter().find(|(holds, _)| !holds) {
+        match rows.into_iter().chain(self.snapshot_rows()).find(|(holds, _)| !holds) {
             Some((_, sentence)) => Err(Contradiction(sentence)),
             None => Ok(()),
         }
+    }
+
+    fn snapshot_rows(&self) -> [(bool, &'static str); 6] {
+        let named = || self.snapshots.values().filter(|snapshot| snapshot.keep == Keep::Named);
+        let names: BTreeSet<&Name> = named().map(|snapshot| &snapshot.name).collect();
+        let ids = || self.snapshots.keys().chain(self.graves.keys().map(|(id, _)| id));
+        let groups = || self.groups.values().flat_map(|group| group.members.keys());
+        [
+            (names.len() == named().count(), "two snapshots have one name"),
+            (
+                self.snapshots.values().all(|snapshot| self.volumes.contains_key(&snapshot.source)),
+                "a snapshot is of a volume that is not there",
+            ),
+            (
+                self.graves.keys().all(|(_, pool)| self.pools.contains_key(pool)),
+                "a snapshot is to be deleted from a pool that is not there",
+            ),
+            (ids().all(|id| id.0 <= self.last_snapshot), "a snapshot has an id that was not given yet"),
+            (self.groups.keys().all(|id| id.0 <= self.last_group), "a group has a number that was not given yet"),
+            (
+                self.groups.values().all(|group| !group.members.is_empty())
+                    && groups().all(|id| id.0 <= self.last_volume),
+                "a group has no volume",
+            ),
+        ]
     }
 }
 
@@ -212,10 +252,10 @@ impl State {
         self.index.names().range::<Name, _>((from, Unbounded)).map(|(_, id)| (*id, &self.contents.volumes[id]))
     }
 
-    /// How many volumes there are.
+    /// How many volumes there are, without those that are retired.
     #[must_use]
     pub fn volume_count(&self) -> usize {
-        self.contents.volumes.len()
+        self.index.names().len()
     }
 
     /// One volume.

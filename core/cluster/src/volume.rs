@@ -6,10 +6,13 @@ use block::{BLOCK_BYTES, PoolId, VOLUME_BYTES_MAX};
 
 use crate::attachment::Attachments;
 use crate::command::{Revision, Time};
+use crate::group::GroupId;
 use crate::name::Name;
 use crate::node::Labels;
 use crate::replica::{Fate, Observed, Replica};
 use crate::replication::{Condition, Replication};
+use crate::schedule::Schedule;
+use crate::snapshot::{CloneSource, Retired};
 
 /// Smallest volume: 1 MiB.
 pub const VOLUME_BYTES_MIN: u64 = 1 << 20;
@@ -146,6 +149,14 @@ pub struct Volume {
     pub attachments: Attachments,
     /// When it was asked for.
     pub created: Time,
+    /// What it began as; `None` for one that began empty.
+    pub source: Option<CloneSource>,
+    /// It was deleted, and has snapshots.
+    pub retired: Option<Retired>,
+    /// By their names.
+    pub schedules: BTreeMap<Name, Schedule>,
+    /// The group snapshot that is being made of it and others.
+    pub group: Option<GroupId>,
 }
 
 impl Volume {
@@ -198,6 +209,11 @@ impl Volume {
     #[must_use]
     pub fn at_home(&self) -> &Replica {
         &self.replicas[&self.home()]
+    }
+
+    /// When the next of its schedules is due.
+    pub(crate) fn next_due(&self) -> Option<Time> {
+        self.schedules.values().map(|schedule| schedule.next).min()
     }
 
     /// Whether its nodes have done all that is wanted of it.
@@ -290,7 +306,8 @@ pub(crate) mod tests {
             let standing =
                 Standing { incarnation: Incarnation(*incarnation), epoch: Epoch(epoch), role, ..Standing::default() };
             let observed = Observed::Present { size_bytes: VOLUME_BYTES_MIN, generation: Generation(0), standing };
-            (PoolId(*pool), Replica { observed, since: Time(0), seen: true, fate: Fate::Stays })
+            let snapshots = BTreeMap::new();
+            (PoolId(*pool), Replica { observed, snapshots, since: Time(0), seen: true, fate: Fate::Stays })
         };
         let configuration = Configuration {
             epoch: Epoch(epoch),
@@ -309,6 +326,10 @@ pub(crate) mod tests {
             replication: Some(Replication::new(configuration)),
             attachments: Attachments::default(),
             created: Time(0),
+            source: None,
+            retired: None,
+            schedules: BTreeMap::new(),
+            group: None,
         }
     }
 }

@@ -78,5 +78,5 @@ fn cluster_of(count: u64) -> Vec<Voter> {
 
 /// A volume that no pool can take: the state answers, with words.
 fn refused_change() -> Change {
-    Change::CreateVolume { name: "db".parse().unwrap(), size_bytes: 1 << 30, spec: VolumeSpec::default() }
+    Change::CreateVolume { name: "db".parse().unwrap(), size_bytes: 1 << 30, spec: VolumeSpec::default(), source: None }
 }

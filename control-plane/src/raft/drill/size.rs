@@ -16,6 +16,7 @@ fn report(replicas: u64) -> Change {
         size_bytes: 1 << 40,
         generation: Generation(1 << 20),
         standing: Standing::default(),
+        snapshots: std::collections::BTreeMap::new(),
     };
     let pool = PoolReport {
         id: PoolId(1),

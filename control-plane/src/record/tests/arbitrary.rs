@@ -1,10 +1,10 @@
 //! Any command at all.
 
-use block::{Epoch, Incarnation, PoolId, VolumeId};
+use block::{Epoch, Incarnation, PoolId, SnapshotId, VolumeId, WriteSeq};
 use cluster::{
-    AccessMode, Addresses, Admin, Change, ClusterId, Command, Generation, Labels, Modification, Name, NodeReport,
-    PoolReport, Progress, Proposal, ReplicaReport, Replicas, RequestId, Revision, Role, Settings, Standing, Time,
-    TokenHash, VolumeSpec, ZoneSpread,
+    AccessMode, Addresses, Admin, Change, ClusterId, Command, Cron, Generation, GroupId, Hold, HoldState, Labels,
+    Modification, Name, NodeReport, PoolReport, Progress, Proposal, ReplicaReport, Replicas, RequestId, Revision, Role,
+    Settings, SnapshotCopy, Source, Standing, Time, TokenHash, VolumeSpec, ZoneSpread,
 };
 use openraft::EntryPayload;
 use openraft::testing::log_id;
@@ -30,12 +30,37 @@ fn addresses() -> impl Strategy<Value = Addresses> {
 }
 
 fn replica() -> impl Strategy<Value = ReplicaReport> {
-    (any::<(u64, u64, u64)>(), standing()).prop_map(|((volume, size_bytes, generation), standing)| ReplicaReport {
-        volume: VolumeId(volume),
+    (any::<(u64, u64, u64)>(), standing(), btree_map(any::<u64>().prop_map(SnapshotId), copy(), 0..4)).prop_map(
+        |((volume, size_bytes, generation), standing, snapshots)| ReplicaReport {
+            volume: VolumeId(volume),
+            size_bytes,
+            generation: Generation(generation),
+            standing,
+            snapshots,
+        },
+    )
+}
+
+fn copy() -> impl Strategy<Value = SnapshotCopy> {
+    any::<(u32, u64, u64, u64, u64)>().prop_map(|(epoch, n, size_bytes, exclusive_bytes, shared_bytes)| SnapshotCopy {
+        at: WriteSeq { epoch: Epoch(epoch), n },
         size_bytes,
-        generation: Generation(generation),
-        standing,
+        exclusive_bytes,
+        shared_bytes,
     })
+}
+
+fn hold() -> impl Strategy<Value = Hold> {
+    let states = [HoldState::Held, HoldState::Cut, HoldState::Released, HoldState::Broken];
+    (any::<u64>(), select(states.to_vec())).prop_map(|(group, state)| Hold { group: GroupId(group), state })
+}
+
+fn source() -> impl Strategy<Value = Source> {
+    prop_oneof![name().prop_map(Source::Snapshot), name().prop_map(Source::Volume)]
+}
+
+fn cron() -> impl Strategy<Value = Cron> {
+    select(vec!["@daily", "*/5 * * * *", "0 0 29 2 *"]).prop_map(|text| text.parse().unwrap())
 }
 
 fn standing() -> impl Strategy<Value = Standing> {
@@ -50,8 +75,8 @@ fn standing() -> impl Strategy<Value = Standing> {
         Role::Primary,
     ];
     let progress = any::<(u64, u64)>().prop_map(|(left, groups)| Progress { left, groups });
-    (any::<(u64, u64, u32, bool, u64)>(), select(roles.to_vec()), option::of(progress)).prop_map(
-        |((incarnation, warm_from, epoch, unable, lost_blocks), role, resync)| Standing {
+    (any::<(u64, u64, u32, bool, u64)>(), select(roles.to_vec()), option::of(progress), option::of(hold())).prop_map(
+        |((incarnation, warm_from, epoch, unable, lost_blocks), role, resync, hold)| Standing {
             incarnation: Incarnation(incarnation),
             warm_from: Incarnation(warm_from),
             epoch: Epoch(epoch),
@@ -59,6 +84,7 @@ fn standing() -> impl Strategy<Value = Standing> {
             unable,
             resync,
             lost_blocks,
+            hold,
         },
     )
 }
@@ -143,11 +169,9 @@ fn change() -> impl Strategy<Value = Change> {
         (name(), report()).prop_map(|(node, report)| Change::Report { node, report }),
         (name(), admin()).prop_map(|(node, admin)| Change::Administer { node, admin }),
         name().prop_map(|node| Change::RemoveNode { node }),
-        (name(), any::<u64>(), spec()).prop_map(|(name, size_bytes, spec)| Change::CreateVolume {
-            name,
-            size_bytes,
-            spec
-        }),
+        (name(), any::<u64>(), spec(), option::of(source()))
+            .prop_map(|(name, size_bytes, spec, source)| { Change::CreateVolume { name, size_bytes, spec, source } }),
+        snapshot_change(),
         (name(), any::<u64>()).prop_map(|(volume, size_bytes)| Change::ResizeVolume { volume, size_bytes }),
         (name(), modification()).prop_map(|(volume, modification)| Change::ModifyVolume { volume, modification }),
         (name(), any::<bool>()).prop_map(|(volume, force)| Change::DeleteVolume { volume, force }),
@@ -166,6 +190,26 @@ fn change() -> impl Strategy<Value = Change> {
         (name(), any::<u128>()).prop_map(|(volume, pool)| Change::ForcePromote { volume, pool: PoolId(pool) }),
         (name(), any::<u128>()).prop_map(|(volume, pool)| Change::HandOver { volume, pool: PoolId(pool) }),
         Just(Change::Tick),
+    ]
+}
+
+fn snapshot_change() -> impl Strategy<Value = Change> {
+    prop_oneof![
+        (name(), name(), labels()).prop_map(|(name, volume, labels)| Change::CreateSnapshot { name, volume, labels }),
+        name().prop_map(|snapshot| Change::DeleteSnapshot { snapshot }),
+        (name(), vec(name(), 0..4), labels()).prop_map(|(name, volumes, labels)| Change::CreateGroup {
+            name,
+            volumes,
+            labels
+        }),
+        name().prop_map(|group| Change::DeleteGroup { group }),
+        (name(), name(), cron(), any::<u32>()).prop_map(|(volume, schedule, cron, keep)| Change::SetSchedule {
+            volume,
+            schedule,
+            cron,
+            keep
+        }),
+        (name(), name()).prop_map(|(volume, schedule)| Change::RemoveSchedule { volume, schedule }),
     ]
 }
 

@@ -1,5 +1,6 @@
-//! Records as every version wrote them. Those of the last are read as what they were, and written in the same bytes today;
-//! those of version 1, which knew one replica of a volume, are read as what they were. A record that changes has another
+//! Records as every version wrote them. Those of the last are read as what they were, and written in the same bytes today,
+//! and so are entries of version 2, which knew no snapshots; its state, and records of version 1, which knew one replica of a
+//! volume, are read as what they were. A record that changes has another
 //! version, and its old bytes stay here to be read.
 //!
 //! `PLINTH_WRITE_FIXTURES=1` writes those that are missing.
@@ -8,11 +9,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Debug;
 use std::path::{Path, PathBuf};
 
-use block::{Epoch, Incarnation, PoolId, VolumeId};
+use block::{Epoch, Incarnation, PoolId, SnapshotId, VolumeId, WriteSeq};
 use cluster::{
-    AccessMode, Addresses, Admin, Change, ClusterId, Command, Contents, Generation, Labels, Modification, Name,
-    NodeReport, PoolReport, Progress, Proposal, ReplicaReport, Replicas, RequestId, Revision, Role, Settings, Standing,
-    State, Time, TokenHash, VolumeSpec, ZoneSpread,
+    AccessMode, Addresses, Admin, Change, ClusterId, Command, Contents, Generation, GroupId, GroupPhase, Hold,
+    HoldState, Labels, Modification, Name, NodeReport, PoolReport, Progress, Proposal, ReplicaReport, Replicas,
+    RequestId, Revision, Role, Settings, SnapshotCopy, Source, Standing, State, Time, TokenHash, VolumeSpec,
+    ZoneSpread,
 };
 use openraft::testing::log_id;
 use openraft::{EntryPayload, Membership, SnapshotMeta, StoredMembership, Vote};
@@ -25,14 +27,20 @@ fn folder(version: u32) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/fixtures/record-v{version}"))
 }
 
-/// The record of the last version.
-fn check<T: PartialEq + Debug>(name: &str, value: &T, bytes: &[u8], read: impl Fn(&[u8]) -> Result<T, Invalid>) {
-    let path = folder(2).join(format!("{name}.bin"));
+/// The record of a version that is still written.
+fn check<T: PartialEq + Debug>(
+    version: u32,
+    name: &str,
+    value: &T,
+    bytes: &[u8],
+    read: impl Fn(&[u8]) -> Result<T, Invalid>,
+) {
+    let path = folder(version).join(format!("{name}.bin"));
     if !path.exists() && std::env::var("PLINTH_WRITE_FIXTURES").is_ok() {
-        std::fs::create_dir_all(folder(2)).unwrap();
+        std::fs::create_dir_all(folder(version)).unwrap();
         std::fs::write(&path, bytes).unwrap();
     }
-    let kept = check_read(2, name, value, read);
+    let kept = check_read(version, name, value, read);
     assert_eq!(kept, bytes, "{name} is written in other bytes now: that takes another version");
 }
 
@@ -89,7 +97,8 @@ fn report(replicas: Replicas) -> Change {
 
 fn present(volume: u64) -> ReplicaReport {
     let standing = Standing::default();
-    ReplicaReport { volume: VolumeId(volume), size_bytes: 1 << 30, generation: Generation(1), standing }
+    let (volume, snapshots) = (VolumeId(volume), BTreeMap::new());
+    ReplicaReport { volume, size_bytes: 1 << 30, generation: Generation(1), standing, snapshots }
 }
 
 /// A replica that takes part in the replication of its volume.
@@ -102,6 +111,7 @@ fn member(volume: u64, role: Role, resync: Option<Progress>) -> ReplicaReport {
         unable: false,
         resync,
         lost_blocks: 0,
+        hold: None,
     };
     ReplicaReport { standing, ..present(volume) }
 }
@@ -111,7 +121,7 @@ fn attach(mode: AccessMode) -> Change {
 }
 
 fn create(volume: &str) -> Change {
-    Change::CreateVolume { name: name(volume), size_bytes: 1 << 30, spec: spec() }
+    Change::CreateVolume { name: name(volume), size_bytes: 1 << 30, spec: spec(), source: None }
 }
 
 /// What version 1 could say.
@@ -165,7 +175,7 @@ fn changes_of_version_2() -> Vec<(&'static str, Change)> {
     let settings = Settings { replace_after_ms: 60_000, ..Settings::default() };
     vec![
         ("report-standings", report(Replicas::All(standings))),
-        ("create-replicated", Change::CreateVolume { name: name("db"), size_bytes: 1 << 30, spec }),
+        ("create-replicated", Change::CreateVolume { name: name("db"), size_bytes: 1 << 30, spec, source: None }),
         ("modify-replicas", Change::ModifyVolume { volume: name("db"), modification }),
         ("configure", Change::Configure { volume: VolumeId(1), proposal }),
         ("force-promote", Change::ForcePromote { volume: name("db"), pool: PoolId(5) }),
@@ -173,6 +183,100 @@ fn changes_of_version_2() -> Vec<(&'static str, Change)> {
         ("tick", Change::Tick),
         ("set-replace-after", Change::Set(settings)),
     ]
+}
+
+fn copy(n: u64) -> SnapshotCopy {
+    let at = WriteSeq { epoch: Epoch(1), n };
+    SnapshotCopy { at, size_bytes: 1 << 30, exclusive_bytes: 4096, shared_bytes: 1 << 20 }
+}
+
+/// What snapshots added.
+fn changes_of_version_3() -> Vec<(&'static str, Change)> {
+    let hold = Some(Hold { group: GroupId(4), state: HoldState::Cut });
+    let standing = Standing { hold, ..member(1, Role::Primary, None).standing };
+    let snapshots = BTreeMap::from([(SnapshotId(1), copy(7)), (SnapshotId(2), copy(9))]);
+    let from = |source| Change::CreateVolume { name: name("db2"), size_bytes: 0, spec: spec(), source: Some(source) };
+    let reported = ReplicaReport { standing, snapshots, ..present(1) };
+    vec![
+        ("report-snapshots", report(Replicas::All(vec![reported]))),
+        ("clone-snapshot", from(Source::Snapshot(name("monday")))),
+        ("clone-volume", from(Source::Volume(name("db")))),
+        ("create-snapshot", snapshot("monday", "db")),
+        ("delete-snapshot", Change::DeleteSnapshot { snapshot: name("monday") }),
+        ("create-group", group("both", &["db", "new"])),
+        ("delete-group", Change::DeleteGroup { group: name("both") }),
+        ("set-schedule", schedule("@daily")),
+        ("remove-schedule", Change::RemoveSchedule { volume: name("db"), schedule: name("daily") }),
+    ]
+}
+
+fn snapshot(snapshot: &str, volume: &str) -> Change {
+    Change::CreateSnapshot { name: name(snapshot), volume: name(volume), labels: labels() }
+}
+
+fn group(group: &str, volumes: &[&str]) -> Change {
+    let volumes = volumes.iter().map(|volume| name(volume)).collect();
+    Change::CreateGroup { name: name(group), volumes, labels: labels() }
+}
+
+fn schedule(cron: &str) -> Change {
+    Change::SetSchedule { volume: name("new"), schedule: name("daily"), cron: cron.parse().unwrap(), keep: 7 }
+}
+
+/// One of everything that snapshots added to a state.
+fn with_snapshots() -> State {
+    let new = |snapshots: &[(u64, u64)], hold| {
+        let snapshots = snapshots.iter().map(|(id, n)| (SnapshotId(*id), copy(*n))).collect();
+        let standing = Standing { hold, ..Standing::default() };
+        ReplicaReport { snapshots, standing, ..present(78) }
+    };
+    let told = |of: Vec<ReplicaReport>| report(Replicas::All(of));
+    let clone = |clone: &str, source| Change::CreateVolume {
+        name: name(clone),
+        size_bytes: 0,
+        spec: spec(),
+        source: Some(source),
+    };
+    let old = |snapshots| vec![present(1), new(snapshots, None)];
+    let history = [
+        told(old(&[])),
+        Change::Administer { node: name("n1"), admin: Admin::Schedulable },
+        snapshot("first", "new"),
+        snapshot("second", "new"),
+        snapshot("of-db", "db"),
+        told(vec![
+            ReplicaReport { snapshots: [(SnapshotId(3), copy(2))].into(), ..present(1) },
+            new(&[(1, 5), (2, 6), (99, 1)], None),
+        ]),
+        clone("cloned", Source::Snapshot(name("first"))),
+        clone("copied", Source::Volume(name("new"))),
+        Change::DeleteSnapshot { snapshot: name("second") },
+        snapshot("gone", "new"),
+        Change::DeleteSnapshot { snapshot: name("gone") },
+        Change::DeleteVolume { volume: name("db"), force: true },
+        group("pair", &["new"]),
+    ];
+    let state = applied(state(), 20_000, history);
+    // The group is held, cut and released; another is begun.
+    let hold = state.groups(None).next().map(|(_, group)| group.phase.clone());
+    let Some(GroupPhase::Holding { hold, .. }) = hold else { panic!("{hold:?}") };
+    let said = |state: HoldState| Some(Hold { group: hold, state });
+    let ids: Vec<u64> = state.contents().snapshots.keys().map(|id| id.0).collect();
+    let all: Vec<(u64, u64)> = ids.iter().filter(|id| **id != 3).map(|id| (*id, 4 + id)).collect();
+    let all = all.as_slice();
+    let db = || ReplicaReport { snapshots: [(SnapshotId(3), copy(2))].into(), ..present(1) };
+    let then = |snapshots: &[(u64, u64)], hold| told(vec![db(), new(snapshots, hold)]);
+    let history = [
+        then(&[(1, 5)], said(HoldState::Held)),
+        then(all, said(HoldState::Cut)),
+        then(all, said(HoldState::Released)),
+        Change::SetSchedule { volume: name("new"), schedule: name("daily"), cron: "@daily".parse().unwrap(), keep: 7 },
+        group("again", &["new"]),
+        snapshot("never", "new"),
+    ];
+    let state = applied(state, 20_100, history);
+    let late = applied(state, 86_400_000, [Change::Tick]);
+    applied(late, 86_400_100, [snapshot("last", "new"), group("another", &["new"])])
 }
 
 fn membership() -> Membership<u64, Voter> {
@@ -231,7 +335,7 @@ fn replicated() -> State {
         uncordon,
         node("n3"),
         pool("n3", 6, Vec::new()),
-        Change::CreateVolume { name: name("pair"), size_bytes: 1 << 30, spec },
+        Change::CreateVolume { name: name("pair"), size_bytes: 1 << 30, spec, source: None },
         pool("n1", 5, vec![present(1), member(79, Role::Primary, None)]),
         pool("n3", 6, vec![member(79, Role::Learner, Some(Progress { left: 1, groups: 2 }))]),
         configure(grown, 1),
@@ -285,7 +389,14 @@ fn entries_of_version_1_are_read() {
 #[test]
 fn entries_of_version_2_are_read_and_written_as_they_were() {
     for (name, entry) in entries_of_version_1().into_iter().chain(entries_of(changes_of_version_2(), 50)) {
-        check(&name, &entry, &record::write_entry(&entry), record::read_entry);
+        check(2, &name, &entry, &record::write_entry(&entry), record::read_entry);
+    }
+}
+
+#[test]
+fn entries_of_version_3_are_read_and_written_as_they_were() {
+    for (name, entry) in entries_of(changes_of_version_3(), 70) {
+        check(3, &name, &entry, &record::write_entry(&entry), record::read_entry);
     }
 }
 
@@ -327,10 +438,28 @@ fn a_state_of_version_1_is_read() {
 }
 
 #[test]
-fn a_state_of_version_2_is_read_and_written_as_it_was() {
+fn a_state_of_version_2_is_read() {
     let contents = replicated().contents().clone();
     let volume = &contents.volumes[&VolumeId(79)];
     let replication = volume.replication.as_ref().unwrap();
     assert!(replication.lost_since.is_some() && volume.replicas.len() > 1, "it has one of everything: {volume:?}");
-    check("state", &contents, &record::write_state(&replicated()), read_contents);
+    check_read(2, "state", &contents, read_contents);
+}
+
+#[test]
+fn a_state_of_version_3_is_read_and_written_as_it_was() {
+    let state = with_snapshots();
+    let contents = state.contents().clone();
+    let is_everything = [
+        !contents.graves.is_empty(),
+        !contents.foreign_snapshots.is_empty(),
+        contents.groups.len() == 2,
+        contents.snapshots.len() >= 5,
+        contents.volumes.values().any(|volume| volume.retired.is_some()),
+        contents.volumes.values().any(|volume| volume.source.is_some()),
+        contents.volumes.values().any(|volume| volume.schedules.values().any(|schedule| schedule.last.is_some())),
+        contents.operations.values().any(|operation| operation.failed.is_some()),
+    ];
+    assert_eq!(is_everything, [true; 8], "it has one of everything: {contents:#?}");
+    check(3, "state", &contents, &record::write_state(&state), read_contents);
 }

@@ -1,13 +1,16 @@
 //! States that random histories lead to: what was kept and loaded again is the same, and goes on in the same way.
 
-use block::{Epoch, Incarnation, PoolId, VolumeId};
+use std::collections::BTreeMap;
+
+use block::{Epoch, Incarnation, PoolId, SnapshotId, VolumeId, WriteSeq};
 use cluster::{
-    AccessMode, Addresses, Admin, Change, ClusterId, Command, Generation, Labels, Modification, Name, NodeReport,
-    PoolReport, Progress, Proposal, ReplicaReport, Replicas, RequestId, Revision, Role, Standing, State, Time,
-    TokenHash, VolumeSpec,
+    AccessMode, Addresses, Admin, Change, ClusterId, Command, Generation, GroupId, Hold, HoldState, Labels,
+    Modification, Name, NodeReport, PoolReport, Progress, Proposal, ReplicaReport, Replicas, RequestId, Revision, Role,
+    SnapshotCopy, Source, Standing, State, Time, TokenHash, VolumeSpec,
 };
-use proptest::collection::vec;
+use proptest::collection::{btree_map, vec};
 use proptest::prelude::{Just, Strategy, any, prop_oneof};
+use proptest::sample::select;
 use proptest::{option, proptest};
 
 use crate::record::{read_state, write_state};
@@ -19,21 +22,24 @@ fn one_of(letter: char, count: u8) -> impl Strategy<Value = Name> {
 }
 
 fn report() -> impl Strategy<Value = Change> {
-    let parts = (1..12_u64, 1..4_u64, 0..3_u64, 1..4_u64, any::<bool>(), 0..3_u32);
-    let replica = parts.prop_map(|(volume, gib, generation, incarnation, leads, epoch)| ReplicaReport {
-        volume: VolumeId(volume),
-        size_bytes: gib * GIB,
-        generation: Generation(generation),
-        standing: Standing {
-            incarnation: Incarnation(incarnation),
-            warm_from: Incarnation(incarnation - 1),
-            epoch: Epoch(epoch),
-            role: if leads { Role::Primary } else { Role::Learner },
-            unable: false,
-            resync: (!leads).then_some(Progress { left: gib, groups: 4 }),
-            lost_blocks: u64::from(epoch),
-        },
-    });
+    let parts = (1..12_u64, 1..4_u64, 0..3_u64, 1..4_u64, any::<bool>(), 0..3_u32, snapshots(), option::of(hold()));
+    let replica =
+        parts.prop_map(|(volume, gib, generation, incarnation, leads, epoch, snapshots, hold)| ReplicaReport {
+            volume: VolumeId(volume),
+            size_bytes: gib * GIB,
+            generation: Generation(generation),
+            standing: Standing {
+                incarnation: Incarnation(incarnation),
+                warm_from: Incarnation(incarnation - 1),
+                epoch: Epoch(epoch),
+                role: if leads { Role::Primary } else { Role::Learner },
+                unable: false,
+                resync: (!leads).then_some(Progress { left: gib, groups: 4 }),
+                lost_blocks: u64::from(epoch),
+                hold,
+            },
+            snapshots,
+        });
     let replicas = (vec(replica, 0..6), vec(1..12_u64, 0..3), any::<bool>());
     (0..3_u8, 0..60_u64, replicas).prop_map(|(number, heard, (present, gone, whole))| {
         let gone = gone.into_iter().map(VolumeId).collect();
@@ -51,6 +57,43 @@ fn report() -> impl Strategy<Value = Change> {
     })
 }
 
+fn snapshots() -> impl Strategy<Value = BTreeMap<SnapshotId, SnapshotCopy>> {
+    let copy = (0..2_u32, 1..4_u64).prop_map(|(epoch, n)| {
+        let at = WriteSeq { epoch: Epoch(epoch), n };
+        SnapshotCopy { at, size_bytes: GIB, exclusive_bytes: n, shared_bytes: 9 }
+    });
+    btree_map((1..20_u64).prop_map(SnapshotId), copy, 0..5)
+}
+
+fn hold() -> impl Strategy<Value = Hold> {
+    let states = [HoldState::Held, HoldState::Cut, HoldState::Released, HoldState::Broken];
+    (1..9_u64, select(states.to_vec())).prop_map(|(group, state)| Hold { group: GroupId(group), state })
+}
+
+fn snapshot_change() -> impl Strategy<Value = Change> {
+    let labels = Labels::new;
+    prop_oneof![
+        6 => (one_of('s', 6), one_of('v', 6))
+            .prop_map(move |(name, volume)| Change::CreateSnapshot { name, volume, labels: labels() }),
+        2 => one_of('s', 6).prop_map(|snapshot| Change::DeleteSnapshot { snapshot }),
+        3 => (one_of('g', 3), vec(one_of('v', 6), 1..3))
+            .prop_map(move |(name, volumes)| Change::CreateGroup { name, volumes, labels: labels() }),
+        1 => one_of('g', 3).prop_map(|group| Change::DeleteGroup { group }),
+        1 => (one_of('v', 6), 1..3_u32).prop_map(|(volume, keep)| Change::SetSchedule {
+            volume,
+            schedule: "often".parse().unwrap(),
+            cron: "* * * * *".parse().unwrap(),
+            keep,
+        }),
+        1 => one_of('v', 6)
+            .prop_map(|volume| Change::RemoveSchedule { volume, schedule: "often".parse().unwrap() }),
+        3 => (one_of('v', 6), one_of('s', 6), one_of('v', 6), any::<bool>()).prop_map(|(name, snapshot, volume, is)| {
+            let source = Some(if is { Source::Snapshot(snapshot) } else { Source::Volume(volume) });
+            Change::CreateVolume { name, size_bytes: 0, spec: VolumeSpec::default(), source }
+        }),
+    ]
+}
+
 fn change() -> impl Strategy<Value = Change> {
     let register = one_of('n', 3).prop_map(|node| Change::Register {
         node,
@@ -61,6 +104,7 @@ fn change() -> impl Strategy<Value = Change> {
         name,
         size_bytes: gib * GIB,
         spec: VolumeSpec { replicas, ..VolumeSpec::default() },
+        source: None,
     });
     let member = || (1..4_u128, 1..4_u64).prop_map(|(pool, incarnation)| (PoolId(pool), Incarnation(incarnation)));
     let configure =
@@ -86,6 +130,7 @@ fn change() -> impl Strategy<Value = Change> {
         1 => one_of('n', 3).prop_map(|node| Change::Administer { node, admin: Admin::Cordoned }),
         1 => one_of('n', 3).prop_map(|node| Change::RemoveNode { node }),
         5 => create,
+        10 => snapshot_change(),
         1 => (one_of('v', 6), 1..6_u64).prop_map(|(volume, gib)| Change::ResizeVolume { volume, size_bytes: gib * GIB }),
         2 => (one_of('v', 6), any::<bool>()).prop_map(|(volume, force)| Change::DeleteVolume { volume, force }),
         3 => attach,

@@ -37,7 +37,7 @@ fn member(id: u64, store: &[u8]) -> wire::Member {
 fn an_entry_is_refused_with_the_name_of_its_field() {
     let lose = |node: &str| command(&[], Some(Change::Lose(wire::Lose { node: node.to_owned() })));
     let all = || Some(wire::pool_report::Replicas::All(wire::AllReplicas::default()));
-    let create = wire::CreateVolume { name: "v".to_owned(), size_bytes: 1, spec: None };
+    let create = wire::CreateVolume { name: "v".to_owned(), size_bytes: 1, spec: None, source: None };
     let spec = Some(wire::VolumeSpec { replicas: 300, ..wire::VolumeSpec::default() });
     let crowded = wire::CreateVolume { spec, ..create.clone() };
     let administer = |admin| command(&[], Some(Change::Administer(wire::Administer { node: "n".to_owned(), admin })));
@@ -85,9 +85,17 @@ fn a_state_is_refused_with_the_name_of_its_field() {
     let pool = wire::Pool { id: vec![1; 16], node: "n".to_owned(), ..wire::Pool::default() };
     let answered = wire::AnsweredRequest { request: Vec::new(), answer: None };
     let operation = wire::Operation { id: 1, kind: None, ..wire::Operation::default() };
+    let snapshot = wire::Snapshot {
+        id: 1,
+        name: "s".to_owned(),
+        source_name: "v".to_owned(),
+        cut: Some(wire::snapshot::Cut::WantedUntil(1)),
+        maker: Some(wire::snapshot::Maker::Person(wire::Person {})),
+        ..wire::Snapshot::default()
+    };
     let rows = [
         (wire::State { version: 0, ..good.clone() }, "state.version is missing"),
-        (wire::State { version: 3, ..good.clone() }, "start the program that wrote it"),
+        (wire::State { version: 4, ..good.clone() }, "start the program that wrote it"),
         (wire::State { settings: None, ..good.clone() }, "state.settings is missing"),
         (wire::State { cluster: vec![1], ..good.clone() }, "state.cluster has 1 bytes"),
         (wire::State { nodes: vec![node], ..good.clone() }, "node.link is missing"),
@@ -96,7 +104,11 @@ fn a_state_is_refused_with_the_name_of_its_field() {
         (wire::State { requests: vec![answered], ..good.clone() }, "answered_request.request is missing"),
         (wire::State { operations: vec![operation], ..good.clone() }, "operation.kind is missing"),
         (wire::State { volumes: vec![wire::Volume::default()], ..good.clone() }, "volume.phase is not valid: 0"),
-        (wire::State { tombstones: vec![wire::Tombstone::default()], ..good }, "tombstone.name is not valid"),
+        (wire::State { tombstones: vec![wire::Tombstone::default()], ..good.clone() }, "tombstone.name is not valid"),
+        (wire::State { snapshots: vec![wire::Snapshot::default()], ..good.clone() }, "snapshot.cut is missing"),
+        (wire::State { snapshots: vec![snapshot], ..good.clone() }, "a snapshot is of a volume that is not there"),
+        (wire::State { groups: vec![wire::Group::default()], ..good.clone() }, "group.name is not valid"),
+        (wire::State { graves: vec![wire::Grave::default()], ..good }, "grave.name is not valid"),
     ];
     for (state, expected) in rows {
         let words = read_state(&state.encode_to_vec()).unwrap_err().to_string();

@@ -32,6 +32,7 @@ fn history() -> Vec<Entry> {
         name: format!("volume-{number}").parse().unwrap(),
         size_bytes: GIB,
         spec: VolumeSpec { description: "made by a test".to_owned(), ..VolumeSpec::default() },
+        source: None,
     };
     let changes = [register, Change::Report { node, report }].into_iter().chain((0..VOLUMES).map(create));
     (0..).zip(changes).map(|(index, change)| entry(index, change)).collect()

@@ -1,14 +1,21 @@
 //! How commands change the state. Everything is checked before anything is changed: a refused command leaves no trace.
 
+mod clones;
 mod configurations;
+mod graves;
+mod groups;
 mod nodes;
 mod plan;
+mod retire;
+mod schedules;
+mod snapshots;
 mod volumes;
 
 use crate::command::{Answer, Change, Command, RequestId, Revision, Time};
 use crate::operation::{Operation, OperationId, OperationKind};
 use crate::refusal::Refusal;
 use crate::state::{ClusterId, REQUESTS_KEPT, Settings, State};
+use volumes::Wish;
 
 impl State {
     /// Applies a command. A request that was answered before gets the same answer again and changes nothing.
@@ -41,7 +48,9 @@ impl State {
             Change::Report { node, report } => self.report(now, &node, report),
             Change::Administer { node, admin } => self.administer(&node, admin),
             Change::RemoveNode { node } => self.remove_node(&node),
-            Change::CreateVolume { name, size_bytes, spec } => self.create_volume(now, name, size_bytes, spec),
+            Change::CreateVolume { name, size_bytes, spec, source } => {
+                self.create_volume(now, Wish { name, size_bytes, spec, source })
+            }
             Change::ResizeVolume { volume, size_bytes } => self.resize_volume(now, volume, size_bytes),
             Change::ModifyVolume { volume, modification } => self.modify_volume(now, &volume, modification),
             Change::DeleteVolume { volume, force } => self.delete_volume(now, &volume, force),
@@ -51,6 +60,14 @@ impl State {
             Change::Configure { volume, proposal } => self.configure(volume, &proposal),
             Change::ForcePromote { volume, pool } => self.force_promote(&volume, pool),
             Change::HandOver { volume, pool } => self.hand_over(&volume, pool),
+            Change::CreateSnapshot { name, volume, labels } => self.create_snapshot(now, name, volume, labels),
+            Change::DeleteSnapshot { snapshot } => self.delete_snapshot(now, &snapshot),
+            Change::CreateGroup { name, volumes, labels } => self.create_group(now, name, &volumes, labels),
+            Change::DeleteGroup { group } => self.delete_group(now, &group),
+            Change::SetSchedule { volume, schedule, cron, keep } => {
+                self.set_schedule(now, &volume, schedule, cron, keep)
+            }
+            Change::RemoveSchedule { volume, schedule } => self.remove_schedule(&volume, &schedule),
             Change::Tick => Ok(self.tick(now)),
         }
     }
@@ -73,7 +90,7 @@ impl State {
     fn start(&mut self, now: Time, kind: OperationKind) -> OperationId {
         self.contents.last_operation += 1;
         let id = OperationId(self.contents.last_operation);
-        self.contents.operations.insert(id, Operation { kind, since: now, ended: None });
+        self.contents.operations.insert(id, Operation { kind, since: now, ended: None, failed: None });
         self.index.started(id, kind.volume());
         id
     }

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use block::{PoolId, VolumeId};
+use block::{PoolId, SnapshotId, VolumeId};
 
 use crate::command::{Answer, Revision, Time};
 use crate::name::Name;
@@ -10,11 +10,15 @@ use crate::node::{Addresses, Admin, LABELS_MAX, Labels, Link, Node, Pool};
 use crate::refusal::Refusal;
 use crate::replica::Observed;
 use crate::report::{NodeReport, PoolReport, ReplicaReport, Replicas};
+use crate::snapshot::SnapshotCopy;
 use crate::state::{NODES_MAX, State};
 use crate::volume::{Phase, Tombstone};
 
 /// Higher ids are never given, so nothing has to be left out for them; and whoever reports one cannot use all ids up.
 const FOREIGN_ID_MAX: u64 = 1 << 48;
+
+/// Of what is not there, or not heard.
+static NO_SNAPSHOTS: BTreeMap<SnapshotId, SnapshotCopy> = BTreeMap::new();
 
 impl State {
     pub(super) fn register(
@@ -33,6 +37,7 @@ impl State {
         }
         let moved = known.is_some_and(|known| known.addresses.peers != addresses.peers);
         let admin = known.map_or(Admin::Schedulable, |node| node.admin);
+        self.break_groups_on(now, &name);
         // A node that merely turns to a new leader is not made to look lost; its first report says what is.
         self.close_pools(&name);
         if moved {
@@ -47,6 +52,7 @@ impl State {
         if node.is_up() {
             node.link = Link::Lost { since: now };
         }
+        self.break_groups_on(now, name);
         self.close_pools(name);
         self.forget_closed(now, name);
         Ok(Answer::Done)
@@ -59,7 +65,7 @@ impl State {
                 continue;
             }
             for volume in self.replicas_in(pool) {
-                self.observe(now, pool, volume, Observed::Unknown);
+                self.observe(now, (pool, volume), Observed::Unknown, &NO_SNAPSHOTS);
             }
         }
     }
@@ -145,21 +151,27 @@ impl State {
         let (Replicas::All(present) | Replicas::Changed { present, .. }) = replicas;
         let ids = present.iter().map(|replica| replica.volume.0).filter(|id| *id <= FOREIGN_ID_MAX);
         self.contents.last_volume = ids.fold(self.contents.last_volume, u64::max);
+        for replica in present {
+            self.leave_out_snapshots(&replica.snapshots);
+        }
     }
 
     fn take_all(&mut self, now: Time, pool: PoolId, all: &[ReplicaReport]) {
         let present: BTreeMap<VolumeId, &ReplicaReport> = all.iter().map(|replica| (replica.volume, replica)).collect();
         for volume in self.replicas_in(pool) {
-            self.observe(now, pool, volume, present.get(&volume).map_or(Observed::Nothing, |found| found.observed()));
+            let found = present.get(&volume);
+            let observed = found.map_or(Observed::Nothing, |found| found.observed());
+            self.observe(now, (pool, volume), observed, found.map_or(&NO_SNAPSHOTS, |found| &found.snapshots));
         }
         let orphans = present.keys().copied().filter(|volume| self.is_orphan(pool, *volume)).collect();
         self.contents.pools.get_mut(&pool).expect("just put there").orphans = orphans;
     }
 
     fn take_changed(&mut self, now: Time, pool: PoolId, present: &[ReplicaReport], gone: &[VolumeId]) {
-        let changed = present.iter().map(|replica| (replica.volume, replica.observed()));
-        for (volume, observed) in changed.chain(gone.iter().map(|volume| (*volume, Observed::Nothing))) {
-            self.observe(now, pool, volume, observed);
+        let changed = present.iter().map(|replica| (replica.volume, replica.observed(), &replica.snapshots));
+        let gone_ones = gone.iter().map(|volume| (*volume, Observed::Nothing, &NO_SNAPSHOTS));
+        for (volume, observed, snapshots) in changed.chain(gone_ones) {
+            self.observe(now, (pool, volume), observed, snapshots);
         }
         let found = present.iter().map(|replica| replica.volume).filter(|volume| self.is_orphan(pool, *volume));
         let found: BTreeSet<VolumeId> = found.collect();
@@ -174,7 +186,14 @@ impl State {
     }
 
     /// Takes note of what was found of a volume in a pool, if it was ever wanted there.
-    fn observe(&mut self, now: Time, pool: PoolId, id: VolumeId, found: Observed) {
+    fn observe(
+        &mut self,
+        now: Time,
+        (pool, id): (PoolId, VolumeId),
+        found: Observed,
+        snapshots: &BTreeMap<SnapshotId, SnapshotCopy>,
+    ) {
+        self.look_into_graves((id, pool), found, snapshots);
         if let Some(tombstone) = self.contents.tombstones.get_mut(&(id, pool)) {
             tombstone.observed = found;
             return;
@@ -184,12 +203,14 @@ impl State {
         let Some(replica) = volume.replicas.get_mut(&pool) else { return };
         let before = replica.observed;
         replica.observe(if is_replicated { now } else { Time::default() }, found);
+        let other_snapshots = replica.note_snapshots(snapshots);
         if !is_replicated && replica.seen {
             volume.phase = Phase::Ready;
         }
-        if before.essence() != found.essence() {
+        if before.essence() != found.essence() || other_snapshots {
             let revision = self.next_revision();
             self.index.touch(id, revision);
+            self.bury_again(now, (id, pool));
         }
     }
 
@@ -197,9 +218,11 @@ impl State {
     /// make the replica as it was told before.
     fn free_tombstones(&mut self, node: &Name, heard: Revision) {
         for pool in self.ids_of_pools(node) {
+            self.close_graves_in(pool, heard);
             for volume in self.index.tombstones_in(pool) {
                 let tombstone = &self.contents.tombstones[&(volume, pool)];
-                if tombstone.revision <= heard && tombstone.observed == Observed::Nothing {
+                let is_last = self.index.snapshots.graves_of(volume).all(|(_, of)| of != pool);
+                if is_last && tombstone.revision <= heard && tombstone.observed == Observed::Nothing {
                     self.drop_tombstone(pool, volume);
                 }
             }
@@ -237,6 +260,9 @@ impl State {
         }
         for pool in pools {
             // Whoever removes a node says that it does not come back: its tombstones have nobody to free them.
+            for snapshot in self.index.snapshots.graves_in(pool) {
+                self.close_grave(snapshot, pool);
+            }
             for volume in self.index.tombstones_in(pool) {
                 self.drop_tombstone(pool, volume);
             }

@@ -23,7 +23,18 @@ const ROUNDS_MAX: usize = 4;
 /// A decision: whether it changed anything.
 type Step = fn(&mut State, Time, VolumeId) -> bool;
 
-/// In this order, until none has anything to change.
+/// What becomes of snapshots, groups and schedules, of any volume.
+const SNAPSHOT_STEPS: [Step; 7] = [
+    State::cut_snapshots,
+    State::plan_group_of,
+    State::withdraw_late,
+    State::run_schedules,
+    State::prune,
+    State::drop_unneeded,
+    State::end_retired,
+];
+
+/// What becomes of replicas, of a replicated volume. In this order, until none has anything to change.
 const STEPS: [Step; 9] = [
     State::begin,
     State::note_loss,
@@ -39,27 +50,37 @@ const STEPS: [Step; 9] = [
 impl State {
     /// Everything that follows from the command just applied.
     pub(super) fn plan(&mut self, now: Time) {
-        for id in self.index.touched() {
+        while let Some(id) = self.index.next_on_agenda() {
             self.plan_volume(now, id);
         }
     }
 
     fn plan_volume(&mut self, now: Time, id: VolumeId) {
         self.move_only_one(now, id);
-        if !self.contents.volumes.get(&id).is_some_and(Volume::is_replicated) {
-            return;
-        }
         for _ in 0..ROUNDS_MAX {
-            let changed = STEPS.iter().fold(false, |changed, step| step(self, now, id) | changed);
+            let changed = SNAPSHOT_STEPS.iter().fold(false, |changed, step| step(self, now, id) | changed);
+            let changed = changed | self.plan_replicas(now, id);
             if !changed {
                 break;
             }
             let revision = self.next_revision();
             self.index.touch(id, revision);
         }
-        if let Some(volume) = self.contents.volumes.get(&id) {
+        self.index.looked_at(id);
+        self.note_relatives(id);
+        if let Some(volume) = self.contents.volumes.get(&id).filter(|volume| volume.is_replicated()) {
             self.index.rest(id, volume);
         }
+    }
+
+    fn plan_replicas(&mut self, now: Time, id: VolumeId) -> bool {
+        let is_replicated = self.contents.volumes.get(&id).is_some_and(Volume::is_replicated);
+        is_replicated && STEPS.iter().fold(false, |changed, step| step(self, now, id) | changed)
+    }
+
+    fn plan_group_of(&mut self, now: Time, id: VolumeId) -> bool {
+        let group = self.contents.volumes.get(&id).and_then(|volume| volume.group);
+        group.is_some_and(|group| self.plan_group(now, group))
     }
 
     /// The only replica of a volume that was never replicated is to be elsewhere: it is replicated from now on.
@@ -92,13 +113,21 @@ impl State {
         for id in self.index.restless_from(start, TICK_VOLUMES_MAX) {
             self.index.note(id);
         }
+        let late = self.index.snapshots.late(now).filter_map(|id| Some(self.contents.snapshots.get(&id)?.source));
+        let groups = self.index.snapshots.running().map(|id| self.contents.groups[&id].first());
+        let due = late.chain(groups).chain(self.index.snapshots.due(now)).take(TICK_VOLUMES_MAX);
+        for id in due.collect::<Vec<_>>() {
+            self.index.note(id);
+        }
         Answer::Done
     }
 
     /// When [`crate::Change::Tick`] has to come; `None` while nothing waits for time.
     #[must_use]
     pub fn deadline(&self) -> Option<Time> {
-        self.index.restless().filter_map(|id| self.due(self.contents.volumes.get(&id)?)).min()
+        let volumes = self.index.restless().filter_map(|id| self.due(self.contents.volumes.get(&id)?));
+        let groups = self.index.snapshots.running().filter_map(|id| self.contents.groups[&id].due());
+        volumes.chain(groups).chain(self.index.snapshots.next()).min()
     }
 
     fn due(&self, volume: &Volume) -> Option<Time> {
@@ -134,7 +163,8 @@ impl State {
             // It is in use already.
             Phase::Ready => 1,
         };
-        self.decide(id, Configuration::of_one(block::Epoch(1), first, members_min, 0));
+        let epoch = volume.first_epoch();
+        self.decide(id, Configuration::of_one(epoch, first, members_min, 0));
         true
     }
 
@@ -283,6 +313,8 @@ impl State {
         };
         let over: Vec<PoolId> = volume.replicas.iter().filter(is_over).map(|(pool, _)| *pool).collect();
         for pool in &over {
+            self.bury_snapshots_in(now, id, *pool);
+            let volume = self.contents.volumes.get_mut(&id).expect("just seen");
             let Replica { observed, .. } = volume.replicas.remove(pool).expect("just seen");
             let tombstone = Tombstone { name: volume.name.clone(), pool: *pool, observed, since: now, revision };
             self.contents.tombstones.insert((id, *pool), tombstone);

@@ -1,7 +1,10 @@
 //! What clients ask for.
 
+use std::collections::BTreeMap;
+
 use block::VolumeId;
 
+use super::clones::Beginning;
 use crate::attachment::{AccessMode, AttachError, Attachments, TokenHash};
 use crate::command::{Answer, Time};
 use crate::name::Name;
@@ -9,18 +12,24 @@ use crate::node::LABELS_MAX;
 use crate::operation::OperationKind;
 use crate::refusal::Refusal;
 use crate::replica::Replica;
+use crate::snapshot::Source;
 use crate::state::{State, VOLUMES_MAX};
-use crate::volume::{DESCRIPTION_BYTES_MAX, Modification, Phase, REPLICAS_MAX, Tombstone, Volume, VolumeSpec, is_size};
+use crate::volume::{DESCRIPTION_BYTES_MAX, Modification, Phase, REPLICAS_MAX, Volume, VolumeSpec, is_size};
+
+/// A volume that is asked for.
+pub(super) struct Wish {
+    pub name: Name,
+    /// 0 for the size of what it begins as.
+    pub size_bytes: u64,
+    pub spec: VolumeSpec,
+    pub source: Option<Source>,
+}
 
 impl State {
-    pub(super) fn create_volume(
-        &mut self,
-        now: Time,
-        name: Name,
-        size_bytes: u64,
-        spec: VolumeSpec,
-    ) -> Result<Answer, Refusal> {
-        if !is_size(size_bytes) {
+    pub(super) fn create_volume(&mut self, now: Time, wish: Wish) -> Result<Answer, Refusal> {
+        let Wish { name, size_bytes, spec, source } = wish;
+        // What begins as something may be as large as that.
+        if !is_size(size_bytes) && !(size_bytes == 0 && source.is_some()) {
             return Err(Refusal::Size(size_bytes));
         }
         check_copies(spec.replicas, spec.members_min)?;
@@ -29,13 +38,20 @@ impl State {
             spec.labels.len().max(spec.node_selector.len()).max(spec.pool_tags.len()),
         )?;
         if let Some((id, there)) = self.volume(&name) {
-            return self.same_volume(id, there, size_bytes, &spec);
+            return self.same_volume(id, there, &Wish { name, size_bytes, spec, source });
+        }
+        if self.index.snapshots.is_retired(&name) {
+            let difference = "it was deleted, and its snapshots are kept";
+            return Err(Refusal::Exists { name, difference });
         }
         if self.contents.volumes.len() >= VOLUMES_MAX {
             return Err(Refusal::Volumes);
         }
-        let pools = self.place(size_bytes, &spec).map_err(Refusal::NoPlace)?;
-        let since = if spec.replicas > 1 { now } else { Time::default() };
+        let beginning = source.map(|source| self.beginning(source)).transpose()?;
+        let size_bytes = check_beginning(beginning.as_ref(), &name, size_bytes)?;
+        let pools = self.place(size_bytes, &spec, beginning.as_ref().map(|it| &it.pools)).map_err(Refusal::NoPlace)?;
+        let source = beginning.map(|beginning| self.settle_source(now, &name, beginning));
+        let since = if spec.replicas > 1 || source.is_some() { now } else { Time::default() };
         self.contents.last_volume += 1;
         let id = VolumeId(self.contents.last_volume);
         let volume = Volume {
@@ -47,6 +63,10 @@ impl State {
             replication: None,
             attachments: Attachments::default(),
             created: now,
+            source,
+            retired: None,
+            schedules: BTreeMap::new(),
+            group: None,
         };
         self.index.created(id, &volume, self.next_revision());
         self.contents.volumes.insert(id, volume);
@@ -55,12 +75,15 @@ impl State {
     }
 
     /// Who asks for a volume that is there gets it, if it is the one that is meant: a retry joins.
-    fn same_volume(&self, id: VolumeId, there: &Volume, size_bytes: u64, spec: &VolumeSpec) -> Result<Answer, Refusal> {
+    fn same_volume(&self, id: VolumeId, there: &Volume, wish: &Wish) -> Result<Answer, Refusal> {
         let differs = |difference| Err(Refusal::Exists { name: there.name.clone(), difference });
-        if there.size_bytes != size_bytes {
+        if there.source.as_ref().map(|source| &source.from) != wish.source.as_ref() {
+            return differs("what it began as");
+        }
+        if there.size_bytes != wish.size_bytes && wish.size_bytes > 0 {
             return differs("its size");
         }
-        if there.spec != *spec {
+        if there.spec != wish.spec {
             return differs("its parameters");
         }
         let creates = |operation: &_| self.contents.operations[operation].kind == OperationKind::Create(id);
@@ -68,14 +91,14 @@ impl State {
     }
 
     /// Something of the volume is about to be changed that nodes have to hear of.
-    fn change_volume(&mut self, name: &Name) -> Result<(VolumeId, &mut Volume), Refusal> {
+    pub(super) fn change_volume(&mut self, name: &Name) -> Result<(VolumeId, &mut Volume), Refusal> {
         let revision = self.next_revision();
         let id = *self.index.names().get(name).ok_or_else(|| Refusal::NoSuchVolume(name.clone()))?;
         self.index.touch(id, revision);
         Ok((id, self.contents.volumes.get_mut(&id).expect("a name stands for a volume")))
     }
 
-    fn named(&self, name: &Name) -> Result<&Volume, Refusal> {
+    pub(super) fn named(&self, name: &Name) -> Result<&Volume, Refusal> {
         self.volume(name).map(|(_, volume)| volume).ok_or_else(|| Refusal::NoSuchVolume(name.clone()))
     }
 
@@ -136,24 +159,6 @@ impl State {
         Ok((replicas, min))
     }
 
-    /// The name is free at once; the data goes when its node is heard. An attached volume is refused unless by force:
-    /// whoever deletes it detaches it first, and thereby says that nobody uses it.
-    pub(super) fn delete_volume(&mut self, now: Time, name: &Name, force: bool) -> Result<Answer, Refusal> {
-        let volume = self.named(name)?;
-        if let Some(holder) = volume.attachments.held().first().filter(|_| !force) {
-            return Err(Refusal::attached(name, holder));
-        }
-        let (id, _) = self.change_volume(name)?;
-        let volume = self.contents.volumes.remove(&id).expect("just found");
-        let revision = self.next_revision();
-        self.index.deleted(id, &volume, revision);
-        for (pool, Replica { observed, .. }) in volume.replicas {
-            let tombstone = Tombstone { name: volume.name.clone(), pool, observed, since: now, revision };
-            self.contents.tombstones.insert((id, pool), tombstone);
-        }
-        Ok(Answer::Started(self.start(now, OperationKind::Delete(id))))
-    }
-
     pub(super) fn attach(
         &mut self,
         now: Time,
@@ -184,6 +189,17 @@ impl State {
     }
 }
 
+/// The size of a volume that begins as something: not smaller than that.
+fn check_beginning(beginning: Option<&Beginning>, name: &Name, asked_bytes: u64) -> Result<u64, Refusal> {
+    match beginning {
+        Some(Beginning { size_bytes, .. }) if asked_bytes > 0 && asked_bytes < *size_bytes => {
+            Err(Refusal::SmallerThanSource { volume: name.clone(), source_bytes: *size_bytes, asked_bytes })
+        }
+        Some(Beginning { size_bytes, .. }) => Ok(asked_bytes.max(*size_bytes)),
+        None => Ok(asked_bytes),
+    }
+}
+
 fn check_copies(replicas: u8, members_min: Option<u8>) -> Result<(), Refusal> {
     if !(1..=REPLICAS_MAX).contains(&replicas) {
         return Err(Refusal::ReplicaCount(replicas));
@@ -194,7 +210,7 @@ fn check_copies(replicas: u8, members_min: Option<u8>) -> Result<(), Refusal> {
     }
 }
 
-fn check_words(description: Option<&str>, labels: usize) -> Result<(), Refusal> {
+pub(super) fn check_words(description: Option<&str>, labels: usize) -> Result<(), Refusal> {
     let len_bytes = description.map_or(0, str::len);
     if len_bytes > DESCRIPTION_BYTES_MAX {
         return Err(Refusal::Description(len_bytes));

@@ -43,7 +43,7 @@ pub(crate) fn next_move(volume: &Volume) -> Option<Move> {
 fn may_begin(volume: &Volume) -> bool {
     match volume.replication {
         Some(_) => volume.active_primary().is_some(),
-        None => volume.phase == Phase::Creating && volume.spec.replicas > 1,
+        None => volume.phase == Phase::Creating && (volume.spec.replicas > 1 || volume.source.is_some()),
     }
 }
 
@@ -107,6 +107,8 @@ pub(crate) fn still_goes(volume: &Volume, pool: PoolId) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use block::PoolId;
 
     use super::{Move, Surplus, next_move, still_goes};
@@ -147,7 +149,7 @@ mod tests {
                 Is::Away | Is::Lost => Observed::Unknown,
                 Is::Gone => Observed::Nothing,
             };
-            let replica = Replica { observed, since: Time(0), seen: true, fate: *fate };
+            let replica = Replica { observed, snapshots: BTreeMap::new(), since: Time(0), seen: true, fate: *fate };
             let known = volume.replicas.insert(PoolId(at.into()), replica);
             if let (Some(known), Is::In) = (known, is) {
                 volume.replicas.get_mut(&PoolId(at.into())).unwrap().observed = known.observed;

@@ -119,7 +119,13 @@ mod tests {
             Is::Cold(since) => (back(Incarnation(pool + 1)), since),
             Is::Failed => (back(Incarnation(pool)), LOST),
         };
-        Replica { observed, since: Time(since), seen: true, fate: crate::replica::Fate::Stays }
+        Replica {
+            observed,
+            snapshots: std::collections::BTreeMap::new(),
+            since: Time(since),
+            seen: true,
+            fate: crate::replica::Fate::Stays,
+        }
     }
 
     /// Members 1 (primary) and 2 of three replicas; 3 is there and was never a member.

@@ -2,10 +2,12 @@
 
 mod lost;
 mod replicas;
+mod snapshots;
 
-use block::{PoolId, VolumeId};
+use block::{PoolId, SnapshotId, VolumeId};
 
 use crate::attachment::AccessMode;
+use crate::group::GroupId;
 use crate::name::Name;
 use crate::node::{Admin, Link, Node, Pool};
 use crate::operation::{OperationId, OperationKind};
@@ -118,12 +120,17 @@ impl State {
     /// What a volume is, what is going on with it and what it waits for.
     #[must_use]
     pub fn explain_volume(&self, name: &Name) -> Option<Vec<String>> {
-        let (id, volume) = self.volume(name)?;
+        let retired = || self.retired().find(|(_, volume)| volume.name == *name);
+        let (id, volume) = self.volume(name).or_else(retired)?;
         let mut sentences = match volume.is_replicated() {
             true => self.explain_replicated(volume),
             false => vec![self.explain_replica(volume, self.pool(volume.home())?)],
         };
         sentences.extend(self.explain_lost_blocks(volume));
+        sentences.extend(self.explain_snapshots_of(id, volume));
+        if volume.retired.is_some() {
+            return Some(sentences);
+        }
         if volume.attachments.held().is_empty() {
             let open = if volume.spec.open { "; clients of open networks may use it by its name" } else { "" };
             sentences.push(format!("Nobody has it attached{open}."));
@@ -177,7 +184,17 @@ impl State {
             OperationKind::Attach(_, generation) => {
                 format!("attachments of {volume} up to generation {} are made known", generation.0)
             }
+            OperationKind::Snapshot(_, id) => format!("{} of {volume} is cut", self.snapshot_in_words(id)),
+            OperationKind::DeleteSnapshot(_, id) => {
+                format!("the space of {} of {volume} is freed", self.snapshot_in_words(id))
+            }
+            OperationKind::Retire(..) => format!("{volume} is deleted, and its snapshots are kept"),
+            OperationKind::Group(_, id) => format!("{} is taken", self.group_in_words(id)),
+            OperationKind::DeleteGroup(_, id) => format!("the space of {} is freed", self.group_in_words(id)),
         };
+        if let Some(why) = &operation.failed {
+            return Some(format!("Operation {} has failed: {what}; {why}.", id.0));
+        }
         Some(match self.waits_for(id) {
             Some(waiting) => format!("Operation {} goes on: {what}. It waits: {waiting}.", id.0),
             None => format!("Operation {} has ended: {what}.", id.0),
@@ -186,6 +203,17 @@ impl State {
 
     fn volume_in_words(&self, id: VolumeId) -> String {
         self.name_of(id).map_or_else(|| format!("a deleted volume, number {id}"), |name| format!("volume {name}"))
+    }
+
+    fn snapshot_in_words(&self, id: SnapshotId) -> String {
+        let name = self.contents.snapshots.get(&id).map(|snapshot| &snapshot.name);
+        let name = name.or_else(|| self.graves_of(id).next().map(|(_, grave)| &grave.name));
+        name.map_or_else(|| format!("snapshot number {id}"), |name| format!("snapshot {name}"))
+    }
+
+    fn group_in_words(&self, id: GroupId) -> String {
+        let name = self.group_of(id).map(|group| &group.name);
+        name.map_or_else(|| format!("group snapshot number {}", id.0), |name| format!("group snapshot {name}"))
     }
 
     /// What a node is and what is wrong with it.
@@ -236,6 +264,15 @@ impl State {
             self.promised_bytes(id),
             self.volumes_in(id)
         ))
+    }
+}
+
+/// `40 s`, `12 min`, `3 h`.
+fn duration(ms: u64) -> String {
+    match ms.div_ceil(1000) {
+        seconds @ 0..120 => format!("{seconds} s"),
+        seconds @ 120..7200 => format!("{} min", seconds / 60),
+        seconds => format!("{} h", seconds / 3600),
     }
 }
 

@@ -3,7 +3,7 @@
 
 use block::PoolId;
 
-use super::{Problem, Severity};
+use super::{Problem, Severity, duration};
 use crate::command::Time;
 use crate::decide::{Move, Recovery, next_move, recovery};
 use crate::name::Name;
@@ -149,13 +149,19 @@ impl State {
         let mut sentences: Vec<String> =
             wrong.filter_map(|(pool, replica)| self.explain_replica_of(volume, *pool, replica)).collect();
         if next_move(volume) == Some(Move::Place)
-            && let Some((id, _)) = self.volume(&volume.name)
+            && let Some(id) = self.id_of(volume)
             && let Err(no_place) = self.place_another(id, volume)
         {
             sentences.push(format!("There is no place for another replica, and it is looked for again: {no_place}."));
         }
         sentences.extend(self.explain_hand_over(volume));
         sentences
+    }
+
+    /// Also of a retired one.
+    fn id_of(&self, volume: &Volume) -> Option<block::VolumeId> {
+        let retired = || self.retired().find(|(_, other)| other.name == volume.name);
+        self.volume(&volume.name).or_else(retired).map(|(id, _)| id)
     }
 
     fn explain_hand_over(&self, volume: &Volume) -> Option<String> {
@@ -241,7 +247,13 @@ impl State {
                 let last = configuration.members.keys().find(is_small).unwrap_or(&configuration.primary);
                 self.waits_for_pool(*last, work)
             }
-            OperationKind::Attach(..) | OperationKind::Delete(_) => self.waits_for_pool(configuration.primary, work),
+            OperationKind::Attach(..)
+            | OperationKind::Delete(_)
+            | OperationKind::Snapshot(..)
+            | OperationKind::DeleteSnapshot(..)
+            | OperationKind::Retire(..)
+            | OperationKind::Group(..)
+            | OperationKind::DeleteGroup(..) => self.waits_for_pool(configuration.primary, work),
         }
     }
 
@@ -253,7 +265,7 @@ impl State {
         format!("node {}", self.node_name(pool))
     }
 
-    fn nodes_of<'a>(&self, pools: impl Iterator<Item = &'a PoolId>) -> String {
+    pub(super) fn nodes_of<'a>(&self, pools: impl Iterator<Item = &'a PoolId>) -> String {
         let nodes: std::collections::BTreeSet<&Name> = pools.filter_map(|pool| Some(&self.pool(*pool)?.node)).collect();
         let nodes: Vec<String> = nodes.into_iter().map(|node| format!("node {node}")).collect();
         nodes.join(", ")
@@ -283,13 +295,4 @@ fn remaining(now: Time, replica: &Replica) -> String {
 fn capitalised(words: &str) -> String {
     let mut rest = words.chars();
     rest.next().map(|first| first.to_ascii_uppercase()).into_iter().chain(rest).collect()
-}
-
-/// `40 s`, `12 min`, `3 h`.
-fn duration(ms: u64) -> String {
-    match ms.div_ceil(1000) {
-        seconds @ 0..120 => format!("{seconds} s"),
-        seconds @ 120..7200 => format!("{} min", seconds / 60),
-        seconds => format!("{} h", seconds / 3600),
-    }
 }

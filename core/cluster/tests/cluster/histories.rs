@@ -47,9 +47,12 @@ fn perform(world: &mut World, number: u128, deed: &Deed) {
     let volume = |index: &u8| name(&format!("v{index}"));
     let client = |index: &u8| name(&format!("c{index}"));
     let change = match deed {
-        Deed::Create(index, gib) => {
-            Change::CreateVolume { name: volume(index), size_bytes: gib * GIB, spec: VolumeSpec::default() }
-        }
+        Deed::Create(index, gib) => Change::CreateVolume {
+            name: volume(index),
+            size_bytes: gib * GIB,
+            spec: VolumeSpec::default(),
+            source: None,
+        },
         Deed::Delete(index, force) => Change::DeleteVolume { volume: volume(index), force: *force },
         Deed::Resize(index, gib) => Change::ResizeVolume { volume: volume(index), size_bytes: gib * GIB },
         Deed::Attach(index, who, writes) => Change::Attach {

@@ -30,7 +30,7 @@ fn a_volume_is_there_when_its_node_says_so() {
 #[test]
 fn a_retry_of_a_request_gets_the_same_answer_and_changes_nothing() {
     let mut world = World::new(1, 10 * GIB);
-    let create = Change::CreateVolume { name: name("db"), size_bytes: GIB, spec: VolumeSpec::default() };
+    let create = Change::CreateVolume { name: name("db"), size_bytes: GIB, spec: VolumeSpec::default(), source: None };
     let first = world.apply(Some(1), create.clone()).unwrap();
     world.apply(None, Change::DeleteVolume { volume: name("db"), force: false }).unwrap();
     assert_eq!(world.apply(Some(1), create.clone()).unwrap(), first);

@@ -2,11 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use block::{Epoch, Incarnation, PoolId, VolumeId};
+use block::{Epoch, Incarnation, PoolId, SnapshotId, VolumeId, WriteSeq};
 use cluster::{
-    AccessMode, Addresses, Answer, Change, Command, Generation, Labels, Name, NodeIntent, NodeReport, OperationId,
-    PoolReport, Refusal, ReplicaIntent, ReplicaReport, Replicas, RequestId, Revision, Role, Standing, State, Time,
-    TokenHash, VolumeSpec,
+    AccessMode, Addresses, Answer, Change, Command, Generation, GroupId, Hold, HoldState, Labels, Name, NodeIntent,
+    NodeReport, OperationId, PoolReport, Refusal, ReplicaIntent, ReplicaReport, Replicas, RequestId, Revision, Role,
+    SnapshotCopy, Standing, State, Time, TokenHash, VolumeSpec,
 };
 
 pub const GIB: u64 = 1 << 30;
@@ -19,13 +19,16 @@ pub fn name(text: &str) -> Name {
 type Held = BTreeMap<PoolId, BTreeMap<VolumeId, SimReplica>>;
 
 /// A replica as it is, whatever the control plane believes.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct SimReplica {
     pub size_bytes: u64,
     pub generation: Generation,
     pub standing: Standing,
     /// The last write it has.
     pub data: u64,
+    /// What it began as; 0 for zeroes.
+    pub base: u64,
+    pub snapshots: BTreeMap<SnapshotId, SimSnapshot>,
 }
 
 /// What a node holds, whatever the control plane believes.
@@ -41,6 +44,10 @@ pub struct SimNode {
     pub reported: Option<Held>,
     /// The last incarnation that any replica in its pools had.
     pub life: u64,
+    /// What was cut by volumes of one replica.
+    pub cuts: Vec<(SnapshotId, SimSnapshot)>,
+    /// What its primaries said of holds, in order.
+    pub holds: Vec<(VolumeId, Hold)>,
 }
 
 /// All that a node was told, put together.
@@ -49,6 +56,7 @@ pub struct Told {
     pub heard: Revision,
     pub replicas: BTreeMap<VolumeId, ReplicaIntent>,
     pub deletions: BTreeSet<(PoolId, VolumeId)>,
+    pub snapshot_deletions: BTreeSet<(PoolId, SnapshotId)>,
     pub routes: BTreeMap<Name, String>,
 }
 
@@ -59,6 +67,7 @@ impl Told {
             *self = Self::default();
         }
         self.heard = intent.revision;
+        self.snapshot_deletions.extend(intent.snapshot_deletions);
         for (pool, volume) in intent.deletions.into_iter().filter(|(pool, _)| ours.contains_key(pool)) {
             self.deletions.insert((pool, volume));
             self.replicas.remove(&volume);
@@ -80,20 +89,29 @@ impl SimNode {
     pub fn work(&mut self) {
         for intent in self.told.replicas.values() {
             let Some(pool) = self.pools.get_mut(&intent.pool) else { continue };
-            let held = match pool.get_mut(&intent.volume) {
-                Some(held) => held,
-                None if intent.may_create => pool.entry(intent.volume).or_default(),
-                None => continue,
-            };
+            if !pool.contains_key(&intent.volume) {
+                let Some(made) = made(pool, intent) else { continue };
+                pool.insert(intent.volume, made);
+            }
+            let held = pool.get_mut(&intent.volume).expect("just made");
             held.size_bytes = held.size_bytes.max(intent.size_bytes);
             held.generation = held.generation.max(intent.attachments.generation);
             if intent.replication.is_some() {
                 follow(held, intent, &mut self.life);
+            } else {
+                cut_alone(held, intent, &mut self.cuts);
+            }
+            hold(held, intent, &mut self.holds);
+        }
+        for (pool, snapshot) in &self.told.snapshot_deletions {
+            for held in self.pools.get_mut(pool).into_iter().flat_map(BTreeMap::values_mut) {
+                held.snapshots.remove(snapshot);
             }
         }
         for (pool, volume) in &self.told.deletions {
             if let Some(pool) = self.pools.get_mut(pool) {
-                pool.remove(volume);
+                let left = pool.remove(volume).map(|held| held.snapshots).unwrap_or_default();
+                assert!(left.is_empty(), "snapshots {left:?} of volume {volume} stay in the pool for ever");
             }
         }
     }
@@ -101,6 +119,7 @@ impl SimNode {
     /// Its process ended and another began. With a loss of power it is not known what it had last.
     pub fn restart(&mut self, cold: bool) {
         for replica in self.pools.values_mut().flat_map(BTreeMap::values_mut) {
+            replica.standing.hold = None;
             if replica.standing.incarnation.0 > 0 {
                 be_born(&mut replica.standing, &mut self.life);
                 if cold {
@@ -124,6 +143,7 @@ impl SimNode {
             size_bytes: held.size_bytes,
             generation: held.generation,
             standing: held.standing,
+            snapshots: held.snapshots.iter().map(|(id, snapshot)| (*id, snapshot.copy(held.size_bytes))).collect(),
         };
         let pools = self.pools.iter().map(|(id, replicas)| PoolReport {
             id: *id,
@@ -143,6 +163,73 @@ impl SimNode {
     }
 }
 
+/// A snapshot as it is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct SimSnapshot {
+    pub at: WriteSeq,
+    /// The last write in it.
+    pub data: u64,
+}
+
+impl SimSnapshot {
+    fn copy(self, size_bytes: u64) -> SnapshotCopy {
+        SnapshotCopy { at: self.at, size_bytes, exclusive_bytes: self.data, shared_bytes: 7 }
+    }
+}
+
+/// A new replica: made of what is there, or empty.
+fn made(pool: &BTreeMap<VolumeId, SimReplica>, intent: &ReplicaIntent) -> Option<SimReplica> {
+    let empty = SimReplica::default();
+    let Some(origin) = intent.origin else { return intent.may_create.then_some(empty) };
+    let found = pool.values().filter_map(|held| held.snapshots.get(&origin.snapshot));
+    let found = found.copied().find(|snapshot| snapshot.at == origin.at).filter(|_| intent.may_create)?;
+    Some(SimReplica { data: found.data, base: found.data, ..empty })
+}
+
+/// The only replica of a volume gives snapshots their place itself.
+fn cut_alone(held: &mut SimReplica, intent: &ReplicaIntent, cuts: &mut Vec<(SnapshotId, SimSnapshot)>) {
+    for wanted in intent.snapshots.iter().filter(|wanted| wanted.at.is_none()) {
+        let may_cut = wanted.group.is_none_or(|group| is_held(held, group));
+        if may_cut && !held.snapshots.contains_key(&wanted.id) {
+            held.data += 1;
+            let cut = SimSnapshot { at: WriteSeq { epoch: Epoch(0), n: held.data }, data: held.data };
+            held.snapshots.insert(wanted.id, cut);
+            cuts.push((wanted.id, cut));
+        }
+    }
+}
+
+pub fn is_held(held: &SimReplica, group: GroupId) -> bool {
+    held.standing.hold == Some(Hold { group, state: HoldState::Held })
+}
+
+/// What a primary says of the hold it is asked for.
+fn hold(held: &mut SimReplica, intent: &ReplicaIntent, told: &mut Vec<(VolumeId, Hold)>) {
+    let serves = intent.replication.is_none() || held.standing.role == Role::Primary;
+    let has_cut = |group| {
+        let mut wanted = intent.snapshots.iter().filter(|wanted| wanted.group == Some(group));
+        wanted.any(|wanted| held.snapshots.contains_key(&wanted.id))
+    };
+    let state = |group, state| Some(Hold { group, state });
+    let now = match (held.standing.hold, intent.hold) {
+        (Some(Hold { group, state: HoldState::Held | HoldState::Cut }), _) if !serves => {
+            state(group, HoldState::Broken)
+        }
+        (Some(Hold { group, state: HoldState::Held | HoldState::Cut }), asked) if asked != Some(group) => {
+            state(group, HoldState::Released)
+        }
+        (Some(Hold { group, state: HoldState::Held }), _) if has_cut(group) => state(group, HoldState::Cut),
+        (before, Some(asked)) if serves && before.is_none_or(|before| before.group != asked) => {
+            state(asked, HoldState::Held)
+        }
+        (before, _) => before,
+    };
+    if now != held.standing.hold {
+        told.extend(now.map(|hold| (intent.volume, hold)));
+    }
+    held.standing.hold = now;
+}
+
 /// Another life of a replica: what it promised in the one before is forgotten.
 fn be_born(standing: &mut Standing, life: &mut u64) {
     *life += 1;
@@ -150,7 +237,7 @@ fn be_born(standing: &mut Standing, life: &mut u64) {
     if standing.warm_from.0 == 0 {
         standing.warm_from = standing.incarnation;
     }
-    (standing.role, standing.epoch) = (Role::Out, Epoch(0));
+    (standing.role, standing.epoch, standing.hold) = (Role::Out, Epoch(0), None);
 }
 
 /// Goes by the configuration it was told of, as `replication` does.
@@ -287,7 +374,7 @@ impl World {
     }
 
     pub fn create(&mut self, volume: &str, size_bytes: u64, spec: VolumeSpec) -> Result<Answer, Refusal> {
-        self.apply(None, Change::CreateVolume { name: name(volume), size_bytes, spec })
+        self.apply(None, Change::CreateVolume { name: name(volume), size_bytes, spec, source: None })
     }
 
     pub fn attach(&mut self, volume: &str, client: &str, mode: AccessMode) -> Result<Answer, Refusal> {
@@ -309,7 +396,12 @@ pub fn operation(answer: &Answer) -> OperationId {
     match answer {
         Answer::Started(operation)
         | Answer::Volume { operation: Some(operation), .. }
+        | Answer::Snapshot { operation: Some(operation), .. }
+        | Answer::Group { operation: Some(operation), .. }
         | Answer::Attached { operation, .. } => *operation,
-        Answer::Done | Answer::Volume { operation: None, .. } => panic!("{answer:?} starts nothing"),
+        Answer::Done
+        | Answer::Volume { operation: None, .. }
+        | Answer::Snapshot { operation: None, .. }
+        | Answer::Group { operation: None, .. } => panic!("{answer:?} starts nothing"),
     }
 }

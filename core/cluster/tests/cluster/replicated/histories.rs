@@ -89,7 +89,7 @@ impl History {
             Deed::Create(index, replicas) => {
                 let spread = if index % 2 == 0 { ZoneSpread::Preferred } else { ZoneSpread::None };
                 let spec = VolumeSpec { replicas: *replicas, zone_spread: spread, ..VolumeSpec::default() };
-                Change::CreateVolume { name: volume(index), size_bytes: GIB, spec }
+                Change::CreateVolume { name: volume(index), size_bytes: GIB, spec, source: None }
             }
             Deed::Delete(index) => Change::DeleteVolume { volume: volume(index), force: true },
             Deed::Replicas(index, replicas) => {

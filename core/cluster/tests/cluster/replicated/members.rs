@@ -28,7 +28,8 @@ pub struct Actor {
 }
 
 fn held(world: &World, volume: VolumeId, pool: PoolId) -> Option<(bool, SimReplica)> {
-    let mut found = world.nodes.values().filter_map(|node| Some((node.up, *node.pools.get(&pool)?.get(&volume)?)));
+    let mut found =
+        world.nodes.values().filter_map(|node| Some((node.up, node.pools.get(&pool)?.get(&volume)?.clone())));
     found.next()
 }
 

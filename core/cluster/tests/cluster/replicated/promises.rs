@@ -89,7 +89,7 @@ fn modify(world: &mut World, modification: Modification) -> Result<cluster::Answ
 fn replicas_are_on_nodes_of_their_own_and_in_zones_as_asked() {
     // Four nodes: two in zone a, two in zone b.
     let world = World::new(4, 10 * GIB);
-    let place = |replicas, zone_spread| world.state.place(GIB, &VolumeSpec { zone_spread, ..of(replicas) });
+    let place = |replicas, zone_spread| world.state.place(GIB, &VolumeSpec { zone_spread, ..of(replicas) }, None);
     let nodes = |pools: Vec<PoolId>| pools.into_iter().map(|pool| node_of(&world, pool)).collect::<BTreeSet<_>>();
     for spread in [ZoneSpread::Preferred, ZoneSpread::None] {
         assert_eq!(nodes(place(4, spread).unwrap()).len(), 4);
