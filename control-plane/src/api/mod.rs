@@ -1,6 +1,7 @@
 //! The API: requests become commands, and the state becomes answers. Whoever is asked, the leader answers.
 
 mod cluster;
+mod diff;
 mod fault;
 mod forward;
 mod nodes;

@@ -17,6 +17,8 @@ const GROUP_WAIT_MS: u32 = 12_000;
 
 #[tonic::async_trait]
 impl SnapshotService for Desk {
+    type DiffStream = super::diff::Pieces;
+
     async fn create(
         &self,
         request: Request<v1::CreateSnapshotRequest>,
@@ -52,6 +54,10 @@ impl SnapshotService for Desk {
             hidden: hidden && after.is_none(),
         };
         self.look(|state| page(state, after.as_ref(), size, &wanted)).await.map(Response::new)
+    }
+
+    async fn diff(&self, request: Request<v1::DiffSnapshotRequest>) -> Result<Response<Self::DiffStream>, Status> {
+        self.diff_snapshot(request.into_inner()).await.map(Response::new)
     }
 
     async fn delete(

@@ -101,6 +101,7 @@ pub(super) fn snapshot(state: &State, id: SnapshotId, snapshot: &Snapshot) -> v1
         },
         hidden: snapshot.keep == Keep::ForClones,
         nodes: copies.filter_map(|pool| state.pool(*pool)).map(|pool| pool.node.to_string()).collect(),
+        at: snapshot.at().map(|at| v1::Cut { epoch: at.epoch.0, n: at.n }),
     }
 }
 
