@@ -37,6 +37,7 @@ fn run(command: &Command) -> Result<ExitCode> {
         Command::Control(args) => daemon::control::run(args),
         Command::Storage(args) => daemon::storage::run(args),
         Command::Volume(args) => commands::volume(args),
+        Command::Snapshot(args) => commands::snapshot(args),
         Command::Attach(args) => host::attach(args),
         Command::Detach(args) => host::detach(args),
         Command::Attachments(args) => host::attachments(args),

@@ -86,7 +86,7 @@ pub struct ExplainArgs {
     /// What kind of thing
     pub kind: Kind,
     /// Its name, id or number
-    #[arg(required_if_eq_any = [("kind", "volume"), ("kind", "node"), ("kind", "pool"), ("kind", "operation")])]
+    #[arg(required_if_eq_any = [("kind", "volume"), ("kind", "snapshot"), ("kind", "group"), ("kind", "node"), ("kind", "pool"), ("kind", "operation")])]
     pub name: Option<String>,
 }
 
@@ -95,6 +95,10 @@ pub struct ExplainArgs {
 pub enum Kind {
     /// A volume, by name
     Volume,
+    /// A snapshot, by name
+    Snapshot,
+    /// A group snapshot, by name
+    Group,
     /// A storage node, by name
     Node,
     /// A pool, by id
@@ -110,6 +114,8 @@ impl Kind {
     pub fn word(self) -> &'static str {
         match self {
             Self::Volume => "volume",
+            Self::Snapshot => "snapshot",
+            Self::Group => "group",
             Self::Node => "node",
             Self::Pool => "pool",
             Self::Operation => "operation",

@@ -9,6 +9,7 @@ mod node;
 mod null;
 mod operation;
 mod pool;
+mod snapshot;
 mod value;
 mod volume;
 
@@ -23,6 +24,7 @@ pub use node::{NodeArgs, NodeCommand};
 pub use null::NullArgs;
 pub use operation::{OperationArgs, OperationCommand};
 pub use pool::{OfflineArgs, PoolCommand};
+pub use snapshot::{CloneArgs, GroupCommand, ScheduleCommand, SnapshotArgs, SnapshotCommand};
 pub use value::{Pair, PoolArg, VolumeArg};
 pub use volume::{Choice, CreateArgs, DetachArgs, HandOverArgs, ModifyArgs, PromoteArgs, VolumeArgs, VolumeCommand};
 
@@ -58,6 +60,8 @@ pub enum Command {
     Detach(DetachHereArgs),
     /// Show the volumes that are block devices of this host
     Attachments(AttachmentsArgs),
+    /// Keep volumes as they are, look at what is kept, and delete it
+    Snapshot(SnapshotArgs),
     /// Look at storage nodes and take them in and out of use
     Node(NodeArgs),
     /// Look at pools: those of a cluster, or one that nobody serves
@@ -109,6 +113,23 @@ mod tests {
             "plinth volume create db --size 10GiB --replicas 1 --zone a --node-label rack=1 --pool-tag ssd \
              --description d --label k=v --open --no-wait",
             "plinth volume list",
+            "plinth volume list --retired",
+            "plinth volume create db --from-snapshot monday",
+            "plinth volume create db --from-snapshot monday --size 20GiB --replicas 3",
+            "plinth volume clone db test --size 20GiB --replicas 1 --label a=b --no-wait",
+            "plinth volume schedule set db nightly --cron @daily --keep 7",
+            "plinth volume schedule list db",
+            "plinth volume schedule remove db nightly",
+            "plinth snapshot create monday --volume db --label a=b --no-wait",
+            "plinth snapshot list --volume db --group night --all",
+            "plinth snapshot show monday",
+            "plinth snapshot delete monday tuesday --no-wait",
+            "plinth snapshot group create night data log --label a=b",
+            "plinth snapshot group list",
+            "plinth snapshot group show night",
+            "plinth snapshot group delete night",
+            "plinth explain snapshot monday",
+            "plinth explain group night",
             "plinth volume show db",
             "plinth volume resize db 20GiB",
             "plinth volume create db --size 10GiB --replicas 3 --min-in-sync 2 --zone-spread required",
@@ -161,6 +182,9 @@ mod tests {
     fn what_makes_no_sense_is_refused() {
         let lines = [
             "plinth volume create db",
+            "plinth snapshot create monday",
+            "plinth snapshot group create night",
+            "plinth volume schedule set db nightly --keep 7",
             "plinth volume create db --size 1GiB --node-label zone",
             "plinth volume delete",
             "plinth volume modify db",
@@ -194,7 +218,7 @@ mod tests {
             let Command::Volume(volume) = parse(line).expect(line) else { panic!("{line}") };
             assert_eq!(volume.connection.control, ["a:1", "b:2"], "{line}");
             assert_eq!(volume.connection.output, Format::Json, "{line}");
-            assert!(matches!(volume.command, VolumeCommand::List), "{line}");
+            assert!(matches!(volume.command, VolumeCommand::List { retired: false }), "{line}");
         }
     }
 }

@@ -4,6 +4,7 @@ use clap::{Subcommand, ValueEnum};
 use proto::v1;
 
 use super::connection::{ConnectionArgs, WaitArgs};
+use super::snapshot::{CloneArgs, ScheduleCommand};
 use super::value::Pair;
 use crate::output::size;
 
@@ -32,9 +33,18 @@ pub struct VolumeArgs {
 pub enum VolumeCommand {
     /// Make a volume; one that is there already with these parameters is fine
     Create(CreateArgs),
+    /// Make a volume that begins as another one is now
+    Clone(CloneArgs),
     /// Show all volumes
     #[command(visible_alias = "ls")]
-    List,
+    List {
+        /// Instead those that were deleted, and whose snapshots are kept
+        #[arg(long)]
+        retired: bool,
+    },
+    /// Have snapshots of a volume taken by themselves
+    #[command(subcommand)]
+    Schedule(ScheduleCommand),
     /// Show one volume, its replicas and attachments
     Show {
         /// Its name
@@ -73,7 +83,7 @@ pub enum VolumeCommand {
     },
     /// Delete volumes and their data
     #[command(
-        after_help = "Example:\n  plinth volume delete scratch1 scratch2\nThe names are free at once, the space when the volumes' nodes have freed it."
+        after_help = "Example:\n  plinth volume delete scratch1 scratch2\nThe names are free at once, the space when the volumes' nodes have freed it. Snapshots stay, and what they hold."
     )]
     Delete {
         /// Their names
@@ -116,13 +126,17 @@ pub enum VolumeCommand {
 Examples:
   plinth volume create db --size 10GiB --replicas 3
   plinth volume create db --size 10GiB --zone a --pool-tag ssd --label team=web
+  plinth volume create restored --from-snapshot monday
   plinth volume create scratch --size 1GiB --open     clients of open networks need no token")]
 pub struct CreateArgs {
     /// Its name: 1 to 128 characters of a-z, 0-9, '.', '_' and '-', the first a letter or digit
     pub name: String,
     /// Its size: whole blocks of 4KiB, from 1MiB to 64TiB
-    #[arg(long, value_parser = size::parse)]
-    pub size: u64,
+    #[arg(long, value_parser = size::parse, required_unless_present = "from_snapshot")]
+    pub size: Option<u64>,
+    /// The snapshot that it begins as; nothing is copied, and it is at least as large [size and replicas: the snapshot's]
+    #[arg(long, value_name = "NAME")]
+    pub from_snapshot: Option<String>,
     /// Its replicas.
     #[command(flatten)]
     pub copies: CopiesArgs,

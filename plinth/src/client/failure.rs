@@ -68,6 +68,16 @@ pub enum ClientError {
         /// What it waits for, in the cluster's words.
         sentences: String,
     },
+    /// It ended, and what was asked for is not there.
+    #[error("operation {id} ({what}) failed: {why}")]
+    Failed {
+        /// Its number.
+        id: u64,
+        /// What was being done.
+        what: String,
+        /// In the cluster's words.
+        why: String,
+    },
     /// An answer that this version does not understand.
     #[error("the cluster's answer {0}; use a `plinth` of the cluster's version")]
     Garbled(&'static str),
@@ -113,6 +123,7 @@ impl ClientError {
             Self::Refused(refusal) => refusal.exit(),
             Self::Unreachable { .. }
             | Self::Unfinished { .. }
+            | Self::Failed { .. }
             | Self::Unsettled { .. }
             | Self::Garbled(_)
             | Self::Random(_) => Exit::Failed,

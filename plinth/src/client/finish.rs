@@ -18,7 +18,8 @@ impl Client {
     /// Waits until an operation has ended, telling what it waits for.
     ///
     /// # Errors
-    /// [`ClientError::Unfinished`] when the time is over first.
+    /// [`ClientError::Unfinished`] when the time is over first, [`ClientError::Failed`] when it ended without what was asked
+    /// for.
     pub async fn finish(&mut self, operation: Operation) -> Result<Operation, ClientError> {
         let mut operation = operation;
         while operation.ended_ms.is_none() {
@@ -34,6 +35,10 @@ impl Client {
             };
         }
         self.progress.clear();
+        if !operation.failed.is_empty() {
+            let what = view::Operation::what(&operation);
+            return Err(ClientError::Failed { id: operation.id, what, why: operation.failed });
+        }
         Ok(operation)
     }
 

@@ -3,8 +3,8 @@
 use std::process::ExitCode;
 
 use anyhow::Result;
-use proto::v1::DeleteVolumeRequest;
 use proto::v1::volume_service_client::VolumeServiceClient;
+use proto::v1::{DeleteVolumeRequest, operation};
 use serde::Serialize;
 
 use crate::args::WaitArgs;
@@ -17,6 +17,8 @@ use crate::view;
 #[derive(Serialize)]
 struct Deleted {
     deleted: String,
+    /// It has snapshots: what they hold stays.
+    snapshots_kept: bool,
     operation: Option<view::Operation>,
 }
 
@@ -45,7 +47,9 @@ pub async fn run(
 async fn delete(client: &mut Client, name: &str, force: bool, wait: WaitArgs) -> Result<Deleted, ClientError> {
     let request = DeleteVolumeRequest { request_id: request_id()?, name: name.to_owned(), force };
     let asked = client.call(request, async |channel, request| VolumeServiceClient::new(channel).delete(request).await);
-    let operation = match asked.await?.operation {
+    let asked = asked.await?.operation;
+    let snapshots_kept = asked.as_ref().is_some_and(|operation| operation.kind() == operation::Kind::Retire);
+    let operation = match asked {
         Some(operation) if wait.no_wait => Some(view::Operation::from(operation)),
         Some(operation) => {
             client.finish(operation).await?;
@@ -53,11 +57,15 @@ async fn delete(client: &mut Client, name: &str, force: bool, wait: WaitArgs) ->
         }
         None => None,
     };
-    Ok(Deleted { deleted: name.to_owned(), operation })
+    Ok(Deleted { deleted: name.to_owned(), snapshots_kept, operation })
 }
 
 fn sentence(deleted: &Deleted) -> String {
     match &deleted.operation {
+        _ if deleted.snapshots_kept => format!(
+            "volume {0} is deleted; its snapshots are kept, and what they hold: plinth snapshot list --volume {0}\n",
+            deleted.deleted
+        ),
         None => format!("volume {} is deleted\n", deleted.deleted),
         Some(operation) => {
             format!("volume {} is deleted; operation {} frees its space\n", deleted.deleted, operation.id)

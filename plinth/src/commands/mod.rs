@@ -1,16 +1,20 @@
 //! What the commands do that ask a cluster, or look at a pool.
 
 mod attach;
+mod clone;
 mod cluster;
 mod completions;
 mod delete;
 mod detach;
 mod explain;
+mod group;
 mod node;
 pub mod offline;
 mod operation;
 mod pool;
 mod replicas;
+mod schedule;
+mod snapshot;
 mod status;
 mod verify;
 mod volume;
@@ -19,7 +23,9 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 
-use crate::args::{ClusterArgs, ConnectionArgs, ExplainArgs, NodeArgs, OperationArgs, StatusArgs, VolumeArgs};
+use crate::args::{
+    ClusterArgs, ConnectionArgs, ExplainArgs, NodeArgs, OperationArgs, SnapshotArgs, StatusArgs, VolumeArgs,
+};
 use crate::serve;
 
 pub use attach::{Wish, attach as attach_volume};
@@ -34,6 +40,11 @@ pub use volume::open_spec;
 /// `plinth volume`.
 pub fn volume(args: &VolumeArgs) -> Result<ExitCode> {
     serve::runtime()?.block_on(volume::run(args))
+}
+
+/// `plinth snapshot`.
+pub fn snapshot(args: &SnapshotArgs) -> Result<ExitCode> {
+    serve::runtime()?.block_on(snapshot::run(args))
 }
 
 /// `plinth node`.

@@ -8,7 +8,7 @@ use proto::v1;
 use proto::v1::volume_service_client::VolumeServiceClient;
 use serde::Serialize;
 
-use super::{attach, delete, detach, replicas, verify};
+use super::{attach, clone, delete, detach, replicas, schedule, verify};
 use crate::args::{CreateArgs, Pair, VolumeArgs, VolumeCommand, WaitArgs};
 use crate::client::{Client, ClientError, request_id};
 use crate::exit::Usage;
@@ -28,13 +28,23 @@ pub async fn run(args: &VolumeArgs) -> Result<ExitCode> {
     let format = args.connection.output;
     match &args.command {
         VolumeCommand::Create(create) => {
-            let change = client.create_volume(&create.name, create.size, spec(create)?).await?;
+            let (size, spec, source) = clone::wish(&mut client, create, spec(create)?).await?;
+            let change = client.create_volume(&create.name, size, spec, source).await?;
             settled(&mut client, change, create.wait, format, "is there").await?;
         }
-        VolumeCommand::List => {
+        VolumeCommand::Clone(args) => {
+            let change = clone::clone(&mut client, args).await?;
+            settled(&mut client, change, args.wait, format, "is there").await?;
+        }
+        VolumeCommand::List { retired: true } => {
+            let volumes: Vec<_> = client.retired_volumes().await?.into_iter().map(view::Volume::from).collect();
+            output::show(format, &volumes, |_| view::Volume::retired_table(&volumes, Moment::now()))?;
+        }
+        VolumeCommand::List { retired: false } => {
             let volumes: Vec<_> = client.volumes().await?.into_iter().map(view::Volume::from).collect();
             output::show(format, &volumes, |detail| view::Volume::table(&volumes, detail, Moment::now()))?;
         }
+        VolumeCommand::Schedule(command) => schedule::run(&mut client, command, format).await?,
         VolumeCommand::Show { name } => {
             let volume = view::Volume::from(client.volume(name).await?);
             output::show(format, &volume, |_| volume.facts(Moment::now()))?;
@@ -77,9 +87,10 @@ impl Client {
         name: &str,
         size_bytes: u64,
         spec: v1::VolumeSpec,
+        source: Option<v1::Source>,
     ) -> Result<v1::VolumeChange, ClientError> {
-        let request =
-            v1::CreateVolumeRequest { request_id: request_id()?, name: name.to_owned(), size_bytes, spec: Some(spec) };
+        let (request_id, name, spec) = (request_id()?, name.to_owned(), Some(spec));
+        let request = v1::CreateVolumeRequest { request_id, name, size_bytes, spec, source };
         self.call(request, async |channel, request| VolumeServiceClient::new(channel).create(request).await).await
     }
 

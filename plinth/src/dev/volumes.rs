@@ -67,7 +67,7 @@ async fn set_up_one(client: &mut Client, wanted: &VolumeArg, there: Option<u64>,
             size::show(found),
         ),
         Some(_) => client.resize_volume(name, *size_bytes).await,
-        None => client.create_volume(name, *size_bytes, commands::open_spec(replicas)).await,
+        None => client.create_volume(name, *size_bytes, commands::open_spec(replicas), None).await,
     };
     finish(client, change).await.with_context(|| format!("cannot set up volume \"{name}\""))
 }

@@ -27,6 +27,9 @@ pub struct Status {
     used_bytes: u64,
     promised_bytes: u64,
     tombstones: u64,
+    snapshots: u64,
+    volumes_retired: u64,
+    snapshot_deletions: u64,
     settings: Settings,
     /// The worst first.
     pub problems: Vec<Problem>,
@@ -100,6 +103,9 @@ impl From<v1::StatusReply> for Status {
             used_bytes: status.used_bytes,
             promised_bytes: status.promised_bytes,
             tombstones: status.tombstones,
+            snapshots: status.snapshots,
+            volumes_retired: status.volumes_retired,
+            snapshot_deletions: status.snapshot_deletions,
             settings: status.settings.unwrap_or_default().into(),
             problems: status.problems.into_iter().map(Problem::from).collect(),
         }
@@ -207,6 +213,7 @@ impl Status {
             ("voters", self.voters_line()),
             ("nodes", format!("{} of {} up", self.nodes_up, self.nodes)),
             ("volumes", self.volumes_line()),
+            ("snapshots", self.snapshots_line()),
             ("space", self.space_line()),
         ]);
         if detail == Detail::Wide {
@@ -245,6 +252,17 @@ impl Status {
         }
         if self.tombstones > 0 {
             line += &format!(", {} deleted whose space is not free yet", self.tombstones);
+        }
+        line
+    }
+
+    fn snapshots_line(&self) -> String {
+        let mut line = self.snapshots.to_string();
+        if self.volumes_retired > 0 {
+            line += &format!(", and for them {} deleted volumes", self.volumes_retired);
+        }
+        if self.snapshot_deletions > 0 {
+            line += &format!(", {} deleted whose space is not free yet", self.snapshot_deletions);
         }
         line
     }
@@ -311,6 +329,9 @@ mod tests {
             used_bytes: 1 << 40,
             promised_bytes: 3 << 40,
             tombstones: 2,
+            snapshots: 7,
+            volumes_retired: 1,
+            snapshot_deletions: 3,
             settings: Some(v1::Settings { overcommit_percent: 150, full_percent: 90, replace_after_ms: 600_000 }),
             problems: vec![
                 v1::Problem { severity: 3, subject: "volume db".into(), sentence: "It cannot be reached.".into() },
@@ -322,10 +343,11 @@ mod tests {
     #[test]
     fn the_status_tells_at_a_glance_what_is_wrong() {
         let expected = "\
-voters   2 of 3 heard, 1 leads in term 4, 1 learning
-nodes    2 of 3 up
-volumes  11 of 12 ready, 4 attached, 1 operations running, 2 deleted whose space is not free yet
-space    1TiB of 4TiB used (25%), 3TiB promised
+voters     2 of 3 heard, 1 leads in term 4, 1 learning
+nodes      2 of 3 up
+volumes    11 of 12 ready, 4 attached, 1 operations running, 2 deleted whose space is not free yet
+snapshots  7, and for them 1 deleted volumes, 3 deleted whose space is not free yet
+space      1TiB of 4TiB used (25%), 3TiB promised
 
 CRITICAL  volume db  It cannot be reached.
 notice    node n2    It is cordoned.

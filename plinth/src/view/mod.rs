@@ -5,6 +5,8 @@ mod cluster;
 mod node;
 mod operation;
 mod pool;
+mod schedule;
+mod snapshot;
 mod verify;
 mod volume;
 
@@ -12,6 +14,8 @@ pub use cluster::{Settings, Status, Voter};
 pub use node::Node;
 pub use operation::Operation;
 pub use pool::Pool;
+pub use schedule::Schedule;
+pub use snapshot::{Group, Snapshot};
 pub use verify::Verification;
 pub use volume::{Mode, Phase, Volume};
 

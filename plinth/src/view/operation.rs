@@ -15,6 +15,12 @@ pub struct Operation {
     since_ms: Moment,
     ended_ms: Option<Moment>,
     waits_for: Option<String>,
+    /// Why it ended without what was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    failed: Option<String>,
+    /// The snapshot or group it is about.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    snapshot: Option<String>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
@@ -24,6 +30,11 @@ enum Kind {
     Resize,
     Delete,
     Attach,
+    Snapshot,
+    DeleteSnapshot,
+    Retire,
+    Group,
+    DeleteGroup,
     /// Of a later version.
     Unknown,
 }
@@ -36,6 +47,11 @@ impl Kind {
             v1::operation::Kind::Resize => Self::Resize,
             v1::operation::Kind::Delete => Self::Delete,
             v1::operation::Kind::Attach => Self::Attach,
+            v1::operation::Kind::Snapshot => Self::Snapshot,
+            v1::operation::Kind::DeleteSnapshot => Self::DeleteSnapshot,
+            v1::operation::Kind::Retire => Self::Retire,
+            v1::operation::Kind::Group => Self::Group,
+            v1::operation::Kind::DeleteGroup => Self::DeleteGroup,
         }
     }
 
@@ -45,6 +61,11 @@ impl Kind {
             Self::Resize => "resize",
             Self::Delete => "delete",
             Self::Attach => "attach",
+            Self::Snapshot => "snapshot",
+            Self::DeleteSnapshot => "delete snapshot",
+            Self::Retire => "retire",
+            Self::Group => "group",
+            Self::DeleteGroup => "delete group",
             Self::Unknown => "unknown",
         }
     }
@@ -59,6 +80,8 @@ impl From<v1::Operation> for Operation {
             since_ms: Moment(operation.since_ms),
             ended_ms: operation.ended_ms.map(Moment),
             waits_for: Some(operation.waits_for).filter(|waits_for| !waits_for.is_empty()),
+            failed: Some(operation.failed).filter(|failed| !failed.is_empty()),
+            snapshot: Some(operation.snapshot).filter(|snapshot| !snapshot.is_empty()),
         }
     }
 }
@@ -66,14 +89,22 @@ impl From<v1::Operation> for Operation {
 impl Operation {
     /// What is being done, in words.
     pub fn what(operation: &v1::Operation) -> String {
-        format!("{} volume {}", Kind::of(operation).word(), operation.volume)
+        let kind = Kind::of(operation);
+        match kind {
+            Kind::Snapshot => format!("snapshot {} of volume {}", operation.snapshot, operation.volume),
+            Kind::DeleteSnapshot => format!("delete snapshot {} of volume {}", operation.snapshot, operation.volume),
+            Kind::Group | Kind::DeleteGroup => format!("{} snapshot {}", kind.word(), operation.snapshot),
+            Kind::Create | Kind::Resize | Kind::Delete | Kind::Attach | Kind::Retire | Kind::Unknown => {
+                format!("{} volume {}", kind.word(), operation.volume)
+            }
+        }
     }
 
     /// A row each.
     pub fn table(operations: &[Self], _detail: Detail, now: Moment) -> String {
         let mut table = table::new(&["ID", "KIND", "VOLUME", "AGE", "STATE", "WAITS FOR"]);
         for operation in operations {
-            let state = if operation.ended_ms.is_some() { "ended" } else { "running" };
+            let state = operation.state();
             table.add_row([
                 operation.id.to_string(),
                 operation.kind.word().to_owned(),
@@ -86,11 +117,20 @@ impl Operation {
         table::lines(table)
     }
 
+    fn state(&self) -> &'static str {
+        match (self.ended_ms, &self.failed) {
+            (None, _) => "running",
+            (Some(_), None) => "ended",
+            (Some(_), Some(_)) => "failed",
+        }
+    }
+
     /// One in full.
     pub fn facts(&self, now: Moment) -> String {
-        let end = match self.ended_ms {
-            Some(ended) => ("ended", format!("{} ago", ended.age(now))),
-            None => ("waits for", self.waits_for.clone().unwrap_or_else(|| "-".to_owned())),
+        let end = match (self.ended_ms, &self.failed) {
+            (Some(ended), Some(why)) => ("failed", format!("{} ago: {why}", ended.age(now))),
+            (Some(ended), None) => ("ended", format!("{} ago", ended.age(now))),
+            (None, _) => ("waits for", self.waits_for.clone().unwrap_or_else(|| "-".to_owned())),
         };
         output::facts([
             ("operation", self.id.to_string()),
@@ -111,7 +151,15 @@ mod tests {
 
     fn operation(id: u64, ended_ms: Option<u64>) -> v1::Operation {
         let waits_for = if ended_ms.is_some() { "" } else { "node n1 is not heard" };
-        v1::Operation { id, kind: 1, volume: "db".into(), since_ms: 1000, ended_ms, waits_for: waits_for.into() }
+        v1::Operation {
+            id,
+            kind: 1,
+            volume: "db".into(),
+            since_ms: 1000,
+            ended_ms,
+            waits_for: waits_for.into(),
+            ..v1::Operation::default()
+        }
     }
 
     #[test]

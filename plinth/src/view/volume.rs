@@ -6,6 +6,7 @@ use comfy_table::Table;
 use proto::v1;
 use serde::Serialize;
 
+use super::schedule::Schedule;
 use super::{labels, or_dash};
 use crate::output::{self, Detail, Moment, size, table};
 
@@ -31,6 +32,30 @@ pub struct Volume {
     pub attachments: Vec<Attachment>,
     generation: u64,
     created_ms: Moment,
+    /// What it began as.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    source: Option<Source>,
+    schedules: Vec<Schedule>,
+    snapshots: u32,
+    snapshots_exclusive_bytes: u64,
+    /// It was deleted, and has snapshots.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    deleted: Option<Deleted>,
+}
+
+/// What a volume began as, by name.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+#[serde(rename_all = "snake_case")]
+enum Source {
+    Snapshot(String),
+    Volume(String),
+}
+
+/// A deleted volume whose snapshots are kept.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+struct Deleted {
+    name: String,
+    at_ms: Moment,
 }
 
 /// One node's copy.
@@ -141,6 +166,21 @@ impl From<v1::Volume> for Volume {
             attachments: volume.attachments.into_iter().map(Attachment::from).collect(),
             generation: volume.generation,
             created_ms: Moment(volume.created_ms),
+            source: volume.source.and_then(|source| source.from).map(Source::from),
+            schedules: volume.schedules.into_iter().map(Schedule::from).collect(),
+            snapshots: volume.snapshots,
+            snapshots_exclusive_bytes: volume.snapshots_exclusive_bytes,
+            deleted: Some(Deleted { name: volume.deleted_name, at_ms: Moment(volume.deleted_ms) })
+                .filter(|deleted| !deleted.name.is_empty()),
+        }
+    }
+}
+
+impl From<v1::source::From> for Source {
+    fn from(source: v1::source::From) -> Self {
+        match source {
+            v1::source::From::Snapshot(name) => Self::Snapshot(name),
+            v1::source::From::Volume(name) => Self::Volume(name),
         }
     }
 }
@@ -287,6 +327,26 @@ impl Volume {
         table::lines(table)
     }
 
+    /// A row for each that was deleted and has snapshots.
+    pub fn retired_table(volumes: &[Self], now: Moment) -> String {
+        let mut table = table::new(&["NAME", "WAS", "SIZE", "SNAPSHOTS", "EXCLUSIVE", "NODE", "DELETED"]);
+        table::align_right(&mut table, &[2, 3, 4]);
+        for volume in volumes {
+            let nodes: Vec<_> = volume.replicas.iter().map(|replica| replica.node.clone()).collect();
+            let deleted = volume.deleted.as_ref();
+            table.add_row([
+                volume.name.clone(),
+                deleted.map_or_else(|| "-".to_owned(), |deleted| deleted.name.clone()),
+                size::show(volume.size_bytes),
+                volume.snapshots.to_string(),
+                size::show(volume.snapshots_exclusive_bytes),
+                or_dash(&nodes),
+                deleted.map_or_else(|| "-".to_owned(), |deleted| format!("{} ago", deleted.at_ms.age(now))),
+            ]);
+        }
+        table::lines(table)
+    }
+
     fn usual(&self) -> Vec<String> {
         let nodes: Vec<_> = self.replicas.iter().map(|replica| replica.node.clone()).collect();
         let clients: Vec<_> = self.attachments.iter().map(|attachment| attachment.client.clone()).collect();
@@ -323,13 +383,33 @@ impl Volume {
             ("only on nodes", labels(&self.node_selector)),
             ("only in pools", or_dash(&self.pool_tags)),
             ("open", yes_no(self.open)),
+            ("began as", self.began_as()),
+            ("snapshots", self.shown_snapshots()),
             ("made", format!("{} ago", self.created_ms.age(now))),
         ]);
         text += &format!("\n{}", table::lines(self.replicas_table()));
         if !self.attachments.is_empty() {
             text += &format!("\n{}", table::lines(self.attachments_table()));
         }
+        if !self.schedules.is_empty() {
+            text += &format!("\n{}", Schedule::table(&self.schedules, now));
+        }
         text
+    }
+
+    fn began_as(&self) -> String {
+        match &self.source {
+            None => "-".to_owned(),
+            Some(Source::Snapshot(name)) => format!("snapshot {name}"),
+            Some(Source::Volume(name)) => format!("volume {name}"),
+        }
+    }
+
+    fn shown_snapshots(&self) -> String {
+        match self.snapshots {
+            0 => "-".to_owned(),
+            count => format!("{count}, {} only in them", size::show(self.snapshots_exclusive_bytes)),
+        }
     }
 
     fn replicas_table(&self) -> Table {
@@ -395,6 +475,7 @@ mod tests {
             attachments: vec![v1::Attachment { client: "host1".into(), mode: 1, generation: 3 }],
             generation: 3,
             created_ms: 1000,
+            ..v1::Volume::default()
         }
     }
 
@@ -444,6 +525,30 @@ db    10GiB  ready  n1    host1        5   1         no    1h   team=web  orders
     }
 
     #[test]
+    fn what_is_kept_of_a_volume_is_shown_with_it() {
+        let from = v1::source::From::Snapshot("monday".into());
+        let schedule = v1::Schedule { name: "nightly".into(), cron: "@daily".into(), keep: 7, ..Default::default() };
+        let kept = v1::Volume {
+            source: Some(v1::Source { from: Some(from) }),
+            schedules: vec![schedule],
+            snapshots: 3,
+            snapshots_exclusive_bytes: 5 << 20,
+            ..volume("db")
+        };
+        let text = Volume::from(kept.clone()).facts(NOW);
+        for part in ["began as       snapshot monday\n", "snapshots      3, 5MiB only in them\n", "nightly   @daily"] {
+            assert!(text.contains(part), "{part} is missing in: {text}");
+        }
+        let retired = v1::Volume { deleted_name: "db".into(), deleted_ms: 1000, ..kept };
+        let expected = "\
+NAME       WAS   SIZE  SNAPSHOTS  EXCLUSIVE  NODE  DELETED
+retired-5  db   10GiB          3       5MiB  n1    1h ago
+";
+        let retired = Volume::from(v1::Volume { name: "retired-5".into(), ..retired });
+        assert_eq!(Volume::retired_table(&[retired], NOW), expected);
+    }
+
+    #[test]
     fn one_volume_is_shown_with_its_replicas_and_clients() {
         let expected = "\
 volume         db
@@ -456,6 +561,8 @@ replicas       1
 only on nodes  -
 only in pools  -
 open           no
+began as       -
+snapshots      -
 made           1h ago
 
 NODE  POOL  STATE    IN SYNC  SIZE   GENERATION
@@ -476,7 +583,7 @@ host1   writing  3
                 { "node": "n1", "pool": "00ff", "state": "present", "size_bytes": 10_u64 << 30, "generation": 3 },
             ],
             "attachments": [{ "client": "host1", "mode": "read_write", "generation": 3 }],
-            "generation": 3, "created_ms": 1000,
+            "generation": 3, "created_ms": 1000, "schedules": [], "snapshots": 0, "snapshots_exclusive_bytes": 0,
         });
         assert_eq!(serde_json::to_value(Volume::from(volume("db"))).unwrap(), expected);
     }

@@ -38,6 +38,7 @@ pub struct State {
     /// Changes that were made, by request id: the answers.
     pub done: BTreeMap<Vec<u8>, v1::VolumeChange>,
     pub volumes: BTreeMap<String, v1::Volume>,
+    pub snapshots: BTreeMap<String, v1::Snapshot>,
     pub operations: BTreeMap<u64, v1::Operation>,
     /// How many waits an operation takes.
     pub waits: u64,
@@ -57,7 +58,7 @@ pub struct Fake {
 }
 
 #[derive(Clone, Default)]
-struct Shared(Arc<Mutex<State>>);
+pub struct Shared(Arc<Mutex<State>>);
 
 impl Fake {
     pub fn start() -> Self {
@@ -101,6 +102,7 @@ fn serve(listener: TcpListener, state: Shared, stopped: oneshot::Receiver<()>) {
         let listener = tokio::net::TcpListener::from_std(listener).expect("taken over");
         let server = tonic::transport::Server::builder()
             .add_service(v1::volume_service_server::VolumeServiceServer::new(state.clone()))
+            .add_service(v1::snapshot_service_server::SnapshotServiceServer::new(state.clone()))
             .add_service(v1::operation_service_server::OperationServiceServer::new(state.clone()))
             .add_service(v1::cluster_service_server::ClusterServiceServer::new(state))
             .serve_with_incoming(TcpListenerStream::new(listener));
@@ -117,12 +119,12 @@ pub fn volume(name: &str, size_bytes: u64) -> v1::Volume {
 }
 
 impl Shared {
-    fn lock(&self) -> MutexGuard<'_, State> {
+    pub fn lock(&self) -> MutexGuard<'_, State> {
         self.0.lock().expect("nobody panicked")
     }
 
     /// Notes a call; says whether its answer is to be lost.
-    fn enter(&self, method: &'static str, request_id: &[u8]) -> Result<Fault, Status> {
+    pub fn enter(&self, method: &'static str, request_id: &[u8]) -> Result<Fault, Status> {
         let mut state = self.lock();
         state.seen.push(Seen { method, request_id: request_id.to_vec() });
         match state.faults.pop_front().unwrap_or(Fault::None) {
@@ -149,12 +151,19 @@ impl Shared {
 }
 
 impl State {
-    fn operation(&mut self, kind: v1::operation::Kind, volume: &str) -> v1::Operation {
+    pub fn operation(&mut self, kind: v1::operation::Kind, volume: &str) -> v1::Operation {
         let id = 1 + self.operations.len() as u64;
         let waits_for = "node n1 is not heard; it goes on when the node is back".to_owned();
         let ended_ms = (self.waits == 0).then_some(1);
-        let operation =
-            v1::Operation { id, kind: kind.into(), volume: volume.to_owned(), since_ms: 1, ended_ms, waits_for };
+        let operation = v1::Operation {
+            id,
+            kind: kind.into(),
+            volume: volume.to_owned(),
+            since_ms: 1,
+            ended_ms,
+            waits_for,
+            ..v1::Operation::default()
+        };
         self.operations.insert(id, operation.clone());
         operation
     }
@@ -170,7 +179,7 @@ impl v1::volume_service_server::VolumeService for Shared {
     type VerifyStream = Ranges;
 
     async fn create(&self, request: Request<v1::CreateVolumeRequest>) -> Result<Response<v1::VolumeChange>, Status> {
-        let v1::CreateVolumeRequest { request_id, name, size_bytes, spec } = request.into_inner();
+        let v1::CreateVolumeRequest { request_id, name, size_bytes, spec, source } = request.into_inner();
         let change = self.change("create", request_id, |state| {
             if size_bytes % 4096 != 0 {
                 return Err(Status::invalid_argument(format!("{size_bytes} bytes are no size of a volume")));
@@ -178,7 +187,7 @@ impl v1::volume_service_server::VolumeService for Shared {
             if state.volumes.get(&name).is_some_and(|volume| volume.size_bytes != size_bytes) {
                 return Err(Status::already_exists(format!("there is a volume \"{name}\" already")));
             }
-            let volume = v1::Volume { spec, ..volume(&name, size_bytes) };
+            let volume = v1::Volume { spec, source, ..volume(&name, size_bytes) };
             state.volumes.insert(name.clone(), volume.clone());
             let operation = Some(state.operation(v1::operation::Kind::Create, &name));
             Ok(v1::VolumeChange { volume: Some(volume), operation })
@@ -193,7 +202,7 @@ impl v1::volume_service_server::VolumeService for Shared {
 
     async fn list(&self, request: Request<v1::ListVolumesRequest>) -> Result<Response<v1::ListVolumesReply>, Status> {
         self.enter("list", &[])?;
-        let v1::ListVolumesRequest { page_size, page_token } = request.into_inner();
+        let v1::ListVolumesRequest { page_size, page_token, retired: _ } = request.into_inner();
         let state = self.lock();
         let size = state.page.min(usize::try_from(page_size).expect("it fits"));
         let rest: Vec<_> = state.volumes.values().filter(|volume| volume.name > page_token).collect();
@@ -263,6 +272,31 @@ impl v1::volume_service_server::VolumeService for Shared {
             let nbd_addresses = vec!["10.0.0.1:10809".to_owned()];
             Response::new(v1::AttachVolumeReply { volume, generation: 1, operation, nbd_addresses })
         })
+    }
+
+    async fn set_schedule(&self, request: Request<v1::SetScheduleRequest>) -> Result<Response<v1::Volume>, Status> {
+        let v1::SetScheduleRequest { request_id, volume: name, schedule } = request.into_inner();
+        let change = self.change("set-schedule", request_id, |state| {
+            let mut volume = state.find(&name)?;
+            volume.schedules.extend(schedule);
+            state.volumes.insert(name.clone(), volume.clone());
+            Ok(v1::VolumeChange { volume: Some(volume), operation: None })
+        });
+        change.map(|change| Response::new(change.volume.expect("just made")))
+    }
+
+    async fn remove_schedule(
+        &self,
+        request: Request<v1::RemoveScheduleRequest>,
+    ) -> Result<Response<v1::Volume>, Status> {
+        let v1::RemoveScheduleRequest { request_id, volume: name, schedule } = request.into_inner();
+        let change = self.change("remove-schedule", request_id, |state| {
+            let mut volume = state.find(&name)?;
+            volume.schedules.retain(|found| found.name != schedule);
+            state.volumes.insert(name.clone(), volume.clone());
+            Ok(v1::VolumeChange { volume: Some(volume), operation: None })
+        });
+        change.map(|change| Response::new(change.volume.expect("just made")))
     }
 
     async fn detach(&self, request: Request<v1::DetachVolumeRequest>) -> Result<Response<v1::VolumeChange>, Status> {

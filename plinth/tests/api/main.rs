@@ -6,5 +6,6 @@ mod fake;
 mod lists;
 mod retries;
 mod run;
+mod snapshots;
 mod verify;
 mod waits;
