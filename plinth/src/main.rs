@@ -1,6 +1,7 @@
 //! The plinth command.
 #![allow(clippy::print_stderr, reason = "this is the program that talks to people")]
 
+mod archives;
 mod args;
 mod client;
 mod commands;

@@ -1,5 +1,6 @@
 //! The command line.
 
+mod archive;
 mod cluster;
 mod connection;
 mod daemon;
@@ -15,6 +16,7 @@ mod volume;
 
 use clap::{Parser, Subcommand};
 
+pub use archive::{DiffArgs, ExportArgs, ImportArgs};
 pub use cluster::{ClusterArgs, ClusterCommand, ExplainArgs, StatusArgs};
 pub use connection::{ConnectionArgs, WaitArgs};
 pub use daemon::{ControlArgs, StorageArgs};

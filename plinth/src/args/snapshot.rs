@@ -2,6 +2,7 @@
 
 use clap::Subcommand;
 
+use super::archive::DiffArgs;
 use super::connection::{ConnectionArgs, WaitArgs};
 use super::value::Pair;
 use super::volume::CopiesArgs;
@@ -66,6 +67,8 @@ pub enum SnapshotCommand {
         /// Its name
         name: String,
     },
+    /// Show which ranges a snapshot holds, or which changed since another one
+    Diff(DiffArgs),
     /// Delete snapshots
     #[command(
         after_help = "Example:\n  plinth snapshot delete monday tuesday\nThe names are free at once, the space when the volume's nodes have freed it. Volumes that were cloned from them stay."

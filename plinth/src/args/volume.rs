@@ -3,6 +3,7 @@
 use clap::{Subcommand, ValueEnum};
 use proto::v1;
 
+use super::archive::{ExportArgs, ImportArgs};
 use super::connection::{ConnectionArgs, WaitArgs};
 use super::snapshot::{CloneArgs, ScheduleCommand};
 use super::value::Pair;
@@ -113,6 +114,10 @@ pub enum VolumeCommand {
         #[command(flatten)]
         wait: WaitArgs,
     },
+    /// Write a snapshot of a volume, or what changed since another one, to a file or pipe
+    Export(ExportArgs),
+    /// Make an exported snapshot a volume's content
+    Import(ImportArgs),
     /// Shut clients out, also one that is alive and writing
     #[command(
         after_help = "Example:\n  plinth volume detach db --client host1\nWhen it is done, nothing that the client sent can be applied any more."

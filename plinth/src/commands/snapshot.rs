@@ -58,6 +58,7 @@ pub async fn run(args: &SnapshotArgs) -> Result<ExitCode> {
             let snapshot = view::Snapshot::from(client.snapshot(name).await?);
             output::show(format, &snapshot, |_| snapshot.facts(Moment::now()))?;
         }
+        SnapshotCommand::Diff(diff) => super::diff::run(&mut client, diff, format).await?,
         SnapshotCommand::Delete { names, wait } => {
             let mut deleted = Vec::new();
             for name in names {

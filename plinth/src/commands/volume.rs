@@ -63,6 +63,8 @@ pub async fn run(args: &VolumeArgs) -> Result<ExitCode> {
         VolumeCommand::Attach { name, client: who, read_only, wait } => {
             attach::run(&mut client, attach::Wish { name, client: who, read_only: *read_only }, *wait, format).await?;
         }
+        VolumeCommand::Export(export) => super::export::run(&args.connection, export).await?,
+        VolumeCommand::Import(import) => super::import::run(&args.connection, import).await?,
         VolumeCommand::Detach(detach) => detach::run(&mut client, detach, format).await?,
     }
     Ok(ExitCode::SUCCESS)
