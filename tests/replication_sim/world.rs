@@ -2,8 +2,8 @@
 //! One seed is one run.
 
 mod checks;
-mod clones;
 mod clients;
+mod clones;
 mod faults;
 mod snapshots;
 mod traps;

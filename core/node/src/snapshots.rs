@@ -82,9 +82,8 @@ impl Node {
         let pipeline = &self.pipeline;
         let replica = volume.copy.as_deref().map(|copy| &copy.replica);
         let wanted = self.wishes.replica(volume.id).map_or(&[][..], |replica| &replica.snapshots.wanted);
-        let is_known = |found: &SnapshotState| {
-            wanted.iter().any(|wanted| (wanted.id, wanted.at) == (found.id, Some(found.seq)))
-        };
+        let is_known =
+            |found: &SnapshotState| wanted.iter().any(|wanted| (wanted.id, wanted.at) == (found.id, Some(found.seq)));
         let is_there = |found: &&SnapshotState| {
             let is_sure = replica.is_none_or(|replica| replica.vouches_for(found.seq)) || is_known(found);
             is_sure && !pipeline.cutting.contains(&found.id)

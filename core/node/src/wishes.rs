@@ -25,7 +25,8 @@ impl Wishes {
     /// Takes an intent in; answers of which volumes something else is wanted now, or `None` when it is older than what
     /// is known.
     pub fn take(&mut self, intent: Intent) -> Option<BTreeSet<VolumeId>> {
-        let Intent { cluster: _, revision, whole, replicas, deletions, snapshot_deletions, routes, lost_routes } = intent;
+        let Intent { cluster: _, revision, whole, replicas, deletions, snapshot_deletions, routes, lost_routes } =
+            intent;
         if revision < self.revision {
             return None;
         }

@@ -93,7 +93,10 @@ impl Plan {
             Step::Cut(_) => {
                 self.layers.pop_front();
             }
-            Step::Read { group, .. } => self.layers.front_mut().map_or(&mut self.head, |layer| &mut layer.need).remove(group),
+            Step::Read { group, .. } => {
+                let need = self.layers.front_mut().map_or(&mut self.head, |layer| &mut layer.need);
+                need.remove(group);
+            }
         }
     }
 

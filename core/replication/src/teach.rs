@@ -197,13 +197,7 @@ impl<P: Clone> Replica<P> {
     }
 
     /// A replica asks to be taught.
-    pub(crate) fn join_asked(
-        &mut self,
-        from: PoolId,
-        joiner: Joiner,
-        content: &impl Content,
-        cx: &mut Context<'_, P>,
-    ) {
+    pub(crate) fn join_asked(&mut self, from: PoolId, joiner: Joiner, content: &impl Content, cx: &mut Context<'_, P>) {
         let Joiner { incarnation, nonce, stable, dirty, snapshots } = joiner;
         let Role::Leading(leading) = &mut self.role else { return };
         if leading.stage != Stage::Active || leading.configuration.has(from, incarnation) {

@@ -104,7 +104,14 @@ pub(crate) struct Contents {
 
 impl Contents {
     pub fn new(map: Map, segments: Segments) -> Self {
-        Self { map, segments, volumes: BTreeMap::new(), snapshots: BTreeMap::new(), snapshots_of: BTreeSet::new(), dead: Vec::new() }
+        Self {
+            map,
+            segments,
+            volumes: BTreeMap::new(),
+            snapshots: BTreeMap::new(),
+            snapshots_of: BTreeSet::new(),
+            dead: Vec::new(),
+        }
     }
 
     fn bury(&mut self, lsn: Lsn) {

@@ -5,8 +5,8 @@ use block::{BLOCK_BYTES, GroupIndex, VolumeId, WriteSeq};
 use layout::Entry;
 
 use crate::Store;
-use crate::effect::{Refusal, Token};
 use crate::contents::group_range;
+use crate::effect::{Refusal, Token};
 use crate::map::Restamp;
 use crate::requests::Source;
 

@@ -218,7 +218,8 @@ mod tests {
             if let Some(delta) = said.next(now, &holding) {
                 listener.hear(delta);
             }
-            let replicas = holding.observation.replicas.iter().map(|replica| (replica.volume, replica.clone())).collect();
+            let replicas =
+                holding.observation.replicas.iter().map(|replica| (replica.volume, replica.clone())).collect();
             assert_eq!(listener, Listener { heard: heard / 3, failed: holding.failed, replicas });
         }
     }

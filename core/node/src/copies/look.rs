@@ -51,13 +51,7 @@ pub(crate) struct Look {
 
 impl Pipeline {
     /// The primary wants to know what is held here as of a change.
-    pub(super) fn asked_to_look(
-        &mut self,
-        id: VolumeId,
-        peer: PoolId,
-        at: WriteSeq,
-        question: Question,
-    ) {
+    pub(super) fn asked_to_look(&mut self, id: VolumeId, peer: PoolId, at: WriteSeq, question: Question) {
         let Some(copy) = self.copy_mut(id) else { return };
         let status = copy.replica.status();
         let follows = copy.replica.configuration().is_some_and(|found| found.primary == peer);
@@ -71,7 +65,8 @@ impl Pipeline {
     /// Everything before it was given to the store.
     pub(super) fn look(&mut self, id: VolumeId, question: Question) {
         let Question { asker, groups: GroupRange { first, count }, reads, snapshots } = question;
-        let is_there = |wanted: &Snapshot| self.store.snapshot_state(wanted.id).is_some_and(|found| known(found) == *wanted);
+        let is_there =
+            |wanted: &Snapshot| self.store.snapshot_state(wanted.id).is_some_and(|found| known(found) == *wanted);
         let numbers: Vec<_> = snapshots.iter().map(|snapshot| snapshot.id).collect();
         // One that is not there any more, or not yet, is not compared with: whoever asks asks again.
         let digests = snapshots.iter().all(is_there).then(|| self.store.digests_with(id, &numbers, first, count));

@@ -115,9 +115,7 @@ impl Work {
     fn given(&self) -> Given {
         match self {
             Self::Entry { own: false, .. } => Given::Unasked,
-            Self::Entry { entry, own: true } => {
-                Given::Own { n: entry.seq.n, durable: entry.is_durable() }
-            }
+            Self::Entry { entry, own: true } => Given::Own { n: entry.seq.n, durable: entry.is_durable() },
             Self::Group { .. } => Given::Group,
             Self::Read { id, peer, group, .. } => {
                 Given::Read { id: *id, peer: *peer, group: *group, born: WriteSeq::ZERO, from: None, cuts: 0 }
@@ -144,7 +142,9 @@ impl Work {
                 }
                 Change::Zero { range } => store.zero(volume, *seq, *range, *fua, token),
                 Change::Flush => store.settle(token),
-                Change::Snapshot { id, blocks } => cut(store, volume, Snapshot { at: *seq, id: *id, blocks: *blocks }, token),
+                Change::Snapshot { id, blocks } => {
+                    cut(store, volume, Snapshot { at: *seq, id: *id, blocks: *blocks }, token)
+                }
             },
             Self::Group { group, born, content } => {
                 store.replace_group(volume, *group, *born, !content.holes(), content.bytes(), token)
@@ -314,10 +314,7 @@ impl Pipeline {
                 copy.full_retry = (copy.full_retry * 2).min(FULL_RETRY_MAX);
                 copy.work.retain(Work::is_promise);
             }
-            Refusal::Poisoned
-            | Refusal::NoSuchVolume(_)
-            | Refusal::NoSuchSnapshot(_)
-            | Refusal::Exists => {
+            Refusal::Poisoned | Refusal::NoSuchVolume(_) | Refusal::NoSuchSnapshot(_) | Refusal::Exists => {
                 copy.obstacle = Some(Obstacle::Failed);
                 copy.work.clear();
             }

@@ -29,8 +29,15 @@ fn nothing_is_offered_before_the_control_plane_says_so() {
     let peer = rig.connect();
     rig.write(peer, 0, &[7; 4096]);
     let mut rig = rig.restarted();
-    let before =
-        ReplicaObservation { volume: VolumeId(1), size_bytes: 4 * MIB, generation: 0, lost_blocks: 0, copy: None, snapshots: Vec::new(), hold: None };
+    let before = ReplicaObservation {
+        volume: VolumeId(1),
+        size_bytes: 4 * MIB,
+        generation: 0,
+        lost_blocks: 0,
+        copy: None,
+        snapshots: Vec::new(),
+        hold: None,
+    };
     assert_eq!((rig.heard(), rig.observed(1)), (0, Some(before)));
     assert!(!opens(&mut rig, "v") && !opens(&mut rig, "") && !opens(&mut rig, "v@1"));
     rig.intend(whole(1, vec![open(replica())]));

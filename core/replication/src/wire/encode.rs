@@ -11,8 +11,8 @@ use crate::message::Message;
 use crate::payload::Payload;
 use crate::snapshot::Snapshot;
 use crate::wire::body::{
-    RawAck, RawCopy, RawEpochAck, RawHeartbeat, RawJoin, RawMember, RawNewEpoch, RawOpen, RawSnapshot, RawStart, RawTail,
-    RawTold,
+    RawAck, RawCopy, RawEpochAck, RawHeartbeat, RawJoin, RawMember, RawNewEpoch, RawOpen, RawSnapshot, RawStart,
+    RawTail, RawTold,
 };
 use crate::wire::entries;
 use crate::wire::groups;

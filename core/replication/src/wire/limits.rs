@@ -2,8 +2,8 @@
 
 use block::{BLOCK_BYTES, BLOCK_SHIFT, Checksum, GROUP_BLOCKS, VOLUME_BYTES_MAX};
 
-use crate::wire::answer::RawAnswer;
 use crate::snapshot::SNAPSHOTS_MAX;
+use crate::wire::answer::RawAnswer;
 use crate::wire::body::{RawEntry, RawJoin, RawMember, RawNewEpoch, RawSnapshot, RawTail};
 use crate::wire::groups::RawRun;
 use crate::wire::hello::RawHello;

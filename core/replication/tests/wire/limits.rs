@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use block::{BlockRange, GroupIndex, Incarnation, PoolId, SnapshotId};
 use replication::wire::{
-    ENTRIES_MAX, FRAME_BYTES_MAX, INPUT_BYTES_MAX, MEMBERS_MAX, Parsed, SNAPSHOTS_SENT_MAX, Unsendable, WRITE_BLOCKS_MAX,
-    encode, parse,
+    ENTRIES_MAX, FRAME_BYTES_MAX, INPUT_BYTES_MAX, MEMBERS_MAX, Parsed, SNAPSHOTS_SENT_MAX, Unsendable,
+    WRITE_BLOCKS_MAX, encode, parse,
 };
 use replication::{Change, Configuration, Entry, GroupSet, Message, Payload, Snapshot};
 

@@ -7,7 +7,9 @@ use block::{
     VolumeId, WriteSeq,
 };
 use replication::wire::{Envelope, Fault, Parsed, encode, parse, payloads};
-use replication::{Aside, Change, Configuration, Entry, Found, GroupRange, GroupSet, Memory, Message, Payload, Snapshot};
+use replication::{
+    Aside, Change, Configuration, Entry, Found, GroupRange, GroupSet, Memory, Message, Payload, Snapshot,
+};
 
 pub const EPOCH: Epoch = Epoch(0x0102_0304);
 
@@ -61,8 +63,11 @@ fn dirty() -> GroupSet {
     (64..64 * 4).chain([640, 642]).map(GroupIndex).collect()
 }
 
-pub const SNAPSHOT: Snapshot =
-    Snapshot { at: WriteSeq { epoch: Epoch(0x0a), n: 0xf1 }, id: SnapshotId(0xf2f3_f4f5_f6f7_f8f9), blocks: 0x2_0304_0506 };
+pub const SNAPSHOT: Snapshot = Snapshot {
+    at: WriteSeq { epoch: Epoch(0x0a), n: 0xf1 },
+    id: SnapshotId(0xf2f3_f4f5_f6f7_f8f9),
+    blocks: 0x2_0304_0506,
+};
 pub const LATER: Snapshot = Snapshot { at: WriteSeq { epoch: Epoch(0x0b), n: 1 }, id: SnapshotId(1), blocks: 1 };
 
 pub fn snapshot(n: u64) -> Entry<Payload> {

@@ -6,10 +6,10 @@ use std::time::{Duration, Instant};
 use crate::client::{Client, Replies};
 use crate::copies::group::Group;
 use crate::copies::plane::{Seat, VOLUME_BYTES, World};
-use node::SnapshotObservation;
 use crate::intents::export;
 use crate::member::eventually;
 use crate::obstacle::Obstacle;
+use node::SnapshotObservation;
 
 fn pattern(len_bytes: usize, seed: usize) -> Vec<u8> {
     (0..len_bytes).map(|index| u8::try_from((index / 7 + index * seed) % 251).unwrap()).collect()

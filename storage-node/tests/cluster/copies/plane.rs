@@ -8,7 +8,10 @@ use std::time::{Duration, Instant};
 
 use block::{PoolId, SnapshotId};
 use node::Proposal;
-use node::{Attachment, CopiesIntent, Intent, ReplicaIntent, ReplicaObservation, Route, SnapshotIntent, SnapshotsIntent, TokenHash, Wanted};
+use node::{
+    Attachment, CopiesIntent, Intent, ReplicaIntent, ReplicaObservation, Route, SnapshotIntent, SnapshotsIntent,
+    TokenHash, Wanted,
+};
 use storage_node::Control;
 use tokio::time::timeout;
 
@@ -59,7 +62,14 @@ impl Plane {
     pub fn new(replicas: usize, members_min: usize) -> Self {
         let (nodes, detours) = (BTreeMap::new(), BTreeMap::new());
         let decider = Decider::new(members_min);
-        let world = Arc::new(Mutex::new(World { decider, nodes, detours, snapshots: SnapshotsIntent::default(), replicas, revision: 0 }));
+        let world = Arc::new(Mutex::new(World {
+            decider,
+            nodes,
+            detours,
+            snapshots: SnapshotsIntent::default(),
+            replicas,
+            revision: 0,
+        }));
         let ending = Arc::new(AtomicBool::new(false));
         let (shared, is_over) = (Arc::clone(&world), Arc::clone(&ending));
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
