@@ -169,11 +169,12 @@ fn valid_frame(kind: u8) -> Vec<u8> {
 fn valid_aside(kind: u8) -> Option<Aside> {
     let (block, checksum) = (BlockIndex(9), Checksum(7));
     let groups = GroupRange { first: GroupIndex(1), count: 2 };
+    let snapshot = Snapshot { at: WriteSeq { epoch: EPOCH, n: 2 }, id: SnapshotId(9), blocks: 1 << 33 };
     let found = Found { blocks: 1, read: 2, repaired: 3, lost: 4, digests: vec![Checksum(5), Checksum(6)] };
     match kind {
         18 => Some(Aside::Want { block, checksum }),
         19 => Some(Aside::Have { block, checksum, data: Some(Box::new([1; PAGE_BYTES])) }),
-        20 => Some(Aside::Compare { id: 1, at: WriteSeq { epoch: EPOCH, n: 2 }, groups, reads: true }),
+        20 => Some(Aside::Compare { id: 1, at: WriteSeq { epoch: EPOCH, n: 2 }, groups, reads: true, snapshots: vec![snapshot] }),
         21 => Some(Aside::Compared { id: 1, found: Some(found) }),
         _ => None,
     }

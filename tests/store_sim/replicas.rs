@@ -362,3 +362,69 @@ fn scrub_and_reclaim_know_which_blocks_a_copy_brought() {
         }
     }
 }
+
+/// A snapshot that is smaller than its volume by then, and what began as it: the same through a checkpoint and a restart.
+#[test]
+fn a_snapshot_knows_its_volume_and_its_own_size_and_a_clone_its_place() {
+    let mut pool = pool();
+    let (small, size) = (1 << 20, 1 << 21);
+    ask(&mut pool, |store, token| store.create_volume(VolumeId(2), "two", size, token)).unwrap();
+    let data = block_of(7);
+    ask(&mut pool, |store, token| store.write(VolumeId(2), at(3, 1), BlockIndex(5), &data, false, token)).unwrap();
+    let cut = |store: &mut Store, size_bytes, token| {
+        store.snapshot_sized(VolumeId(2), at(3, 9), SnapshotId(8), size_bytes, token)
+    };
+    for wrong in [0, 4095, size + 4096] {
+        pool.make_room();
+        let token = pool.token();
+        assert_eq!(cut(&mut pool.store, wrong, token), Err(Refusal::OutOfRange));
+    }
+    ask(&mut pool, |store, token| cut(store, small, token)).unwrap();
+    let source = Source::Snapshot(SnapshotId(8));
+    ask(&mut pool, |store, token| store.clone_volume(source, VolumeId(3), "three", size, token)).unwrap();
+    let check = |pool: &mut Pool| {
+        let found: Vec<_> = pool.store.snapshots_of(VolumeId(2)).copied().collect();
+        assert_eq!(found.len(), 1);
+        assert_eq!((found[0].id, found[0].size_bytes, found[0].seq), (SnapshotId(8), small, at(3, 9)));
+        assert_eq!(pool.store.snapshots_of(VolumeId(3)).count(), 0);
+        let clone = pool.store.volume(VolumeId(3)).unwrap();
+        assert_eq!((clone.stable, clone.last_seq, clone.size_bytes), (at(3, 9), at(3, 9), size));
+        let token = pool.token();
+        let behind = pool.store.read(source, BlockRange::new(small / 4096 - 1, 2), token);
+        assert_eq!(behind, Err(Refusal::OutOfRange));
+        assert_eq!((pool.read_from(source, 5), pool.read_from(Source::Volume(VolumeId(3)), 5)), (Ok(7), Ok(7)));
+        assert_eq!(pool.read_from(Source::Volume(VolumeId(3)), 300), Ok(0));
+    };
+    check(&mut pool);
+    pool.lose_power().unwrap();
+    check(&mut pool);
+    pool.wait(100);
+    pool.lose_power().unwrap();
+    check(&mut pool);
+}
+
+/// A snapshot counts with what it holds, however much of it lies where another one has it.
+#[test]
+fn digests_are_of_snapshots_as_well() {
+    let digests = |values: [u64; 3], is_shared: bool| {
+        let mut pool = pool();
+        for (number, value) in (1..).zip(values) {
+            if !is_shared || number == 1 || values[number - 2] != value {
+                pool.write(70, value);
+            }
+            let id = SnapshotId(number as u64);
+            ask(&mut pool, |store, token| store.snapshot(ONE, at(0, 500 + number as u64), id, token)).unwrap();
+        }
+        pool.write(70, 9);
+        let all = [1, 2, 3].map(SnapshotId);
+        let found = pool.store.digests_with(ONE, &all, GroupIndex(0), 3).unwrap();
+        found.into_iter().map(|group| group.digest).collect::<Vec<_>>()
+    };
+    let one = digests([5, 5, 6], true);
+    assert_eq!(one, digests([5, 5, 6], false));
+    for other in [[5, 6, 6], [6, 5, 6], [5, 5, 5]] {
+        let other = digests(other, true);
+        assert_eq!((one[0], one[2]), (other[0], other[2]));
+        assert_ne!(one[1], other[1]);
+    }
+}

@@ -5,6 +5,8 @@
 
 use block::{BLOCK_BYTES, BlockIndex, Checksum, GroupIndex, WriteSeq};
 
+use crate::snapshot::Snapshot;
+
 /// Groups that are compared at once: 64 MiB.
 pub const COMPARED_GROUPS_MAX: u32 = 256;
 
@@ -37,6 +39,8 @@ pub enum Aside {
         groups: GroupRange,
         /// Read all of it from the disk and verify it, too.
         reads: bool,
+        /// Snapshots of which the same is meant, by rising place.
+        snapshots: Vec<Snapshot>,
     },
     /// Member: this.
     Compared {
@@ -67,6 +71,6 @@ pub struct Found {
     pub repaired: u64,
     /// Of those: were not what was written, and nobody has them.
     pub lost: u64,
-    /// For each group a digest of where its blocks are not zeroes, and of their checksums.
+    /// For each group a digest of where its blocks are not zeroes, and of their checksums; of the snapshots' groups, too.
     pub digests: Vec<Checksum>,
 }

@@ -94,7 +94,8 @@ impl Plan {
                 self.layers.pop_front();
             }
             Step::Read { group, .. } => {
-                self.layers.front_mut().map_or(&mut self.head, |layer| &mut layer.need).remove(group)
+                let need = self.layers.front_mut().map_or(&mut self.head, |layer| &mut layer.need);
+                need.remove(group);
             }
         }
     }

@@ -1,12 +1,14 @@
 //! What a volume holds, as little as is needed to see whether another replica holds the same. From the map alone: nothing
 //! is read from the device.
 
-use block::{BLOCK_BYTES, BlockIndex, Checksum, GROUP_BLOCKS, GroupIndex, PoolOffset, VolumeId};
+use block::{BLOCK_BYTES, BlockIndex, Checksum, GROUP_BLOCKS, GroupIndex, PoolOffset, SnapshotId, VolumeId};
 
 use crate::Store;
+use crate::contents::group_range;
 use crate::effect::Refusal;
 use crate::geometry::offset_of;
 use crate::map::{Entry, Run, VersionId};
+use crate::requests::Source;
 
 /// What a group holds.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -35,10 +37,41 @@ impl Store {
     /// # Errors
     /// [`Refusal::NoSuchVolume`].
     pub fn digests(&self, volume: VolumeId, first: GroupIndex, count: u32) -> Result<Vec<GroupDigest>, Refusal> {
-        let state = self.find(volume)?;
+        self.digests_with(volume, &[], first, count)
+    }
+
+    /// As [`Store::digests`], each with those of the group in these snapshots behind it, in this order.
+    ///
+    /// # Errors
+    /// [`Refusal::NoSuchVolume`], [`Refusal::NoSuchSnapshot`].
+    pub fn digests_with(
+        &self,
+        volume: VolumeId,
+        snapshots: &[SnapshotId],
+        first: GroupIndex,
+        count: u32,
+    ) -> Result<Vec<GroupDigest>, Refusal> {
+        let head = self.find(volume)?.version;
+        let versions = snapshots.iter().map(|snapshot| self.version_of(Source::Snapshot(*snapshot)));
+        let versions: Vec<VersionId> = versions.collect::<Result<_, _>>()?;
         let zeroes = Checksum::of(&[0; BLOCK_BYTES]);
         let groups = (first.0..first.0 + u64::from(count)).map(GroupIndex);
-        Ok(groups.map(|group| self.digest_of(state.version, state.group_range(group), zeroes)).collect())
+        Ok(groups.map(|group| self.digest_with(head, &versions, group, zeroes)).collect())
+    }
+
+    fn digest_with(&self, head: VersionId, versions: &[VersionId], group: GroupIndex, zeroes: Checksum) -> GroupDigest {
+        let map = &self.contents.map;
+        let of = |version| self.digest_of(version, group_range(group, map.version(version).end()), zeroes);
+        let mut found = of(head);
+        let mut before: Option<(VersionId, GroupDigest)> = None;
+        for version in versions.iter().copied() {
+            // Most of them share most of what they hold.
+            let same = before.filter(|(before, _)| map.shares_group(*before, version, group));
+            let digest = same.map_or_else(|| of(version), |(_, digest)| digest);
+            found.digest = found.digest.then(&digest.digest.0.to_le_bytes());
+            before = Some((version, digest));
+        }
+        found
     }
 
     fn digest_of(&self, version: VersionId, range: Option<block::BlockRange>, zeroes: Checksum) -> GroupDigest {

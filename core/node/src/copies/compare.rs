@@ -7,9 +7,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use block::{Instant, PoolId, VolumeId, WriteSeq};
-use replication::{Aside, COMPARED_GROUPS_MAX, Found, GroupRange};
+use replication::{Aside, COMPARED_GROUPS_MAX, Found, GroupRange, Snapshot};
+use store::SnapshotState;
 
 use crate::command::{Absence, Answer, ComparedReplica, ControlError};
+use crate::copies::content::known;
 use crate::copies::look::{Asker, Question};
 use crate::copies::work::Work;
 use crate::event::ControlId;
@@ -95,20 +97,31 @@ impl Pipeline {
         let waiting = others.iter().copied().chain([me]).collect();
         let comparison = Comparison { asker, waiting, replicas: BTreeMap::new(), until };
         self.copies.comparisons.running.insert(number, comparison);
-        let question = Question { asker: Asker::Here { number }, groups, reads };
+        let snapshots = self.compared_snapshots(id);
+        let question = Question { asker: Asker::Here { number }, groups, reads, snapshots: snapshots.clone() };
         let Some(status) = place else {
             self.look(id, question);
             return Ok(());
         };
         let at = WriteSeq { epoch: status.epoch, n: status.received };
         for peer in others {
-            self.ask_member(id, peer, &Aside::Compare { id: number, at, groups, reads }, number);
+            let snapshots = snapshots.clone();
+            self.ask_member(id, peer, &Aside::Compare { id: number, at, groups, reads, snapshots }, number);
         }
         if let Some(copy) = self.copy_mut(id) {
             copy.work.push_back(Work::Look(question));
         }
         self.hand_work(id);
         Ok(())
+    }
+
+    /// Snapshots that every member has, by rising place.
+    fn compared_snapshots(&self, id: VolumeId) -> Vec<Snapshot> {
+        let copy = self.volumes.get(&id).and_then(|volume| volume.copy.as_deref());
+        let is_there = |found: &&SnapshotState| copy.is_none_or(|copy| copy.replica.vouches_for(found.seq));
+        let mut snapshots: Vec<_> = self.store.snapshots_of(id).filter(is_there).map(known).collect();
+        snapshots.sort_unstable();
+        snapshots
     }
 
     fn ask_member(&mut self, id: VolumeId, peer: PoolId, question: &Aside, number: u64) {

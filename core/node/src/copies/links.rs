@@ -9,6 +9,7 @@ use replication::wire::{Channel, Envelope, Heard, Lane, Signal};
 use replication::{Aside, Event, Message, Payload};
 
 use crate::copies::copy::Tie;
+use crate::copies::look::{Asker, Question};
 use crate::peers::Said;
 use crate::pipeline::Pipeline;
 
@@ -84,8 +85,9 @@ impl Pipeline {
         match aside {
             Aside::Want { block, checksum } => self.heard_want(id, peer, block, checksum),
             Aside::Have { block, checksum, data } => self.heard_have(id, peer, (block, checksum), data.as_deref()),
-            Aside::Compare { id: number, at, groups, reads } => {
-                self.asked_to_look(id, peer, number, (at, groups, reads));
+            Aside::Compare { id: number, at, groups, reads, snapshots } => {
+                let question = Question { asker: Asker::Peer { peer, number }, groups, reads, snapshots };
+                self.asked_to_look(id, peer, at, question);
             }
             Aside::Compared { id: number, found } => self.heard_compared(peer, number, found),
         }

@@ -4,9 +4,10 @@
 //! Reading takes its time and does not matter for that: it shows whether the disk still has what the map says.
 
 use block::{GroupIndex, Incarnation, PoolId, VolumeId, WriteSeq};
-use replication::{Aside, Found, GroupRange};
+use replication::{Aside, Found, GroupRange, Snapshot};
 use store::{GroupDigest, Outcome};
 
+use crate::copies::content::known;
 use crate::copies::work::{Given, Handed, Work};
 use crate::mark::Mark;
 use crate::pipeline::Pipeline;
@@ -16,12 +17,14 @@ use crate::slab::Key;
 const LOOKS_MAX: usize = 8;
 
 /// What is to be looked at, and who wants to know.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) struct Question {
     pub asker: Asker,
     pub groups: GroupRange,
     /// Whether all of it is read.
     pub reads: bool,
+    /// Of which the same is meant.
+    pub snapshots: Vec<Snapshot>,
 }
 
 /// Who wants to know.
@@ -48,14 +51,7 @@ pub(crate) struct Look {
 
 impl Pipeline {
     /// The primary wants to know what is held here as of a change.
-    pub(super) fn asked_to_look(
-        &mut self,
-        id: VolumeId,
-        peer: PoolId,
-        number: u64,
-        (at, groups, reads): (WriteSeq, GroupRange, bool),
-    ) {
-        let question = Question { asker: Asker::Peer { peer, number }, groups, reads };
+    pub(super) fn asked_to_look(&mut self, id: VolumeId, peer: PoolId, at: WriteSeq, question: Question) {
         let Some(copy) = self.copy_mut(id) else { return };
         let status = copy.replica.status();
         let follows = copy.replica.configuration().is_some_and(|found| found.primary == peer);
@@ -68,8 +64,13 @@ impl Pipeline {
 
     /// Everything before it was given to the store.
     pub(super) fn look(&mut self, id: VolumeId, question: Question) {
-        let Question { asker, groups: GroupRange { first, count }, reads } = question;
-        let Ok(digests) = self.store.digests(id, first, count) else { return self.answer_look(id, asker, None) };
+        let Question { asker, groups: GroupRange { first, count }, reads, snapshots } = question;
+        let is_there =
+            |wanted: &Snapshot| self.store.snapshot_state(wanted.id).is_some_and(|found| known(found) == *wanted);
+        let numbers: Vec<_> = snapshots.iter().map(|snapshot| snapshot.id).collect();
+        // One that is not there any more, or not yet, is not compared with: whoever asks asks again.
+        let digests = snapshots.iter().all(is_there).then(|| self.store.digests_with(id, &numbers, first, count));
+        let Some(Ok(digests)) = digests else { return self.answer_look(id, asker, None) };
         let blocks = digests.iter().map(|group| u64::from(group.blocks)).sum();
         let found = Found { blocks, digests: digests.iter().map(|group| group.digest).collect(), ..Found::default() };
         if !reads {

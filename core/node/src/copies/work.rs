@@ -207,10 +207,10 @@ impl Pipeline {
         loop {
             let Some(copy) = self.volumes.get_mut(&id).and_then(|volume| volume.copy.as_deref_mut()) else { return };
             let Some(work) = copy.work.front() else { break };
-            if let Work::Look(question) = work {
-                let question = *question;
-                copy.work.pop_front();
-                self.look(id, question);
+            if matches!(work, Work::Look(_)) {
+                if let Some(Work::Look(question)) = copy.work.pop_front() {
+                    self.look(id, question);
+                }
                 continue;
             }
             if self.hand_without_store(id) {

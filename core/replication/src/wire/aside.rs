@@ -6,7 +6,7 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
 use crate::aside::{Aside, COMPARED_GROUPS_MAX, Found, GroupRange};
 use crate::wire::body::{Body, RawSeq};
-use crate::wire::encode::{Begun, finish, push};
+use crate::wire::encode::{Begun, finish, push, push_snapshots};
 use crate::wire::fault::Fault;
 use crate::wire::header::{Envelope, Kind};
 use crate::wire::limits::{BLOCKS_MAX, BODY_BYTES_MAX, GROUPS_MAX, HEADER_BYTES};
@@ -81,8 +81,9 @@ pub fn encode_aside(envelope: &Envelope, aside: &Aside, out: &mut Vec<u8>) {
             data.iter().for_each(|data| out.extend_from_slice(&data[..]));
             Kind::Have
         }
-        Aside::Compare { id, at, groups, reads } => {
+        Aside::Compare { id, at, groups, reads, snapshots } => {
             push(out, &compare(*id, (*at).into(), *groups, *reads));
+            push_snapshots(snapshots, out);
             Kind::Compare
         }
         Aside::Compared { id, found } => {
@@ -151,7 +152,8 @@ fn take_compare(body: &mut Body<'_>) -> Result<Aside, Fault> {
     let is_range = first < GROUPS_MAX && (1..=COMPARED_GROUPS_MAX).contains(&count);
     check(body.kind, is_range && raw.reads <= 1 && raw.reserved == [0; 7])?;
     let groups = GroupRange { first: GroupIndex(first), count };
-    Ok(Aside::Compare { id: raw.id.get(), at: raw.at.get(), groups, reads: raw.reads == 1 })
+    let (id, at, reads) = (raw.id.get(), raw.at.get(), raw.reads == 1);
+    Ok(Aside::Compare { id, at, groups, reads, snapshots: body.snapshots()? })
 }
 
 fn take_compared(body: &mut Body<'_>) -> Result<Aside, Fault> {

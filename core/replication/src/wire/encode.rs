@@ -281,7 +281,7 @@ fn push_join(mut join: RawJoin, dirty: &GroupSet, snapshots: &[Snapshot], out: &
 }
 
 /// By rising place, so that they are written in one way only.
-fn push_snapshots(snapshots: &[Snapshot], out: &mut Vec<u8>) -> Kind {
+pub(crate) fn push_snapshots(snapshots: &[Snapshot], out: &mut Vec<u8>) -> Kind {
     let mut sorted = snapshots.to_vec();
     sorted.sort_unstable();
     for Snapshot { at, id, blocks } in sorted {

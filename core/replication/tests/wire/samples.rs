@@ -119,13 +119,15 @@ pub fn messages() -> Vec<(&'static str, Message<Payload>)> {
 pub fn asides() -> Vec<(&'static str, Aside)> {
     let (block, checksum) = (BlockIndex(0x5152), Checksum(0x5354_5556));
     let groups = GroupRange { first: GroupIndex(0x62), count: 256 };
+    let snapshots = vec![SNAPSHOT, LATER];
     let digests = vec![Checksum(0x75), Checksum(0x76)];
     let found = Found { blocks: 0x71, read: 0x72, repaired: 0x73, lost: 0x74, digests };
     vec![
         ("want", Aside::Want { block, checksum }),
         ("have", Aside::Have { block, checksum, data: Some(Box::new([7; PAGE_BYTES])) }),
         ("have not", Aside::Have { block, checksum, data: None }),
-        ("compare", Aside::Compare { id: 0x61, at: seq(0x0b, 0x91), groups, reads: true }),
+        ("compare", Aside::Compare { id: 0x61, at: seq(0x0b, 0x91), groups, reads: true, snapshots: vec![] }),
+        ("compare with snapshots", Aside::Compare { id: 0x61, at: seq(0x0b, 0x91), groups, reads: true, snapshots }),
         ("compared", Aside::Compared { id: 0x61, found: Some(found) }),
         ("not compared", Aside::Compared { id: 0x61, found: None }),
     ]

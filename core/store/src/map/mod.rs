@@ -77,6 +77,18 @@ impl Map {
         self.version(version).tree.changed(since, from)
     }
 
+    /// Whether two versions of the same size have the very same leaf where a group lies.
+    #[must_use]
+    pub fn shares_group(&self, one: VersionId, other: VersionId, group: GroupIndex) -> bool {
+        let leaf = |version| self.version(version).tree.leaf(LeafIndex::of(first_of_group(group)));
+        let is_same = match (leaf(one), leaf(other)) {
+            (Some(one), Some(other)) => std::ptr::eq(one, other),
+            (None, None) => true,
+            (Some(_), None) | (None, Some(_)) => false,
+        };
+        is_same && self.version(one).end == self.version(other).end
+    }
+
     /// The newest write that touched a group of a version; [`WriteSeq::ZERO`] when none did.
     #[must_use]
     pub fn born(&self, version: VersionId, group: GroupIndex) -> WriteSeq {

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use block::WriteSeq;
+use block::{Checksum, GroupIndex, VolumeId, WriteSeq};
+use node::{Answer, Command, GroupRange, HoldState};
 
 use crate::copies::trio::{NODES, Trio, name};
 use crate::wire::{Request, TRIM};
@@ -200,4 +201,83 @@ fn a_retired_volume_keeps_what_its_snapshots_hold_on_every_replica() {
     until_everywhere(&mut trio, &places);
     let expected = volume(&[(4096, &one)]);
     check(trio, &[6], &[expected]);
+}
+
+#[test]
+fn a_hold_keeps_every_answer_back_and_the_snapshot_is_cut_in_between() {
+    let mut trio = Trio::new(2);
+    let client = trio.connect();
+    trio.write(client, 0, &pattern(1, 4096));
+    trio.hold(4, None);
+    trio.until("it holds", |trio| trio.held(client.0) == Some(HoldState::Held));
+    let before = trio.ask(client, &Request::write(0, &pattern(2, 4096)));
+    trio.pass(Duration::from_millis(40));
+    trio.hold(4, Some(11));
+    trio.until("it is cut", |trio| trio.held(client.0) == Some(HoldState::Cut));
+    let after = trio.ask(client, &Request::write(0, &pattern(3, 4096)));
+    trio.pass(Duration::from_millis(40));
+    assert!(trio.answer(&before).is_none() && trio.answer(&after).is_none());
+    trio.hold(0, Some(11));
+    trio.until("it is released", |trio| trio.held(client.0) == Some(HoldState::Released));
+    assert!((0..NODES).filter(|node| *node != client.0).all(|node| trio.held(node).is_none()));
+    trio.until("they are answered", |trio| trio.answer(&before).is_some() && trio.answer(&after).is_some());
+    trio.until("it is told of", |trio| trio.snapshots(client.0).len() == 1);
+    trio.until("it is everywhere", |trio| (0..NODES).all(|node| trio.snapshots(node).len() == 1));
+    let expected = volume(&[(0, &pattern(2, 4096))]);
+    check(trio, &[11], &[expected]);
+}
+
+#[test]
+fn a_hold_is_broken_when_another_replica_is_primary_which_holds_anew() {
+    let mut trio = Trio::new(2);
+    let client = trio.connect();
+    trio.hold(4, None);
+    trio.until("it holds", |trio| trio.held(client.0) == Some(HoldState::Held));
+    let asked = trio.ask(client, &Request::write(0, &pattern(2, 4096)));
+    trio.hand_over(Some((client.0 + 1) % NODES));
+    trio.pass(Duration::from_millis(150));
+    trio.until("another one serves", |trio| trio.primary().is_some_and(|node| node != client.0));
+    let next = trio.until_served();
+    trio.until("its hold is over", |trio| trio.held(client.0) == Some(HoldState::Broken));
+    assert_ne!(trio.answer(&asked).map(|reply| reply.error), Some(5), "it was done, whether it is said or not");
+    assert!(trio.held(next).is_some(), "it was asked as well");
+    trio.pass(Duration::from_millis(300));
+    assert_eq!(trio.held(next), Some(HoldState::Broken), "nobody released it");
+}
+
+/// A comparison of the whole volume, until every member was there: the digests of each.
+fn compared(trio: &mut Trio, node: usize) -> Vec<Vec<Checksum>> {
+    let groups = GroupRange { first: GroupIndex(0), count: 16 };
+    for _ in 0..100 {
+        let id = trio.nodes[node].command(Command::Compare { volume: VolumeId(1), groups, reads: false });
+        let mut answer = None;
+        trio.until("it is compared", |trio| {
+            answer = trio.nodes[node].answers.remove(&id);
+            answer.is_some()
+        });
+        let Some(Ok(Answer::Compared(replicas))) = answer else { panic!("{answer:?}") };
+        let found: Vec<_> = replicas.into_iter().filter_map(|replica| replica.found.ok()).collect();
+        if found.len() == NODES {
+            return found.into_iter().map(|found| found.digests).collect();
+        }
+        trio.step();
+    }
+    panic!("somebody is never there");
+}
+
+#[test]
+fn replicas_are_compared_with_their_snapshots() {
+    let mut trio = Trio::new(2);
+    let client = trio.connect();
+    trio.write(client, 0, &pattern(1, 300_000));
+    let without = compared(&mut trio, client.0);
+    let first = trio.snapshot(&[1]);
+    trio.want_snapshots(&[1, 2], &first);
+    trio.write(client, 4096, &pattern(2, 4096));
+    let places = trio.snapshot(&[1, 2]);
+    trio.write(client, 4096, &pattern(1, 300_000)[4096..8192]);
+    until_everywhere(&mut trio, &places);
+    let with = compared(&mut trio, client.0);
+    assert!(with.iter().all(|one| *one == with[0]), "they are equal");
+    assert_ne!(with[0][0], without[0][0], "the volume holds what it did, and its snapshots count as well");
 }

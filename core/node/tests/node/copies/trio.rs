@@ -4,7 +4,9 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use block::{Instant, PoolId, SnapshotId, WriteSeq};
-use node::{CopiesIntent, CopyObservation, Event, Intent, ReplicaIntent, SnapshotsIntent, Wanted};
+use node::{
+    CopiesIntent, CopyObservation, Event, HoldState, Intent, ReplicaIntent, SnapshotIntent, SnapshotsIntent, Wanted,
+};
 
 use crate::copies::decider::Decider;
 use crate::rig::{MIB, Rig};
@@ -476,6 +478,19 @@ impl Trio {
         let wanted: Vec<_> = known.iter().map(|(id, at)| (*id, Some(*at))).collect();
         let snapshots = SnapshotsIntent { retired: true, ..crate::wanted::cut(&wanted) };
         self.want(ReplicaIntent { snapshots, ..self.wanted.clone() });
+    }
+
+    /// The volume holds for this group, and this snapshot of it is wanted, if any.
+    pub fn hold(&mut self, group: u64, snapshot: Option<u64>) {
+        let wanted = |id| SnapshotIntent { id: SnapshotId(id), at: None, group: 4 };
+        let wanted = snapshot.into_iter().map(wanted).collect();
+        let snapshots = SnapshotsIntent { wanted, hold: group, ..SnapshotsIntent::default() };
+        self.want(ReplicaIntent { snapshots, ..self.wanted.clone() });
+    }
+
+    /// What became of a node's last hold.
+    pub fn held(&self, node: usize) -> Option<HoldState> {
+        self.nodes[node].observed(1)?.hold.map(|hold| hold.state)
     }
 
     /// Snapshots that every node is to delete from now on.
