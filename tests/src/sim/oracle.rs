@@ -195,7 +195,11 @@ impl State {
                 self.versions.insert(Key::Volume(volume), Content { blocks, ..Content::default() });
             }
             Change::Clone { source, volume, blocks } => {
-                let order = [WriteSeq::ZERO; 2];
+                // What comes of a snapshot goes on behind its place, and has in common what it had.
+                let order = match source {
+                    Key::Snapshot(_) => [self.versions[&source].order[0]; 2],
+                    Key::Volume(_) => [WriteSeq::ZERO; 2],
+                };
                 let content = Content { blocks, order, ..self.versions[&source].clone() };
                 self.versions.insert(Key::Volume(volume), content);
             }
