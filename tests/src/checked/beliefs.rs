@@ -137,6 +137,19 @@ impl Beliefs {
         }
     }
 
+    /// A read that began then found this at some time since then: other writes may have followed.
+    ///
+    /// # Errors
+    /// A sentence when it was over before.
+    pub fn was_seen(&self, index: usize, since: Since, found: Content) -> Result<(), String> {
+        match found {
+            Content::Stamped(number) if number < since.0 => {
+                Err(format!("block {index} held write {number}, and {} was acknowledged before", since.0))
+            }
+            Content::Stamped(_) | Content::Zero => Ok(()),
+        }
+    }
+
     /// The connection broke: nobody knows what became of what was asked for.
     pub fn broken(&mut self) {
         for block in &mut self.blocks {
@@ -207,6 +220,17 @@ mod tests {
             beliefs.acknowledge(0, *number, false);
         }
         beliefs
+    }
+
+    #[test]
+    fn what_was_read_some_time_ago_may_be_older_than_what_is_there_and_not_than_what_was() {
+        let mut beliefs = written(&[1, 2]);
+        let since = beliefs.since(0);
+        beliefs.ask(0, 3, Put::Stamp);
+        beliefs.acknowledge(0, 3, true);
+        assert!(beliefs.read(0, since, Stamped(2)).is_err(), "it is not there any more");
+        assert_eq!(beliefs.was_seen(0, since, Stamped(2)), Ok(()));
+        assert!(beliefs.was_seen(0, since, Stamped(1)).is_err());
     }
 
     #[test]

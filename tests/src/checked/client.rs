@@ -364,6 +364,14 @@ impl Beliefs {
         }
         Ok(())
     }
+
+    /// A read of several blocks, answered at any time since it was asked for.
+    pub(super) fn was_read(&mut self, first: u64, since: &[Since], data: &[u8]) -> Result<(), String> {
+        for ((block, since), bytes) in (first..).zip(since).zip(data.chunks(BLOCK)) {
+            self.was_seen(index(block), *since, stamp::decode(block, bytes)?)?;
+        }
+        Ok(())
+    }
 }
 
 pub(super) fn index(block: u64) -> usize {

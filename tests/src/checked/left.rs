@@ -6,6 +6,7 @@ use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
 use crate::checked::CheckedClient;
+use crate::checked::beliefs::Beliefs;
 use crate::checked::client::{Asked, What, index};
 use crate::nbd::{self, Client, Reply};
 use crate::stamp::BLOCK;
@@ -71,18 +72,25 @@ impl CheckedClient {
                 let Some(asked) = left.in_flight.remove(&reply.cookie) else {
                     return Err(format!("an answer came to what was not asked: {reply:?}"));
                 };
-                if reply.error == 0 && !self.is_true(&mut left.connection, reply, asked.what)? {
+                let is_late = reply.cookie > left.late_from;
+                if reply.error == 0 && !self.is_true(&mut left.connection, reply, asked.what, is_late)? {
                     break;
                 }
                 heard.done += u64::from(reply.error == 0);
-                heard.late_reads += u64::from(reply.error == 0 && reply.cookie > left.late_from);
+                heard.late_reads += u64::from(reply.error == 0 && is_late);
             }
         }
         Ok(heard)
     }
 
     /// Whether there may be more to hear.
-    fn is_true(&mut self, connection: &mut Client<TcpStream>, reply: Reply, what: What) -> Result<bool, String> {
+    fn is_true(
+        &mut self,
+        connection: &mut Client<TcpStream>,
+        reply: Reply,
+        what: What,
+        is_late: bool,
+    ) -> Result<bool, String> {
         match what {
             What::Write { blocks, .. } => {
                 blocks.map(index).try_for_each(|block| self.beliefs.acknowledged_late(block, reply.cookie))?;
@@ -93,7 +101,9 @@ impl CheckedClient {
                 if connection.receive_data(&mut data).is_err() {
                     return Ok(false);
                 }
-                self.beliefs.read_all(first, &since, &data).map_err(|error| format!("after it was left: {error}"))?;
+                // What was asked for before may have been answered long ago: it says nothing about what is there now.
+                let read = if is_late { Beliefs::read_all } else { Beliefs::was_read };
+                read(&mut self.beliefs, first, &since, &data).map_err(|error| format!("after it was left: {error}"))?;
             }
         }
         Ok(true)
