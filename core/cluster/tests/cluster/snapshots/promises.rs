@@ -1,7 +1,12 @@
 //! One promise each.
 
-use block::{PoolId, SnapshotId};
-use cluster::{AccessMode, Answer, Change, Health, Keep, Labels, Modification, Observed, Refusal, Source, VolumeSpec};
+use std::collections::BTreeMap;
+
+use block::{Epoch, Incarnation, PoolId, SnapshotId, VolumeId, WriteSeq};
+use cluster::{
+    AccessMode, Answer, Change, Generation, Health, Keep, Labels, NodeReport, Observed, PoolReport, Proposal, Refusal,
+    ReplicaReport, Replicas, Revision, Role, SnapshotCopy, Source, Standing, VolumeSpec,
+};
 
 use crate::world::{GIB, World, name, operation};
 
@@ -276,14 +281,73 @@ fn there_are_so_many_snapshots_of_a_volume_and_no_more() {
     snapshot(&mut world, "one-more", "db").unwrap();
 }
 
+/// Node `n0` has pool 1, `n1` pool 2; each says what its replica of volume 1 is, and whether it has snapshot 1 and where.
+fn say(world: &mut World, pool: u64, role: Role, epoch: u32, cut: Option<WriteSeq>) {
+    let incarnation = Incarnation(pool);
+    let standing = Standing { incarnation, warm_from: incarnation, epoch: Epoch(epoch), role, ..Standing::default() };
+    let copy = |at| (SnapshotId(1), SnapshotCopy { at, size_bytes: GIB, exclusive_bytes: 1, shared_bytes: 1 });
+    let replica = ReplicaReport {
+        volume: VolumeId(1),
+        size_bytes: GIB,
+        generation: Generation(0),
+        standing,
+        snapshots: cut.into_iter().map(copy).collect(),
+    };
+    let pool_report = PoolReport {
+        id: PoolId(pool.into()),
+        capacity_bytes: 10 * GIB,
+        used_bytes: 0,
+        tags: Vec::new(),
+        failed: false,
+        replicas: Replicas::All(vec![replica]),
+    };
+    let report = NodeReport { heard: Revision(0), pools: vec![pool_report] };
+    world.apply(None, Change::Report { node: name(&format!("n{}", pool - 1)), report }).unwrap();
+}
+
+fn configure(world: &mut World, expected: u32, primary: u64, members: &[u64]) {
+    let member = |pool: u64| (PoolId(pool.into()), Incarnation(pool));
+    let members: BTreeMap<_, _> = members.iter().map(|pool| member(*pool)).collect();
+    let (proposer, primary) = (member(primary), PoolId(primary.into()));
+    let proposal = Proposal { expected: Epoch(expected), proposer, primary, members };
+    world.apply(None, Change::Configure { volume: VolumeId(1), proposal }).unwrap();
+}
+
 #[test]
-fn what_moves_takes_its_snapshots_along_and_leaves_none() {
+fn a_deposed_primary_does_not_say_where_a_snapshot_was_cut() {
+    let mut world = World::new(2, 10 * GIB);
+    world.create("db", GIB, VolumeSpec { replicas: 2, ..VolumeSpec::default() }).unwrap();
+    say(&mut world, 1, Role::Out, 0, None);
+    say(&mut world, 1, Role::Primary, 1, None);
+    say(&mut world, 2, Role::Learner, 1, None);
+    configure(&mut world, 1, 1, &[1, 2]);
+    say(&mut world, 1, Role::Primary, 2, None);
+    say(&mut world, 2, Role::Backup, 2, None);
+    snapshot(&mut world, "monday", "db").unwrap();
+    configure(&mut world, 2, 2, &[2]);
+    let at = |epoch, n| Some(WriteSeq { epoch: Epoch(epoch), n });
+    let told = |world: &World| world.state.snapshot(&name("monday")).unwrap().1.at();
+    say(&mut world, 1, Role::Primary, 2, at(2, 50));
+    assert_eq!(told(&world), None, "it is primary no more");
+    say(&mut world, 2, Role::Reconciling, 3, at(2, 50));
+    assert_eq!(told(&world), None, "it does not serve yet");
+    say(&mut world, 2, Role::Primary, 3, None);
+    say(&mut world, 1, Role::Primary, 2, at(2, 50));
+    assert_eq!(told(&world), None, "another one serves");
+    say(&mut world, 2, Role::Primary, 3, at(3, 7));
+    assert_eq!(told(&world), at(3, 7));
+    say(&mut world, 1, Role::Primary, 2, at(2, 50));
+    assert_eq!(told(&world), at(3, 7));
+    let (id, monday) = world.state.snapshot(&name("monday")).unwrap();
+    assert_eq!(world.state.snapshot_view(id, monday).copies, 1, "one that was cut elsewhere is no copy");
+}
+
+#[test]
+fn a_node_with_a_retired_volume_is_not_forgotten() {
     let mut world = world(2);
     let home = world.state.volume(&name("db")).unwrap().1.home();
     let node = world.state.pool(home).unwrap().node.clone();
-    let modification = Modification { description: Some("d".into()), ..Modification::default() };
-    world.apply(None, Change::ModifyVolume { volume: name("db"), modification }).unwrap();
     world.apply(None, Change::DeleteVolume { volume: name("db"), force: false }).unwrap();
-    let words = world.apply(None, Change::RemoveNode { node: node.clone() }).unwrap_err().to_string();
-    assert!(words.contains("holds 1 replicas"), "a retired volume is not forgotten: {words}");
+    let words = world.apply(None, Change::RemoveNode { node }).unwrap_err().to_string();
+    assert!(words.contains("holds 1 replicas"), "{words}");
 }
