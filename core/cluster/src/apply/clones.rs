@@ -127,7 +127,8 @@ impl State {
     pub(crate) fn is_needed(&self, id: SnapshotId, snapshot: &Snapshot) -> bool {
         let pools = self.pools_with(id, snapshot);
         let needs = |clone: &Volume| {
-            let is_made_there = |pool: &PoolId| clone.replicas.get(pool).is_some_and(|replica| replica.may_create());
+            let is_made_there =
+                |pool: &PoolId| clone.replicas.get(pool).is_some_and(crate::replica::Replica::may_create);
             clone.phase == Phase::Creating || pools.iter().any(is_made_there)
         };
         self.index.snapshots.clones_of(id).any(|clone| self.contents.volumes.get(&clone).is_some_and(needs))

@@ -188,7 +188,7 @@ impl History {
         for (pool, volumes) in self.world.nodes.values().flat_map(|node| &node.pools) {
             let left: Vec<_> = volumes.values().flat_map(|replica| replica.snapshots.keys()).collect();
             let wanted = |id: &&SnapshotId| self.world.state.contents().snapshots.contains_key(id);
-            assert!(left.iter().all(|id| wanted(id)), "{left:?} in {pool}");
+            assert!(left.iter().all(wanted), "{left:?} in {pool}");
         }
     }
 }
