@@ -75,7 +75,7 @@ fn pool(pool: link::PoolReport) -> Result<PoolReport, Status> {
     for tag in &tags {
         short("tags", tag)?;
     }
-    let present = replicas.into_iter().map(replica_report).collect::<Result<Vec<_>, _>>()?;
+    let present = replicas.iter().map(replica_report).collect::<Result<Vec<_>, _>>()?;
     let replicas = match whole {
         true => Replicas::All(present),
         false => Replicas::Changed { present, gone: gone.into_iter().map(VolumeId).collect() },
@@ -83,8 +83,8 @@ fn pool(pool: link::PoolReport) -> Result<PoolReport, Status> {
     Ok(PoolReport { id: PoolId(id("pools.id", &bytes)?), capacity_bytes, used_bytes, tags, failed, replicas })
 }
 
-fn replica_report(found: link::ReplicaReport) -> Result<ReplicaReport, Status> {
-    let link::ReplicaReport { volume, size_bytes, generation, ref snapshots, hold, .. } = found;
+fn replica_report(found: &link::ReplicaReport) -> Result<ReplicaReport, Status> {
+    let link::ReplicaReport { volume, size_bytes, generation, ref snapshots, hold, .. } = *found;
     if snapshots.len() > SNAPSHOTS_MAX {
         let count = snapshots.len();
         return Err(invalid("replicas.snapshots", &format!("{count} of them; at most {SNAPSHOTS_MAX} can be")));

@@ -151,12 +151,10 @@ impl State {
 
     fn add_intent(&self, node: &Name, id: VolumeId, intent: &mut NodeIntent) {
         let is_ours = |pool: &PoolId| self.contents.pools.get(pool).is_some_and(|pool| pool.node == *node);
-        let graves: Vec<_> = self.index.snapshots.graves_of(id).filter(|(_, pool)| is_ours(pool)).collect();
-        // A replica is deleted when no snapshot of it is left in the pool: until then it is reported, and they with it.
-        let is_last = |pool: &PoolId| graves.iter().all(|(_, grave)| grave != pool);
-        let buried = self.tombstones_of(id).map(|(pool, _)| pool).filter(|pool| is_ours(pool) && is_last(pool));
-        intent.deletions.extend(buried.map(|pool| (pool, id)));
-        intent.snapshot_deletions.extend(graves.iter().map(|(snapshot, pool)| (*pool, *snapshot)));
+        let buried = self.tombstones_of(id).map(|(pool, _)| pool).filter(is_ours).map(|pool| (pool, id));
+        intent.deletions.extend(buried);
+        let graves = self.index.snapshots.graves_of(id).filter(|(_, pool)| is_ours(pool));
+        intent.snapshot_deletions.extend(graves.map(|(snapshot, pool)| (pool, snapshot)));
         if let Some(volume) = self.contents.volumes.get(&id) {
             let ours = volume.replicas.iter().filter(|(pool, _)| is_ours(pool));
             let before = intent.replicas.len();

@@ -15,6 +15,21 @@ fn snapshot(name: &str, volume: &str) -> v1::Snapshot {
 /// Snapshots of volumes whose name begins with `bad` fail; groups are ready, and those of a name that begins with `bad` fail.
 #[tonic::async_trait]
 impl v1::snapshot_service_server::SnapshotService for Shared {
+    type DiffStream = tokio_stream::Iter<std::vec::IntoIter<Result<v1::DiffPiece, Status>>>;
+
+    /// Two pieces with a range that goes over both, and a stream that breaks off between them.
+    async fn diff(&self, request: Request<v1::DiffSnapshotRequest>) -> Result<Response<Self::DiffStream>, Status> {
+        let v1::DiffSnapshotRequest { offset_bytes, base, .. } = request.into_inner();
+        let range = |offset_bytes, zeroes| v1::DiffRange { offset_bytes, len_bytes: 8192, zeroes };
+        let ranges = match offset_bytes {
+            0 => vec![range(4096, !base.is_empty()), range((1 << 29) - 8192, false)],
+            _ => vec![range(1 << 29, false)],
+        };
+        let next_bytes = if offset_bytes == 0 { 1 << 29 } else { 1 << 30 };
+        let piece = v1::DiffPiece { ranges, next_bytes, size_bytes: 1 << 30, waits_for: String::new() };
+        Ok(Response::new(tokio_stream::iter(vec![Ok(piece)])))
+    }
+
     async fn create(
         &self,
         request: Request<v1::CreateSnapshotRequest>,
@@ -173,4 +188,14 @@ fn groups_and_schedules_are_told_in_a_sentence() {
     assert!(list.contains("nightly   @daily          7"), "{list}");
     let removed = ok(&fake.control(), "volume schedule remove db nightly");
     assert_eq!(removed, "volume db has schedule nightly no more; what it made stays\n");
+}
+
+#[test]
+fn differences_are_shown_in_order_and_asked_for_until_all_are_told() {
+    let fake = Fake::start();
+    let text = ok(&fake.control(), "snapshot diff tuesday --since monday");
+    let expected = "          OFFSET           LENGTH  WHAT\n            4096             8192  zeroes\n       536862720            16384  data\n16KiB of data and 8KiB of zeroes, in a snapshot of 1GiB\n";
+    assert_eq!(text, expected);
+    let misused = run(&fake.control(), "snapshot diff tuesday --since-at 7");
+    assert_eq!(misused.code, 2, "{misused:?}");
 }

@@ -95,6 +95,21 @@ impl State {
         }
     }
 
+    /// Where a volume's snapshots are has changed: what is made of them may be made elsewhere.
+    pub(super) fn touch_clones_of(&mut self, id: VolumeId) {
+        let revision = self.next_revision();
+        let is_made = |clone: &VolumeId| {
+            let clone = self.contents.volumes.get(clone);
+            clone.is_some_and(|clone| clone.replicas.values().any(crate::replica::Replica::may_create))
+        };
+        let snapshots = self.index.snapshots.of(id);
+        let clones: Vec<VolumeId> =
+            snapshots.flat_map(|snapshot| self.index.snapshots.clones_of(snapshot)).filter(is_made).collect();
+        for clone in clones {
+            self.index.touch(clone, revision);
+        }
+    }
+
     /// The snapshot that they were to begin as is withdrawn: they were never there.
     pub(super) fn fail_clones(&mut self, now: Time, snapshot: SnapshotId, sentence: &str) {
         let clones: Vec<VolumeId> = self.index.snapshots.clones_of(snapshot).collect();
@@ -112,15 +127,15 @@ impl State {
     pub(crate) fn is_needed(&self, id: SnapshotId, snapshot: &Snapshot) -> bool {
         let pools = self.pools_with(id, snapshot);
         let needs = |clone: &Volume| {
-            let is_made_there = |pool: &PoolId| clone.replicas.get(pool).is_some_and(|replica| replica.may_create());
+            let is_made_there =
+                |pool: &PoolId| clone.replicas.get(pool).is_some_and(crate::replica::Replica::may_create);
             clone.phase == Phase::Creating || pools.iter().any(is_made_there)
         };
         self.index.snapshots.clones_of(id).any(|clone| self.contents.volumes.get(&clone).is_some_and(needs))
     }
 
-    /// Something became of a clone: what it was made of may not be needed any more. And what becomes of a volume's
-    /// snapshots is of interest to those that are made of them.
-    pub(super) fn note_relatives(&mut self, id: VolumeId) {
+    /// Something became of a clone: what it was made of may not be needed any more.
+    pub(super) fn note_source(&mut self, id: VolumeId) {
         let source = self.contents.volumes.get(&id).and_then(|volume| volume.source.as_ref());
         let snapshot = source.and_then(|source| self.contents.snapshots.get(&source.snapshot));
         if let Some(snapshot) = snapshot.filter(|snapshot| snapshot.keep == Keep::ForClones && snapshot.source != id) {

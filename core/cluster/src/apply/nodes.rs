@@ -211,6 +211,7 @@ impl State {
             let revision = self.next_revision();
             self.index.touch(id, revision);
             self.bury_again(now, (id, pool));
+            self.touch_clones_of(id);
         }
     }
 

@@ -67,7 +67,7 @@ impl State {
             self.index.touch(id, revision);
         }
         self.index.looked_at(id);
-        self.note_relatives(id);
+        self.note_source(id);
         if let Some(volume) = self.contents.volumes.get(&id).filter(|volume| volume.is_replicated()) {
             self.index.rest(id, volume);
         }

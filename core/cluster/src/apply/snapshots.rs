@@ -57,10 +57,10 @@ impl State {
             let (name, of) = (there.name.clone(), there.source_name.clone());
             return Err(Refusal::SnapshotExists { name, of, asked: volume });
         }
-        let makes = |operation: &_| match self.contents.operations[operation].kind {
-            OperationKind::Snapshot(_, made) => made == id,
-            OperationKind::Group(_, group) => there.group == Some(group),
-            _ => false,
+        let kind = |operation: &_| self.contents.operations[operation].kind;
+        let makes = |operation: &_| {
+            kind(operation) == OperationKind::Snapshot(there.source, id)
+                || matches!(kind(operation), OperationKind::Group(_, group) if there.group == Some(group))
         };
         let group = there.group.and_then(|group| self.contents.groups.get(&group));
         let under = group.map_or(there.source, crate::group::Group::first);

@@ -29,7 +29,8 @@ impl State {
     pub(super) fn create_volume(&mut self, now: Time, wish: Wish) -> Result<Answer, Refusal> {
         let Wish { name, size_bytes, spec, source } = wish;
         // What begins as something may be as large as that.
-        if !is_size(size_bytes) && !(size_bytes == 0 && source.is_some()) {
+        let is_as_source = size_bytes == 0 && source.is_some();
+        if !is_as_source && !is_size(size_bytes) {
             return Err(Refusal::Size(size_bytes));
         }
         check_copies(spec.replicas, spec.members_min)?;

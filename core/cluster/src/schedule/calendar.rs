@@ -50,7 +50,8 @@ mod tests {
         let mut expected = Day { year: 1970, month: 1, day: 1, weekday: 4 };
         for number in 0..200_000 {
             assert_eq!(day(number), expected, "day {number}");
-            let leaps = expected.year % 4 == 0 && (expected.year % 100 != 0 || expected.year % 400 == 0);
+            let every = |years| expected.year.is_multiple_of(years);
+            let leaps = every(4) && (!every(100) || every(400));
             let length = match expected.month {
                 2 => 28 + u8::from(leaps),
                 4 | 6 | 9 | 11 => 30,

@@ -5,4 +5,5 @@
 mod histories;
 mod promises;
 mod replicated;
+mod snapshots;
 mod world;

@@ -46,8 +46,6 @@ pub struct SimNode {
     pub life: u64,
     /// What was cut by volumes of one replica.
     pub cuts: Vec<(SnapshotId, SimSnapshot)>,
-    /// What its primaries said of holds, in order.
-    pub holds: Vec<(VolumeId, Hold)>,
 }
 
 /// All that a node was told, put together.
@@ -101,7 +99,7 @@ impl SimNode {
             } else {
                 cut_alone(held, intent, &mut self.cuts);
             }
-            hold(held, intent, &mut self.holds);
+            hold(held, intent);
         }
         for (pool, snapshot) in &self.told.snapshot_deletions {
             for held in self.pools.get_mut(pool).into_iter().flat_map(BTreeMap::values_mut) {
@@ -204,7 +202,7 @@ pub fn is_held(held: &SimReplica, group: GroupId) -> bool {
 }
 
 /// What a primary says of the hold it is asked for.
-fn hold(held: &mut SimReplica, intent: &ReplicaIntent, told: &mut Vec<(VolumeId, Hold)>) {
+fn hold(held: &mut SimReplica, intent: &ReplicaIntent) {
     let serves = intent.replication.is_none() || held.standing.role == Role::Primary;
     let has_cut = |group| {
         let mut wanted = intent.snapshots.iter().filter(|wanted| wanted.group == Some(group));
@@ -224,9 +222,6 @@ fn hold(held: &mut SimReplica, intent: &ReplicaIntent, told: &mut Vec<(VolumeId,
         }
         (before, _) => before,
     };
-    if now != held.standing.hold {
-        told.extend(now.map(|hold| (intent.volume, hold)));
-    }
     held.standing.hold = now;
 }
 

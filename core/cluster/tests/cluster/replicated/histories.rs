@@ -4,8 +4,11 @@
 
 use std::collections::BTreeMap;
 
-use block::{Epoch, PoolId, VolumeId};
-use cluster::{AccessMode, Admin, Change, Configuration, Health, Modification, State, Volume, VolumeSpec, ZoneSpread};
+use block::{Epoch, PoolId, SnapshotId, VolumeId, WriteSeq};
+use cluster::{
+    AccessMode, Admin, Change, Configuration, Health, Labels, Modification, OperationKind, Source, State, Volume,
+    VolumeSpec, ZoneSpread,
+};
 use proptest::prelude::{Just, ProptestConfig, Strategy, any, prop_oneof};
 use proptest::{collection, proptest};
 
@@ -34,13 +37,20 @@ enum Deed {
     Drain(u8, bool),
     HandOver(u8, u8),
     Wait(u64),
+    Snapshot(u8, u8),
+    DeleteSnapshot(u8),
+    CloneSnapshot(u8, u8, u8),
+    CloneVolume(u8, u8, u8),
+    Schedule(u8, bool),
+    Cut(u8),
+    Ghost(u8),
 }
 
 fn deed() -> impl Strategy<Value = Deed> {
     let node = || 0..NODES;
     prop_oneof![
         3 => (0..3_u8, 1..4_u8).prop_map(|(volume, replicas)| Deed::Create(volume, replicas)),
-        1 => (0..3_u8).prop_map(Deed::Delete),
+        1 => (0..6_u8).prop_map(Deed::Delete),
         2 => (0..3_u8, 1..5_u8).prop_map(|(volume, replicas)| Deed::Replicas(volume, replicas)),
         2 => (0..3_u8, 0..2_u8).prop_map(|(volume, client)| Deed::Attach(volume, client)),
         1 => (0..3_u8).prop_map(Deed::Detach),
@@ -56,8 +66,40 @@ fn deed() -> impl Strategy<Value = Deed> {
         8 => (any::<usize>(), any::<bool>()).prop_map(|(which, twice)| Deed::Decide(which, twice)),
         1 => (node(), any::<bool>()).prop_map(|(node, drains)| Deed::Drain(node, drains)),
         1 => (0..3_u8, 0..3_u8).prop_map(|(volume, which)| Deed::HandOver(volume, which)),
+        4 => (0..4_u8, 0..3_u8).prop_map(|(snapshot, volume)| Deed::Snapshot(snapshot, volume)),
+        2 => (0..4_u8).prop_map(Deed::DeleteSnapshot),
+        2 => (3..6_u8, 0..4_u8, 1..4_u8).prop_map(|(volume, of, replicas)| Deed::CloneSnapshot(volume, of, replicas)),
+        2 => (3..6_u8, 0..3_u8, 1..4_u8).prop_map(|(volume, of, replicas)| Deed::CloneVolume(volume, of, replicas)),
+        1 => (0..3_u8, any::<bool>()).prop_map(|(volume, is)| Deed::Schedule(volume, is)),
+        8 => node().prop_map(Deed::Cut),
+        3 => node().prop_map(Deed::Ghost),
         4 => prop_oneof![Just(500_u64), Just(1100), Just(31_000), Just(700_000)].prop_map(Deed::Wait),
     ]
+}
+
+fn snapshot_change(deed: &Deed) -> Change {
+    let volume = |index: &u8| name(&format!("v{index}"));
+    let snapshot = |index: &u8| name(&format!("s{index}"));
+    let clone = |index, source, replicas: &u8| Change::CreateVolume {
+        name: volume(index),
+        size_bytes: 0,
+        spec: VolumeSpec { replicas: *replicas, ..VolumeSpec::default() },
+        source: Some(source),
+    };
+    match deed {
+        Deed::Snapshot(index, of) => {
+            Change::CreateSnapshot { name: snapshot(index), volume: volume(of), labels: Labels::new() }
+        }
+        Deed::DeleteSnapshot(index) => Change::DeleteSnapshot { snapshot: snapshot(index) },
+        Deed::CloneSnapshot(index, of, replicas) => clone(index, Source::Snapshot(snapshot(of)), replicas),
+        Deed::CloneVolume(index, of, replicas) => clone(index, Source::Volume(volume(of)), replicas),
+        Deed::Schedule(of, true) => {
+            let cron = "*/10 * * * *".parse().unwrap();
+            Change::SetSchedule { volume: volume(of), schedule: name("often"), cron, keep: 2 }
+        }
+        Deed::Schedule(of, false) => Change::RemoveSchedule { volume: volume(of), schedule: name("often") },
+        other => panic!("{other:?} is about something else"),
+    }
 }
 
 /// A history, with what is remembered to check it.
@@ -68,12 +110,15 @@ struct History {
     decided: BTreeMap<(VolumeId, Epoch), Configuration>,
     /// Disks that were taken out of nodes.
     shelved: Vec<SimNode>,
+    /// Where each snapshot was said to be cut.
+    cut: BTreeMap<SnapshotId, WriteSeq>,
 }
 
 impl History {
     fn new() -> Self {
         let world = World::new(NODES.into(), 100 * GIB);
-        Self { world, members: Members::default(), decided: BTreeMap::new(), shelved: Vec::new() }
+        let (decided, cut) = (BTreeMap::new(), BTreeMap::new());
+        Self { world, members: Members::default(), decided, shelved: Vec::new(), cut }
     }
 
     fn apply(&mut self, wait_ms: u64, change: &Change) {
@@ -125,6 +170,13 @@ impl History {
                 Change::HandOver { volume: volume(index), pool: *pool }
             }
             Deed::Wait(ms) => return self.apply(*ms, &Change::Tick),
+            Deed::Cut(index) => return self.members.cut(&mut self.world, &node(index)),
+            Deed::Ghost(index) => return self.members.cut_a_ghost(&mut self.world, &node(index)),
+            Deed::Snapshot(..)
+            | Deed::DeleteSnapshot(_)
+            | Deed::CloneSnapshot(..)
+            | Deed::CloneVolume(..)
+            | Deed::Schedule(..) => snapshot_change(deed),
         };
         self.apply(1, &change);
     }
@@ -226,8 +278,60 @@ impl History {
                 assert_eq!((&now.members, now.primary), (&last.members, last.primary), "nobody asked for another");
             }
         }
-        for (_, volume) in self.world.state.volumes(None) {
+        for volume in self.world.state.contents().volumes.values() {
             check_volume(&self.world.state, volume);
+        }
+        self.check_snapshots();
+    }
+
+    /// A snapshot's place is where all members had it, and never another.
+    fn check_snapshots(&mut self) {
+        for (id, snapshot) in &self.world.state.contents().snapshots {
+            let Some(at) = snapshot.at() else { continue };
+            let really = self.members.really_cut(&self.world, *id).map(|cut| cut.at);
+            assert_eq!(really, Some(at), "snapshot {id} is where its primary cut it");
+            assert_eq!(*self.cut.entry(*id).or_insert(at), at, "snapshot {id} stays where it is");
+        }
+    }
+
+    /// Every member of a clone began as what the clone was made of.
+    fn check_clones(&self) {
+        for (id, volume) in &self.world.state.contents().volumes {
+            let Some(source) = &volume.source else { continue };
+            let Some(really) = self.members.really_cut(&self.world, source.snapshot) else { continue };
+            if let Some(replication) = &volume.replication {
+                let inherited = really.at.epoch;
+                assert!(replication.configuration.epoch > inherited, "what is written is newer than what was there");
+            }
+            for pool in volume.in_sync() {
+                let held = self.world.nodes.values().find_map(|node| node.pools.get(&pool)?.get(id));
+                let base = held.filter(|held| Some(held.standing) == volume.member(pool)).map(|held| held.base);
+                assert!(
+                    base.is_none_or(|base| base == really.data),
+                    "member {pool} of volume {id} began as its source"
+                );
+            }
+        }
+    }
+
+    /// When all is over no pool has a snapshot that nobody wants, and every replica has those that are wanted.
+    fn check_that_nothing_is_left(&self) {
+        let state = &self.world.state;
+        assert!(state.contents().graves.is_empty(), "every deleted snapshot is gone: {:?}", state.contents().graves);
+        for (pool, volumes) in self.world.nodes.values().flat_map(|node| &node.pools) {
+            for (volume, held) in volumes {
+                for (id, snapshot) in &held.snapshots {
+                    let wanted = state.contents().snapshots.get(id);
+                    let is_ghost = wanted.is_some_and(|wanted| wanted.at() != Some(snapshot.at));
+                    assert!(wanted.is_some(), "snapshot {id} of volume {volume} is left in pool {pool}");
+                    let is_member = state.contents().volumes[volume].member(*pool).is_some();
+                    assert!(!is_ghost || !is_member, "a member has another snapshot {id}");
+                }
+            }
+        }
+        for (id, volume) in &state.contents().volumes {
+            let over = volume.retired.is_none() || state.snapshots_of(*id).next().is_some();
+            assert!(over, "a deleted volume without snapshots is gone");
         }
     }
 
@@ -265,16 +369,19 @@ impl History {
                 self.members.seek(&mut self.world, node);
                 self.members.propose(&mut self.world, node);
                 self.members.write(&mut self.world, node);
+                self.members.cut(&mut self.world, node);
                 while !self.members.pending.is_empty() {
                     self.decide(0, false);
                 }
             }
             self.apply(11_000, &Change::Tick);
             self.check_data();
+            self.check_clones();
         }
         for (_, volume) in self.world.state.volumes(None) {
             let health = volume.health();
             let is_over = matches!(health, Health::Ready | Health::NeedsAttach | Health::Failed | Health::Lost);
+            let is_over = is_over || self.cannot_begin(volume);
             assert!(is_over, "{health:?}: {:?}\n{volume:#?}", self.world.state.explain_volume(&volume.name));
         }
         let failed = |id| {
@@ -286,10 +393,34 @@ impl History {
                 .is_some_and(|volume| matches!(volume.health(), Health::Failed | Health::Lost))
         };
         for (id, operation) in self.world.state.operations() {
-            let is_over = operation.ended.is_some() || failed(operation.kind.volume());
+            let is_over =
+                operation.ended.is_some() || failed(operation.kind.volume()) || self.waits_for_what_is_gone(operation);
             assert!(is_over, "{operation:?} waits for {:?}", self.world.state.waits_for(id));
         }
         assert!(self.world.state.tombstones().next().is_none(), "everything that was given up is deleted");
+        self.check_that_nothing_is_left();
+    }
+
+    /// What it is to begin as is gone with the pools that had it.
+    fn cannot_begin(&self, volume: &Volume) -> bool {
+        let Some(source) = volume.source.as_ref().filter(|_| volume.replication.is_none()) else { return false };
+        let contents = self.world.state.contents();
+        let of = contents.snapshots.get(&source.snapshot).and_then(|snapshot| contents.volumes.get(&snapshot.source));
+        let has = |pool| of.is_some_and(|of| source.at.is_some_and(|at| of.has_snapshot(pool, source.snapshot, at)));
+        !volume.replicas.keys().any(|pool| has(*pool))
+    }
+
+    fn waits_for_what_is_gone(&self, operation: &cluster::Operation) -> bool {
+        let contents = self.world.state.contents();
+        let clones = |id: SnapshotId| {
+            let of = move |volume: &&Volume| volume.source.as_ref().is_some_and(|source| source.snapshot == id);
+            contents.volumes.values().filter(of)
+        };
+        match operation.kind {
+            OperationKind::Create(id) => self.cannot_begin(&contents.volumes[&id]),
+            OperationKind::DeleteSnapshot(_, id) => clones(id).any(|clone| self.cannot_begin(clone)),
+            _ => false,
+        }
     }
 }
 
@@ -316,6 +447,7 @@ proptest! {
         for deed in &deeds {
             history.perform(deed);
             history.check_data();
+            history.check_clones();
         }
         history.heal();
         let log = &history.world.log;

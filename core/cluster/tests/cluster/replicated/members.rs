@@ -3,10 +3,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use block::{Incarnation, PoolId, VolumeId};
+use block::{Incarnation, PoolId, SnapshotId, VolumeId, WriteSeq};
 use cluster::{Change, Configuration, Name, Proposal, ReplicationIntent, Role, Standing};
 
-use crate::world::{SimReplica, World};
+use crate::world::{SimReplica, SimSnapshot, World, is_held};
 
 /// Writes that were acknowledged, and proposals on their way.
 #[derive(Clone, Debug, Default)]
@@ -16,6 +16,8 @@ pub struct Members {
     /// The last proposal of each incarnation, until it goes by a later configuration: whoever it would add takes part.
     entering: BTreeMap<(VolumeId, PoolId, Incarnation), Proposal>,
     writes: u64,
+    /// Snapshots that every member had when they were cut.
+    cuts: BTreeMap<SnapshotId, SimSnapshot>,
 }
 
 /// A replica that goes by a configuration.
@@ -31,6 +33,19 @@ fn held(world: &World, volume: VolumeId, pool: PoolId) -> Option<(bool, SimRepli
     let mut found =
         world.nodes.values().filter_map(|node| Some((node.up, node.pools.get(&pool)?.get(&volume)?.clone())));
     found.next()
+}
+
+fn replica_in(world: &mut World, pool: PoolId, volume: VolumeId) -> &mut SimReplica {
+    let node = world.nodes.values_mut().find(|node| node.pools.contains_key(&pool)).unwrap();
+    node.pools.get_mut(&pool).unwrap().get_mut(&volume).unwrap()
+}
+
+/// Snapshots that a primary was told to cut, and has not.
+fn to_cut(world: &World, node: &Name, actor: &Actor) -> Vec<SnapshotId> {
+    let (_, held) = held(world, actor.volume, actor.pool).expect("it acts");
+    let told = &world.nodes[node].told.replicas[&actor.volume].snapshots;
+    let wanted = told.iter().filter(|it| it.at.is_none() && !held.snapshots.contains_key(&it.id));
+    wanted.filter(|it| it.group.is_none_or(|group| is_held(&held, group))).map(|it| it.id).collect()
 }
 
 /// The replicas of a node that act in a role.
@@ -51,6 +66,55 @@ impl Members {
     /// Every primary on the node takes a write, as far as all who count have it.
     pub fn write(&mut self, world: &mut World, node: &Name) {
         for actor in actors(world, node, Role::Primary) {
+            let Some(needed) = self.needed(world, &actor) else { continue };
+            self.writes += 1;
+            for pool in needed.keys() {
+                replica_in(world, *pool, actor.volume).data = self.writes;
+            }
+            self.acked.insert(actor.volume, self.writes);
+        }
+    }
+
+    /// Every primary on the node cuts the snapshots that it is to cut, as far as all who count have them.
+    pub fn cut(&mut self, world: &mut World, node: &Name) {
+        for actor in actors(world, node, Role::Primary) {
+            let Some(needed) = self.needed(world, &actor) else { continue };
+            for id in to_cut(world, node, &actor) {
+                self.writes += 1;
+                let at = WriteSeq { epoch: actor.configuration.epoch, n: self.writes };
+                let cut = SimSnapshot { at, data: replica_in(world, actor.pool, actor.volume).data };
+                for pool in needed.keys() {
+                    replica_in(world, *pool, actor.volume).snapshots.insert(id, cut);
+                }
+                self.cuts.insert(id, cut);
+            }
+        }
+    }
+
+    /// Who was primary and does not know yet that it is not cuts what it was to cut, somewhere else.
+    pub fn cut_a_ghost(&mut self, world: &mut World, node: &Name) {
+        for actor in actors(world, node, Role::Primary) {
+            let now = world.state.contents().volumes.get(&actor.volume).and_then(|it| it.replication.as_ref());
+            let is_member = |it: &cluster::Replication| it.configuration.has(actor.pool, actor.standing.incarnation);
+            if now.is_some_and(|now| now.configuration.epoch > actor.configuration.epoch && !is_member(now)) {
+                for id in to_cut(world, node, &actor) {
+                    let at = WriteSeq { epoch: actor.configuration.epoch, n: 1 << 40 };
+                    let ghost = SimSnapshot { at, data: u64::MAX };
+                    replica_in(world, actor.pool, actor.volume).snapshots.insert(id, ghost);
+                }
+            }
+        }
+    }
+
+    /// Where a snapshot was really cut.
+    pub fn really_cut(&self, world: &World, id: SnapshotId) -> Option<SimSnapshot> {
+        let alone = || world.nodes.values().flat_map(|node| &node.cuts).find(|(cut, _)| *cut == id);
+        self.cuts.get(&id).copied().or_else(|| alone().map(|(_, cut)| *cut))
+    }
+
+    /// Who has to have a write of the primary; `None` if one of them does not take it.
+    fn needed(&self, world: &World, actor: &Actor) -> Option<BTreeMap<PoolId, Incarnation>> {
+        {
             let mut needed = actor.configuration.members.clone();
             let enters = self.entering.get(&(actor.volume, actor.pool, actor.standing.incarnation));
             let enters = enters.filter(|proposal| proposal.expected == actor.configuration.epoch);
@@ -69,15 +133,7 @@ impl Members {
                 volume.replication.as_ref().is_some_and(|found| found.lineage == actor.told.lineage)
             });
             let enough = actor.configuration.members.len() >= actor.configuration.members_min;
-            if !enough || !is_lineage || !needed.iter().all(acknowledges) {
-                continue;
-            }
-            self.writes += 1;
-            for pool in needed.keys() {
-                let node = world.nodes.values_mut().find(|node| node.pools.contains_key(pool)).unwrap();
-                node.pools.get_mut(pool).unwrap().get_mut(&actor.volume).unwrap().data = self.writes;
-            }
-            self.acked.insert(actor.volume, self.writes);
+            (enough && is_lineage && needed.iter().all(acknowledges)).then_some(needed)
         }
     }
 
@@ -127,10 +183,11 @@ impl Members {
         // What was asked for before may be decided yet, unless something else is before: then nothing is asked for.
         let members = if is_other && adds { configuration.members.clone() } else { members };
         let adds = adds && !is_other;
-        let data = held(world, *volume, *pool).map_or(0, |(_, replica)| replica.data);
+        let taught = held(world, *volume, *pool).map(|(_, replica)| replica).unwrap_or_default();
         for added in members.keys().filter(|member| !configuration.members.contains_key(member)) {
-            let node = world.nodes.values_mut().find(|node| node.pools.contains_key(added)).unwrap();
-            node.pools.get_mut(added).unwrap().get_mut(volume).unwrap().data = data;
+            let learner = replica_in(world, *added, *volume);
+            (learner.data, learner.base) = (taught.data, taught.base);
+            learner.snapshots.clone_from(&taught.snapshots);
         }
         let proposal =
             Proposal { expected: configuration.epoch, proposer: (*pool, standing.incarnation), primary, members };

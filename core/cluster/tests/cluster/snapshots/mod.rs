@@ -1,0 +1,5 @@
+//! Snapshots, clones, groups and schedules.
+
+mod groups;
+mod promises;
+mod schedules;
