@@ -101,7 +101,7 @@ impl Question {
                 Err(status) => return Ok(Err(status)),
             };
             for node in &nodes {
-                match self.desk.questions.differ(node, Differ { first_block: at, ..differ.clone() }).await {
+                match self.desk.questions.differ(node, Differ { first_block: at, ..differ }).await {
                     Ok(differed) => return Ok(Ok(differed)),
                     Err(error) => why = error.to_string(),
                 }

@@ -113,7 +113,7 @@ impl Questions {
     /// Has a node compare replicas.
     pub async fn compare(&self, node: &Name, compare: Compare) -> Result<Compared, AskError> {
         let answer_max = if compare.reads { READ_MAX } else { ANSWER_MAX };
-        let question = |id| to_node::Message::Compare(Compare { id, ..compare.clone() });
+        let question = |id| to_node::Message::Compare(Compare { id, ..compare });
         match self.ask(node, answer_max, question).await? {
             Answer::Compared(compared) if compared.refused.is_empty() => Ok(compared),
             Answer::Compared(compared) => Err(AskError::Refused(compared.refused)),
@@ -123,7 +123,7 @@ impl Questions {
 
     /// Has a node tell in what a snapshot differs.
     pub async fn differ(&self, node: &Name, differ: Differ) -> Result<Differed, AskError> {
-        let question = |id| to_node::Message::Differ(Differ { id, ..differ.clone() });
+        let question = |id| to_node::Message::Differ(Differ { id, ..differ });
         match self.ask(node, ANSWER_MAX, question).await? {
             Answer::Differed(differed) if differed.refused.is_empty() => Ok(differed),
             Answer::Differed(differed) => Err(AskError::Refused(differed.refused)),

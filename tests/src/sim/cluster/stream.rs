@@ -116,6 +116,7 @@ fn report(pool: PoolId, before: Option<&Observation>, now: &Observation) -> Node
         size_bytes: replica.size_bytes,
         generation: Generation(replica.generation),
         standing: Standing::default(),
+        snapshots: BTreeMap::new(),
     };
     let by_id = |observation: &Observation| -> BTreeMap<VolumeId, ReplicaObservation> {
         observation.replicas.iter().map(|replica| (replica.volume, replica.clone())).collect()
@@ -132,9 +133,9 @@ fn report(pool: PoolId, before: Option<&Observation>, now: &Observation) -> Node
 }
 
 fn intent(intent: NodeIntent) -> Intent {
-    let NodeIntent { revision, whole, replicas, deletions, routes, lost_routes } = intent;
+    let NodeIntent { revision, whole, replicas, deletions, routes, lost_routes, snapshot_deletions } = intent;
     Intent {
-        snapshot_deletions: Vec::new(),
+        snapshot_deletions: snapshot_deletions.into_iter().map(|(_, snapshot)| snapshot).collect(),
         cluster: 1,
         revision: revision.0,
         whole,
@@ -149,8 +150,8 @@ fn intent(intent: NodeIntent) -> Intent {
 }
 
 fn replica(replica: cluster::ReplicaIntent) -> ReplicaIntent {
-    let cluster::ReplicaIntent { pool: _, volume, name, size_bytes, may_create, attachments, open, replication: _ } =
-        replica;
+    // Nobody takes snapshots in simulated clusters.
+    let cluster::ReplicaIntent { volume, name, size_bytes, may_create, attachments, open, .. } = replica;
     let attachment = |held: &cluster::Attachment| Attachment {
         client: held.client.to_string(),
         read_only: held.mode == cluster::AccessMode::ReadOnly,

@@ -135,7 +135,14 @@ impl World {
         for kind in ended {
             match kind {
                 OperationKind::Attach(volume, generation) => self.raise_fence(volume, generation.0),
-                OperationKind::Create(_) | OperationKind::Resize(..) | OperationKind::Delete(_) => {}
+                OperationKind::Create(_)
+                | OperationKind::Resize(..)
+                | OperationKind::Delete(_)
+                | OperationKind::Snapshot(..)
+                | OperationKind::DeleteSnapshot(..)
+                | OperationKind::Retire(..)
+                | OperationKind::Group(..)
+                | OperationKind::DeleteGroup(..) => {}
             }
         }
     }
