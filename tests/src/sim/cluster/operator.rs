@@ -52,7 +52,7 @@ impl Operator {
         let change = match random.below(16) {
             0..4 => {
                 let size_bytes = (1 + random.below(2)) * MIB;
-                Change::CreateVolume { name: volume, size_bytes, spec: VolumeSpec::default() }
+                Change::CreateVolume { name: volume, size_bytes, spec: VolumeSpec::default(), source: None }
             }
             4 => Change::DeleteVolume { volume, force: random.one_in(2) },
             5 => Change::ResizeVolume { volume, size_bytes: (1 + random.below(4)) * MIB },
@@ -122,6 +122,13 @@ fn permit(request: &Request, answer: &Answer, voters: &Voters) -> Option<Permit>
 fn volume_of(voters: &Voters, operation: cluster::OperationId) -> Option<VolumeId> {
     match voters.decided().operation(operation)?.kind {
         OperationKind::Attach(volume, _) => Some(volume),
-        OperationKind::Create(_) | OperationKind::Resize(..) | OperationKind::Delete(_) => None,
+        OperationKind::Create(_)
+        | OperationKind::Resize(..)
+        | OperationKind::Delete(_)
+        | OperationKind::Snapshot(..)
+        | OperationKind::DeleteSnapshot(..)
+        | OperationKind::Retire(..)
+        | OperationKind::Group(..)
+        | OperationKind::DeleteGroup(..) => None,
     }
 }

@@ -116,6 +116,7 @@ fn report(pool: PoolId, before: Option<&Observation>, now: &Observation) -> Node
         size_bytes: replica.size_bytes,
         generation: Generation(replica.generation),
         standing: Standing::default(),
+        snapshots: BTreeMap::new(),
     };
     let by_id = |observation: &Observation| -> BTreeMap<VolumeId, ReplicaObservation> {
         observation.replicas.iter().map(|replica| (replica.volume, *replica)).collect()
@@ -132,7 +133,8 @@ fn report(pool: PoolId, before: Option<&Observation>, now: &Observation) -> Node
 }
 
 fn intent(intent: NodeIntent) -> Intent {
-    let NodeIntent { revision, whole, replicas, deletions, routes, lost_routes } = intent;
+    // Nobody takes snapshots here.
+    let NodeIntent { revision, whole, replicas, deletions, routes, lost_routes, snapshot_deletions: _ } = intent;
     Intent {
         cluster: 1,
         revision: revision.0,
@@ -148,8 +150,7 @@ fn intent(intent: NodeIntent) -> Intent {
 }
 
 fn replica(replica: cluster::ReplicaIntent) -> ReplicaIntent {
-    let cluster::ReplicaIntent { pool: _, volume, name, size_bytes, may_create, attachments, open, replication: _ } =
-        replica;
+    let cluster::ReplicaIntent { volume, name, size_bytes, may_create, attachments, open, .. } = replica;
     let attachment = |held: &cluster::Attachment| Attachment {
         client: held.client.to_string(),
         read_only: held.mode == cluster::AccessMode::ReadOnly,

@@ -134,8 +134,16 @@ impl World {
         self.watched = state.running_operations().collect();
         for kind in ended {
             match kind {
-                OperationKind::Attach(volume, generation) => self.raise_fence(volume, generation.0),
-                OperationKind::Create(_) | OperationKind::Resize(..) | OperationKind::Delete(_) => {}
+                OperationKind::Attach(volume, generation) | OperationKind::Retire(volume, generation) => {
+                    self.raise_fence(volume, generation.0);
+                }
+                OperationKind::Create(_)
+                | OperationKind::Resize(..)
+                | OperationKind::Delete(_)
+                | OperationKind::Snapshot(..)
+                | OperationKind::DeleteSnapshot(..)
+                | OperationKind::Group(..)
+                | OperationKind::DeleteGroup(..) => {}
             }
         }
     }
