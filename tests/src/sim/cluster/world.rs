@@ -134,13 +134,14 @@ impl World {
         self.watched = state.running_operations().collect();
         for kind in ended {
             match kind {
-                OperationKind::Attach(volume, generation) => self.raise_fence(volume, generation.0),
+                OperationKind::Attach(volume, generation) | OperationKind::Retire(volume, generation) => {
+                    self.raise_fence(volume, generation.0);
+                }
                 OperationKind::Create(_)
                 | OperationKind::Resize(..)
                 | OperationKind::Delete(_)
                 | OperationKind::Snapshot(..)
                 | OperationKind::DeleteSnapshot(..)
-                | OperationKind::Retire(..)
                 | OperationKind::Group(..)
                 | OperationKind::DeleteGroup(..) => {}
             }
