@@ -22,5 +22,6 @@ mod replicas;
 mod rot;
 mod scene;
 mod schedule;
+mod snapshots;
 mod takeover;
 mod voters;

@@ -32,6 +32,8 @@ pub struct Snapshot {
     hidden: bool,
     labels: BTreeMap<String, String>,
     nodes: Vec<String>,
+    /// Where it was cut, for `plinth snapshot diff --since-at`.
+    cut_at: Option<String>,
 }
 
 /// A group snapshot.
@@ -72,6 +74,7 @@ impl From<v1::Snapshot> for Snapshot {
             hidden: snapshot.hidden,
             labels: snapshot.labels,
             nodes: snapshot.nodes,
+            cut_at: snapshot.at.map(|at| format!("{}.{}", at.epoch, at.n)),
         }
     }
 }
@@ -153,6 +156,7 @@ impl Snapshot {
             ("size", size::show(self.size_bytes)),
             ("state", self.state().to_owned()),
             ("replicas", format!("{} of {} have it ({})", self.copies, self.replicas, super::or_dash(&self.nodes))),
+            ("cut at", or_dash(&self.cut_at)),
             ("exclusive", size::show(self.exclusive_bytes)),
             ("shared", size::show(self.shared_bytes)),
             ("group", or_dash(&self.group)),
@@ -209,6 +213,7 @@ mod tests {
             volume_id: 5,
             size_bytes: 10 << 30,
             created_ms: 1000,
+            at: Some(v1::Cut { epoch: 2, n: 77 }),
             ready: true,
             copies: 2,
             replicas: 3,
@@ -246,6 +251,7 @@ volume     db
 size       10GiB
 state      ready
 replicas   2 of 3 have it (n1,n2)
+cut at     2.77
 exclusive  4KiB
 shared     3GiB
 group      -
@@ -279,7 +285,7 @@ taken      1h ago
             "name": "monday", "id": 7, "volume": "db", "volume_id": 5, "volume_deleted": false,
             "size_bytes": 10_u64 << 30, "created_ms": 1000, "ready": true, "copies": 2, "replicas": 3,
             "exclusive_bytes": 4096, "shared_bytes": 3_u64 << 30, "group": null, "schedule": null, "hidden": false,
-            "labels": {}, "nodes": ["n1", "n2"],
+            "labels": {}, "nodes": ["n1", "n2"], "cut_at": "2.77",
         });
         assert_eq!(serde_json::to_value(Snapshot::from(snapshot("monday"))).unwrap(), expected);
     }
