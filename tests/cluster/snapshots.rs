@@ -104,6 +104,21 @@ fn what_is_exported_is_imported_and_changes_fit_only_on_what_they_are_changes_of
     cluster.run(&["volume", "detach", "other", "--client", "host1"]);
     let onto = cluster.shell().plinth(&["volume", "import", "db", &changes]);
     assert!(!onto.status.success(), "db does not hold monday");
+    let over = cluster.shell().plinth(&["volume", "import", "other", &whole, "--create", "--replicas", "2"]);
+    assert!(String::from_utf8_lossy(&over.stderr).contains("is there already"), "{over:?}");
+    assert_eq!(counter(&cluster, "other"), 20);
+    cluster.run(&["volume", "detach", "other", "--client", "host1"]);
+    // Changes that broke off: others of the same snapshot do not fit any more, and the same ones do.
+    let bytes = std::fs::read(&changes).expect("it is there");
+    let half = file("half.plinth");
+    std::fs::write(&half, &bytes[..bytes.len() / 2]).expect("there is room");
+    assert!(!cluster.shell().plinth(&["volume", "import", "other", &half]).status.success());
+    count(&cluster, "db", 31..=31);
+    cluster.run(&["snapshot", "create", "wednesday", "--volume", "db"]);
+    let later = file("wednesday.plinth");
+    cluster.run(&["volume", "export", "db", &later, "--snapshot", "wednesday", "--since", "monday"]);
+    let mixed = cluster.shell().plinth(&["volume", "import", "other", &later]);
+    assert!(String::from_utf8_lossy(&mixed.stderr).contains("does not hold that one"), "{mixed:?}");
     cluster.run(&["volume", "import", "other", &changes]);
     assert_eq!(counter(&cluster, "other"), 30);
     // A file that was cut off is gone on with, and is the same in the end.

@@ -13,7 +13,7 @@ use super::export::{bar, bytes_of};
 use super::loan::Loan;
 use crate::archives::{Piece, Reader};
 use crate::args::{ConnectionArgs, ImportArgs};
-use crate::client::{Client, request_id};
+use crate::client::{Client, ClientError, request_id};
 use crate::output::{self, size};
 
 /// Zeroed at once: 1 GiB.
@@ -37,6 +37,8 @@ pub async fn run(connection: &ConnectionArgs, args: &ImportArgs) -> Result<()> {
     let (volume, is_new) = target(&mut client, args, &header).await?;
     let volume_name = volume.name.clone();
     let labels = volume.spec.clone().unwrap_or_default().labels;
+    // From here on it holds neither what it held nor what it will.
+    note(&mut client, &volume_name, labels.clone(), begun(&header)).await?;
     let (loan, remote) = Loan::of(connection, volume).await?;
     let mut import = Import {
         remote,
@@ -45,6 +47,7 @@ pub async fn run(connection: &ConnectionArgs, args: &ImportArgs) -> Result<()> {
         at: 0,
         skip: args.from_block,
         data_blocks: 0,
+        is_refused: false,
     };
     let progress = bar(header.size_bytes)?;
     let mut ended = tokio::select! {
@@ -52,13 +55,14 @@ pub async fn run(connection: &ConnectionArgs, args: &ImportArgs) -> Result<()> {
         _ = tokio::signal::ctrl_c() => Err(anyhow::anyhow!("interrupted")),
     };
     progress.finish_and_clear();
-    if ended.is_err() && import.flush().await.is_ok() {
+    // What the volume refused is missing somewhere before.
+    if ended.is_err() && !import.is_refused && import.flush().await.is_ok() {
         let at = import.at;
         ended = ended.with_context(|| format!("the volume has blocks up to {at}; go on with --from-block {at}"));
     }
     loan.give_back().await;
     ended?;
-    note(&mut Client::new(connection), &volume_name, labels, &header).await?;
+    note(&mut Client::new(connection), &volume_name, labels, label(header.cluster, header.snapshot)).await?;
     let data_bytes = import.data_blocks * BLOCK_BYTES as u64;
     let imported = Imported { volume: volume_name, snapshot: header.snapshot_name, data_bytes };
     output::show(connection.output, &imported, |_| imported.text())
@@ -66,18 +70,25 @@ pub async fn run(connection: &ConnectionArgs, args: &ImportArgs) -> Result<()> {
 
 /// The volume that the archive goes into, and whether it was just made.
 async fn target(client: &mut Client, args: &ImportArgs, header: &Header) -> Result<(v1::Volume, bool)> {
-    if args.create {
+    if args.create && !is_there(client, &args.name).await? {
         let spec = v1::VolumeSpec { replicas: args.replicas, ..v1::VolumeSpec::default() };
         let change = client.create_volume(&args.name, header.size_bytes, spec, None).await?;
-        let is_new = change.operation.is_some() && args.from_block == 0;
         if let Some(operation) = change.operation {
             client.finish(operation).await?;
         }
-        return Ok((client.volume(&args.name).await?, is_new));
+        return Ok((client.volume(&args.name).await?, args.from_block == 0));
     }
     let volume = client.volume(&args.name).await?;
     check(&volume, args, header)?;
     Ok((volume, false))
+}
+
+async fn is_there(client: &mut Client, name: &str) -> Result<bool, ClientError> {
+    match client.volume(name).await {
+        Ok(_) => Ok(true),
+        Err(error) if error.is_not_found() => Ok(false),
+        Err(error) => Err(error),
+    }
 }
 
 /// Changes fit only on what they are changes of.
@@ -94,12 +105,13 @@ fn check(volume: &v1::Volume, args: &ImportArgs, header: &Header) -> Result<()> 
     let held = volume.spec.as_ref().and_then(|spec| spec.labels.get(LABEL)).cloned().unwrap_or_default();
     match header.base {
         _ if args.force => Ok(()),
+        // The same archive again does no harm, wherever it broke off.
+        _ if held == begun(header) => Ok(()),
         Some(base) if held == label(header.cluster, base) => Ok(()),
         Some(_) => bail!(
             "the archive has changes since another snapshot, and volume {name} does not hold that one: import that one \
              first, or use --force if its content is the same"
         ),
-        None if args.from_block > 0 => Ok(()),
         None => bail!("volume {name} is there already: use --force to overwrite all of it"),
     }
 }
@@ -108,14 +120,19 @@ fn label(cluster: u128, snapshot: u64) -> String {
     format!("{cluster:032x}-{snapshot:016x}")
 }
 
+/// What a volume says that holds a part of the archive.
+fn begun(header: &Header) -> String {
+    format!("{}-begun", label(header.cluster, header.snapshot))
+}
+
 /// The volume says what it holds.
 async fn note(
     client: &mut Client,
     name: &str,
     mut labels: std::collections::BTreeMap<String, String>,
-    header: &Header,
+    held: String,
 ) -> Result<()> {
-    labels.insert(LABEL.to_owned(), label(header.cluster, header.snapshot));
+    labels.insert(LABEL.to_owned(), held);
     let request = v1::ModifyVolumeRequest {
         request_id: request_id()?,
         name: name.to_owned(),
@@ -135,6 +152,7 @@ struct Import {
     /// Blocks before this are there.
     skip: u64,
     data_blocks: u64,
+    is_refused: bool,
 }
 
 impl Import {
@@ -180,7 +198,7 @@ impl Import {
 
     async fn ask(&mut self, request: Request, payload: Vec<u8>) -> Result<()> {
         while !self.remote.has_room() {
-            self.remote.reply().await?;
+            self.reply().await?;
         }
         self.remote.ask(request, payload);
         Ok(())
@@ -189,10 +207,16 @@ impl Import {
     /// Everything asked for is on stable media.
     async fn flush(&mut self) -> Result<()> {
         while !self.remote.is_idle() {
-            self.remote.reply().await?;
+            self.reply().await?;
         }
         self.remote.ask(Request::Flush, Vec::new());
-        self.remote.reply().await?;
+        self.reply().await
+    }
+
+    async fn reply(&mut self) -> Result<()> {
+        let replied = self.remote.reply().await;
+        self.is_refused |= replied.is_err();
+        replied?;
         Ok(())
     }
 }

@@ -1,4 +1,4 @@
-//! Which of the three connections between two nodes a message takes.
+//! Which of three connections between two nodes a message may take. The node makes two of them: see PROTOCOL.md.
 //!
 //! They belong together: when one ends, all end, and [`crate::Event::Disconnected`] is told; when all are there again,
 //! [`crate::Event::Connected`]. PROTOCOL.md says why each kind of message may take the connection it takes.

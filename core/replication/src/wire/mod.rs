@@ -1,6 +1,6 @@
 //! Messages as bytes: the one place that knows them. PROTOCOL.md says what every byte is for.
 //!
-//! Between two nodes are three connections ([`Channel`]), each begun with a [`Hello`] and its [`Answer`], and shared by
+//! Between two nodes are up to three connections ([`Channel`]), each begun with a [`Hello`] and its [`Answer`], and shared by
 //! all volumes: a [`Link`] is what two replicas have of them. Then frames follow: a header of 64 bytes, the body, the
 //! payload. [`encode()`] makes the first two of a message, and
 //! [`payloads`] says what follows; [`parse()`] takes them, and a [`Pending`] the payload, wherever it was received into.
