@@ -2,12 +2,9 @@
 //!
 //! ```text
 //!   Memory ── seal, seal_verified ──> Payload ── clone, part ──> Payload ...
-//!     ^                                                             │
-//!     └────────────────── release, by the last holder ──────────────┘
 //! ```
 //! Whoever has a [`Memory`] is alone and may write; a [`Payload`] never changes, and knows the checksum of each of its
-//! blocks: it is computed once, where a client's bytes come in, and verified by everyone the blocks pass through. Memory
-//! that comes back is used again, so that nothing is allocated for a request.
+//! blocks: it is computed once, where a client's bytes come in, and verified by everyone the blocks pass through.
 
 use std::fmt;
 use std::ops::Range;
@@ -74,7 +71,6 @@ impl Memory {
     #[must_use]
     pub fn seal(mut self, blocks: usize) -> Payload {
         let Body { pages, checksums } = self.body_mut();
-        checksums.clear();
         checksums.extend((0..blocks).map(|index| Checksum::of(pages.page(index))));
         self.sealed()
     }
@@ -148,13 +144,6 @@ impl Payload {
         Self { body: Arc::clone(&self.body), first, blocks: blocks.end - blocks.start, holes: 0 }
     }
 
-    /// Lets go of it; whoever is the last to do so gets the memory.
-    #[must_use]
-    pub fn release(self) -> Option<Memory> {
-        let mut body = self.body;
-        Arc::get_mut(&mut body).is_some().then_some(Memory(body))
-    }
-
     fn pages(&self) -> Range<usize> {
         self.first as usize..(self.first + self.blocks) as usize
     }
@@ -176,7 +165,7 @@ impl fmt::Debug for Payload {
 
 #[cfg(test)]
 mod tests {
-    use block::{Checksum, PAGE_BYTES, Pages};
+    use block::{PAGE_BYTES, Pages};
 
     use super::Memory;
 
@@ -187,14 +176,11 @@ mod tests {
     }
 
     #[test]
-    fn the_last_holder_gets_the_memory_and_nobody_before() {
+    fn a_part_has_its_own_blocks_and_their_checksums() {
         let whole = filled(3).seal(3);
         let part = whole.part(1..3);
         assert_eq!((part.blocks(), part.bytes()[0], part.bytes()[PAGE_BYTES]), (2, 1, 2));
         assert_eq!(part.checksums(), &whole.checksums()[1..]);
-        assert!(whole.release().is_none());
-        let memory = part.release().unwrap();
-        assert_eq!(memory.room(), 3);
     }
 
     #[test]
@@ -205,13 +191,5 @@ mod tests {
         memory.bytes_mut()[2 * PAGE_BYTES + 7] ^= 1;
         let bad = memory.seal_verified(checksums.clone()).unwrap_err();
         assert_eq!((bad.index, bad.expected), (2, checksums[2]));
-    }
-
-    #[test]
-    fn checksums_of_memory_that_is_used_again_are_those_of_its_new_content() {
-        let mut memory = filled(3).seal(3).release().unwrap();
-        memory.bytes_mut()[0] = 9;
-        let payload = memory.seal(1);
-        assert_eq!(payload.checksums(), [Checksum::of(payload.bytes())]);
     }
 }

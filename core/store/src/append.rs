@@ -4,6 +4,7 @@ use block::{BlockCount, BlockIndex, BlockRange, Lsn, PAGE_BYTES, VolumeId, Write
 use layout::{BATCH_BLOCKS_MAX, Entry, EntryKind, Superblock};
 
 use crate::Store;
+use crate::blocks::Blocks;
 use crate::buffers::Payload;
 use crate::effect::{Effect, IoId, JobId, Refusal, Report, Token};
 use crate::geometry::offset_of;
@@ -66,7 +67,7 @@ impl Store {
     /// Appends an entry whose data must lie in one piece, up to three blocks. The caller made sure of room.
     pub(crate) fn append_internal(&mut self, entry: Entry, data: &[u8]) -> Location {
         self.open_whole(data.len() / PAGE_BYTES);
-        self.log.append(entry, data).0
+        self.log.append(entry, data.into()).0
     }
 
     /// Makes sure that the open batch has room for an entry with all of its data blocks, no more than a batch of a new
@@ -116,8 +117,8 @@ impl Store {
 
     /// Appends a group as it is on another replica: one entry, so that a crash leaves all of it or nothing. The caller made
     /// sure of everything.
-    pub(crate) fn append_copy(&mut self, entry: Entry, data: &[u8]) {
-        let pages = data.len() / PAGE_BYTES;
+    pub(crate) fn append_copy(&mut self, entry: Entry, data: Blocks<'_>) {
+        let pages = data.len_bytes() / PAGE_BYTES;
         self.open_whole(pages);
         let lsn = self.log.current_lsn();
         let (location, crcs) = self.log.append(entry, data);
@@ -168,13 +169,14 @@ impl Store {
     }
 
     /// Writes `data` as one or more entries. The caller made sure of everything.
-    pub(crate) fn append_data(&mut self, volume: VolumeId, seq: WriteSeq, first: BlockIndex, data: &[u8]) {
+    pub(crate) fn append_data(&mut self, volume: VolumeId, seq: WriteSeq, first: BlockIndex, data: Blocks<'_>) {
         let mut first = first;
         let mut rest = data;
-        while !rest.is_empty() {
-            let room = self.open_batch(rest.len() / PAGE_BYTES);
-            let (part, after) = rest.split_at(room.min(rest.len() / PAGE_BYTES) * PAGE_BYTES);
-            let entry = data_entry(volume, seq, first, part.len() / PAGE_BYTES);
+        while rest.len_bytes() > 0 {
+            let wanted = rest.len_bytes() / PAGE_BYTES;
+            let blocks = self.open_batch(wanted).min(wanted);
+            let (part, after) = rest.split_at(blocks);
+            let entry = data_entry(volume, seq, first, blocks);
             let lsn = self.log.current_lsn();
             let (location, checksums) = self.log.append(entry, part);
             self.contents.set(volume, first, location, checksums, (seq, lsn));
@@ -194,7 +196,7 @@ impl Store {
         if !self.log.segment_has_room(payload.blocks) {
             let data = std::mem::take(&mut payload.pages);
             let from = crate::buffers::LEAD_PAGES * PAGE_BYTES;
-            self.append_data(volume, seq, first, &data.bytes()[from..from + payload.blocks * PAGE_BYTES]);
+            self.append_data(volume, seq, first, data.bytes()[from..from + payload.blocks * PAGE_BYTES].into());
             self.buffers.give_batch(data, true);
             return;
         }
@@ -210,7 +212,7 @@ impl Store {
     /// Appends an entry without data, or with one block of parameters.
     pub(crate) fn append_change(&mut self, entry: Entry, parameters: &[u8]) -> Lsn {
         self.open_batch(parameters.len() / PAGE_BYTES);
-        self.log.append(entry, parameters);
+        self.log.append(entry, parameters.into());
         self.stats.entries += 1;
         self.checkpoint.note_change();
         self.log.current_lsn()

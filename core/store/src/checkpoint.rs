@@ -260,7 +260,7 @@ impl Store {
                 count,
                 aux: 0,
             };
-            let at = self.log.append(entry, part).0;
+            let at = self.log.append(entry, part.into()).0;
             self.contents.segments.add_live_map(at, count);
             roots.push(Extent { at: at.0, pages: count, checksum: Checksum::of(part) });
             rest = after;

@@ -11,6 +11,7 @@ pub mod map;
 
 mod ahead;
 mod append;
+mod blocks;
 mod buffers;
 mod checkpoint;
 mod contents;
@@ -38,6 +39,7 @@ mod stats;
 mod would;
 mod zeroing;
 
+pub use blocks::Blocks;
 pub use buffers::Payload;
 pub use contents::{ReplayError, SnapshotState, VolumeState};
 pub use digest::{GroupDigest, HeldBlock};

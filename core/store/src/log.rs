@@ -12,6 +12,7 @@ use std::collections::VecDeque;
 use block::{Checksum, Lsn, PAGE_BYTES, Pages, PoolId};
 use layout::{BatchHeader, Entry, HEADER_BYTES, HeaderWriter, SegmentHeader, SummaryWriter, summary_pages};
 
+use crate::blocks::Blocks;
 use crate::buffers::{LEAD_PAGES, Payload};
 use crate::effect::Token;
 use crate::geometry::{Geometry, Spot};
@@ -249,29 +250,13 @@ impl Log {
     }
 
     /// Appends an entry with its data to the open batch, which has room for it; answers where the data lies.
-    pub fn append(&mut self, entry: Entry, data: &[u8]) -> (Location, &[Checksum]) {
+    pub fn append(&mut self, entry: Entry, data: Blocks<'_>) -> (Location, &[Checksum]) {
         let open = self.open.as_mut().expect("a batch is open");
         let before = open.blocks();
         let at = (LEAD_PAGES + before) * PAGE_BYTES;
-        let target = &mut open.buffer.bytes_mut()[at..at + data.len()];
-        let pages = target.chunks_exact_mut(PAGE_BYTES).zip(data.chunks_exact(PAGE_BYTES));
-        let copied = pages.map(|(target, source)| {
-            target.copy_from_slice(source);
-            Checksum::of(target)
-        });
-        open.header.push(entry, copied);
+        open.header.push(entry, data.copy_to(&mut open.buffer.bytes_mut()[at..at + data.len_bytes()]));
         let first = self.geometry.location(open.spot).plus(1 + blocks_u32(before));
         (first, &open.header.checksums()[before..])
-    }
-
-    /// As [`Log::append`] for blocks whose checksums are known and must not be computed anew.
-    pub fn append_known(&mut self, entry: Entry, data: &[u8], checksums: &[Checksum]) -> Location {
-        let open = self.open.as_mut().expect("a batch is open");
-        let before = open.blocks();
-        let at = (LEAD_PAGES + before) * PAGE_BYTES;
-        open.buffer.bytes_mut()[at..at + data.len()].copy_from_slice(data);
-        open.header.push(entry, checksums.iter().copied());
-        self.geometry.location(open.spot).plus(1 + blocks_u32(before))
     }
 
     /// Someone waits for the batch that was written to last: the open one, or the newest sealed one.

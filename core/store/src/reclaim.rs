@@ -14,6 +14,7 @@ use block::{BlockIndex, Checksum, Instant, PAGE_BYTES, Pages, VolumeId, WriteSeq
 use layout::{BatchRecord, Entry, EntryKind};
 
 use crate::Store;
+use crate::blocks::Blocks;
 use crate::effect::Report;
 use crate::geometry::{Spot, offset_of};
 use crate::job::{BadPage, FetchRun, SegmentUse, Work};
@@ -454,7 +455,8 @@ impl Store {
         };
         let bytes = fetched.next * PAGE_BYTES..(fetched.next + count as usize) * PAGE_BYTES;
         self.checkpoint.note_change();
-        let to = self.log.append_known(entry, &fetched.pages.bytes()[bytes], &run.checksums[..count as usize]);
+        let data = Blocks::known(&fetched.pages.bytes()[bytes], &run.checksums[..count as usize]);
+        let to = self.log.append(entry, data).0;
         let lsn = self.log.current_lsn();
         for index in 0..count {
             let block = BlockIndex(run.first + u64::from(index));

@@ -7,6 +7,7 @@ use block::{BLOCK_BYTES, BlockIndex, BlockRange, Checksum, GROUP_BLOCKS, GroupIn
 use layout::{Entry, EntryKind};
 
 use crate::Store;
+use crate::blocks::Blocks;
 use crate::effect::{Refusal, Token};
 
 /// Why a block was not written anew. Nothing was changed.
@@ -53,7 +54,7 @@ impl Store {
         let from = held.location;
         let entry = Entry { volume, seq, kind: EntryKind::Reclaim, first: block.0, count: 1, aux: from.0 };
         self.open_batch(1);
-        let to = self.log.append_known(entry, data, &[offered]);
+        let to = self.log.append(entry, Blocks::known(data, &[offered])).0;
         let lsn = self.log.current_lsn();
         let moved = self.contents.relocate(volume, block, from, to, lsn);
         assert!(moved, "the volume's head holds it");

@@ -5,6 +5,7 @@ use block::{BLOCK_BYTES, GroupIndex, VolumeId, WriteSeq};
 use layout::Entry;
 
 use crate::Store;
+use crate::blocks::Blocks;
 use crate::contents::group_range;
 use crate::effect::{Refusal, Token};
 use crate::map::Restamp;
@@ -31,23 +32,24 @@ impl Store {
     }
 
     /// A group's blocks become what another replica has: where a bit of `mapped` is set, the next block of `data`, copied
-    /// and checksummed before the call returns; holes elsewhere. The group's newest change becomes `born`, unless it has a
+    /// before the call returns; holes elsewhere. The group's newest change becomes `born`, unless it has a
     /// newer one. A crash leaves all of it or nothing. Ends when it is persisted.
     ///
     /// # Errors
     /// See [`Refusal`]; [`Refusal::OutOfRange`] also for a block past the volume's end, and for more blocks than a segment
     /// of the pool holds in one piece, which happens only in pools that were made for tests.
-    pub fn replace_group(
+    pub fn replace_group<'d>(
         &mut self,
         volume: VolumeId,
         group: GroupIndex,
         born: WriteSeq,
         mapped: u64,
-        data: &[u8],
+        data: impl Into<Blocks<'d>>,
         token: Token,
     ) -> Result<(), Refusal> {
+        let data = data.into();
         let count = mapped.count_ones();
-        assert_eq!(data.len(), count as usize * BLOCK_BYTES, "a block for every bit");
+        assert_eq!(data.len_bytes(), count as usize * BLOCK_BYTES, "a block for every bit");
         self.check_room()?;
         let state = self.find(volume)?;
         let range = state.copied_range(group, mapped).ok_or(Refusal::OutOfRange)?;

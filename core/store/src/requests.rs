@@ -5,6 +5,7 @@ use block::{BLOCK_BYTES, BlockCount, BlockIndex, BlockRange, Error, PAGE_BYTES, 
 use layout::{BATCH_BLOCKS_MAX, Entry, EntryKind, VOLUME_NAME_BYTES_MAX, VolumeParameters};
 
 use crate::Store;
+use crate::blocks::Blocks;
 use crate::buffers::Payload;
 use crate::contents::{SnapshotState, VolumeState, clone_source};
 use crate::effect::{BlockExtent, Effect, Outcome, Refusal, Token};
@@ -243,25 +244,23 @@ impl Store {
         self.wait_for_batch(token, true);
     }
 
-    /// Writes whole blocks, copied and checksummed before the call returns. Ends when they are persisted, with `fua`
+    /// Writes whole blocks, copied before the call returns. Ends when they are persisted, with `fua`
     /// when they are stable.
     ///
     /// # Errors
     /// See [`Refusal`].
-    pub fn write(
+    pub fn write<'d>(
         &mut self,
         volume: VolumeId,
         seq: WriteSeq,
         first: BlockIndex,
-        data: &[u8],
+        data: impl Into<Blocks<'d>>,
         fua: bool,
         token: Token,
     ) -> Result<(), Refusal> {
-        let blocks = data.len() / BLOCK_BYTES;
-        assert!(
-            data.len().is_multiple_of(BLOCK_BYTES) && (1..=BATCH_BLOCKS_MAX).contains(&blocks),
-            "whole blocks, a batch"
-        );
+        let data = data.into();
+        let (blocks, rest) = (data.len_bytes() / BLOCK_BYTES, data.len_bytes() % BLOCK_BYTES);
+        assert!(rest == 0 && (1..=BATCH_BLOCKS_MAX).contains(&blocks), "whole blocks, a batch");
         self.check_write(volume, first, blocks)?;
         self.append_data(volume, seq, first, data);
         self.wait_for_batch(token, fua);

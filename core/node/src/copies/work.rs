@@ -8,7 +8,7 @@ use block::{
     SnapshotId, VolumeId, WriteSeq,
 };
 use replication::{Change, Entry, Event, Payload, ReadId, Snapshot};
-use store::{Outcome, Refusal, Source, Store, Token};
+use store::{Blocks, Outcome, Refusal, Source, Store, Token};
 
 use crate::copies::content;
 use crate::copies::copy::{FULL_RETRY_MAX, Obstacle, Progress, Replicated};
@@ -138,7 +138,8 @@ impl Work {
         match self {
             Self::Entry { entry: Entry { seq, change, fua }, .. } => match change {
                 Change::Write { range, payload } => {
-                    store.write(volume, *seq, range.first, payload.bytes(), *fua, token)
+                    let data = Blocks::known(payload.bytes(), payload.checksums());
+                    store.write(volume, *seq, range.first, data, *fua, token)
                 }
                 Change::Zero { range } => store.zero(volume, *seq, *range, *fua, token),
                 Change::Flush => store.settle(token),
@@ -147,7 +148,8 @@ impl Work {
                 }
             },
             Self::Group { group, born, content } => {
-                store.replace_group(volume, *group, *born, !content.holes(), content.bytes(), token)
+                let data = Blocks::known(content.bytes(), content.checksums());
+                store.replace_group(volume, *group, *born, !content.holes(), data, token)
             }
             Self::Read { group, from, .. } => {
                 let source = from.map_or(Source::Volume(volume), Source::Snapshot);
