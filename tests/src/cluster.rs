@@ -52,15 +52,16 @@ struct Host {
     running: Option<Running>,
 }
 
-/// A cluster. All of it ends with this value.
+/// A cluster. All of it ends with this value, field by field: a process that still runs puts files into a folder that is
+/// being removed, which then stays.
 #[derive(Debug)]
 pub struct Cluster {
-    /// One cluster at a time: what one test measures is not what another one does.
-    _turn: MutexGuard<'static, ()>,
-    folder: TempDir,
-    net: Net,
     voters: BTreeMap<u64, Host>,
     nodes: BTreeMap<String, Host>,
+    net: Net,
+    folder: TempDir,
+    /// One cluster at a time: what one test measures is not what another one does.
+    _turn: MutexGuard<'static, ()>,
     /// Nodes that are started from now on lose power when they are killed. The seed of what of their unsynced writes
     /// survives.
     pub power: Option<u64>,
