@@ -54,6 +54,8 @@ pub struct Config {
     pub http: Option<SocketAddr>,
     /// How it comes to be part of a cluster.
     pub start: Start,
+    /// Where the other voters are to be, HOST:PORT each: one that founds a cluster asks them first whether there is one.
+    pub others: Vec<String>,
 }
 
 /// Why a voter did not start.
@@ -80,9 +82,22 @@ pub enum StartError {
         "the voter listens on {0}, which is no address that others can reach it at: say which with --advertise HOST"
     )]
     NoAddress(SocketAddr),
+    /// There is a cluster already, or that is not known.
+    #[error(transparent)]
+    Founding(crate::raft::StartError),
     /// What it keeps.
     #[error(transparent)]
-    Consensus(#[from] crate::raft::StartError),
+    Consensus(crate::raft::StartError),
+}
+
+impl From<crate::raft::StartError> for StartError {
+    fn from(error: crate::raft::StartError) -> Self {
+        use crate::raft::StartError as Raft;
+        match error {
+            Raft::Founded { .. } | Raft::Unasked { .. } => Self::Founding(error),
+            Raft::Id | Raft::Store(_) | Raft::Random(_) | Raft::Consensus(_) | Raft::Found(_) => Self::Consensus(error),
+        }
+    }
 }
 
 /// Why a voter ended.
@@ -118,7 +133,8 @@ impl ControlPlane {
         let listener = TcpListener::bind(config.listen).await.map_err(failed)?;
         let address = listener.local_addr().map_err(failed)?;
         let advertised = advertised(address, config.advertise.as_deref())?;
-        let voter = VoterConfig { id: config.id, data: config.data, address: advertised, start: config.start };
+        let Config { id, data, start, others, .. } = config;
+        let voter = VoterConfig { id, data, address: advertised, start, others };
         let consensus = Arc::new(Consensus::start(voter).await?);
         let http = match config.http {
             Some(address) => Some(

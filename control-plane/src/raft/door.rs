@@ -13,6 +13,9 @@ use crate::store::{Identity, Store, StoreError};
 /// Version of the voters' protocol.
 const VERSION: u32 = 1;
 
+/// No voter's number: who listens at an address is asked for.
+pub(super) const WHOEVER: u64 = 0;
+
 /// Who this voter is, and whom it listens to.
 pub(super) struct Door {
     pub voter: u64,
@@ -90,6 +93,14 @@ impl Door {
             from: self.voter,
             to,
             store: store.map(|store| store.0.to_be_bytes().to_vec()).unwrap_or_default(),
+        }
+    }
+
+    /// Checks whether to tell who this is.
+    pub fn check_hello(&self, envelope: Option<&Envelope>) -> Result<(), Stranger> {
+        match envelope {
+            Some(Envelope { to: WHOEVER, version: VERSION, .. }) => Ok(()),
+            Some(_) | None => self.check_question(envelope),
         }
     }
 

@@ -5,7 +5,8 @@
 //! voter listens only to voters of its own cluster who know it by the store it votes with: one that lost its disk, and
 //! with it votes and entries that others count on, is not listened to and does not vote.
 //!
-//! - [`consensus`]: the handle; [`start`]: from a folder to a running voter
+//! - [`consensus`]: the handle; [`start`]: from a folder to a running voter; [`founding`]: whether there may be a
+//!   new cluster
 //! - [`membership`]: voters come and go, one at a time; [`voters`]: how they are
 //! - [`leadership`]: who leads; [`campaign`]: when a voter asks for votes
 //! - [`network`], [`service`]: the two sides of a message; [`convert`]: messages and openraft's types; [`door`]: who may
@@ -21,6 +22,7 @@ mod convert;
 mod door;
 #[cfg(test)]
 mod drill;
+mod founding;
 mod leadership;
 mod membership;
 mod network;

@@ -22,7 +22,7 @@ use super::campaign::Opinion;
 use super::config::{MESSAGE_BYTES_MAX, StoreId, TypeConfig, Voter};
 use super::contacts::Contacts;
 use super::convert::{self, Unusable};
-use super::door::Door;
+use super::door::{Door, WHOEVER};
 
 const CONNECT_MAX: Duration = Duration::from_secs(1);
 /// How often a silent connection is asked whether it is still there, and how long it may take to answer.
@@ -80,6 +80,11 @@ impl Network {
         let mut client = self.client(address)?;
         let request = wire::HelloRequest { envelope: Some(self.door.envelope(to, None)) };
         call(patience, client.hello(request)).await
+    }
+
+    /// Asks whoever listens at an address which cluster it belongs to.
+    pub async fn whoever(&self, address: &str, patience: Duration) -> Result<wire::HelloResponse, Failure> {
+        self.hello(WHOEVER, address, patience).await
     }
 
     /// Asks a voter whether it would vote for somebody.

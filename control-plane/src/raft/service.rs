@@ -53,7 +53,7 @@ fn unusable(error: &Unusable) -> Status {
 #[tonic::async_trait]
 impl Messages for Service {
     async fn hello(&self, request: Request<wire::HelloRequest>) -> Result<Response<wire::HelloResponse>, Status> {
-        self.door.check_question(request.into_inner().envelope.as_ref()).map_err(|stranger| refusal(&stranger))?;
+        self.door.check_hello(request.into_inner().envelope.as_ref()).map_err(|stranger| refusal(&stranger))?;
         let cluster = self.door.cluster().map(|cluster| cluster.0.to_be_bytes().to_vec()).unwrap_or_default();
         let store = self.door.store_id.0.to_be_bytes().to_vec();
         Ok(Response::new(wire::HelloResponse { voter: self.door.voter, store, cluster }))

@@ -16,6 +16,7 @@ use super::config::{self, TypeConfig, Voter};
 use super::consensus::{Consensus, ProposeError, stopped};
 use super::contacts::Contacts;
 use super::door::Door;
+use super::founding::check_new;
 use super::leadership::{self, Leadership};
 use super::membership::Caretaker;
 use super::network::Network;
@@ -35,12 +36,14 @@ pub(crate) struct VoterConfig {
     pub address: String,
     /// How it comes to be part of a cluster.
     pub start: Start,
+    /// Where the other voters are to be, for one that founds a cluster: HOST:PORT each.
+    pub others: Vec<String>,
 }
 
 /// How a voter comes to be part of a cluster.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Start {
-    /// Found a new cluster with this voter alone; a folder that has one already just goes on.
+    /// Found a new cluster with this voter alone, if none of the others belongs to one; a folder that has one already just goes on.
     Bootstrap,
     /// Wait to be added by the leader of an existing cluster, or go on with what the folder has.
     Join,
@@ -62,6 +65,29 @@ pub enum StartError {
     /// The consensus did not start. In words.
     #[error("the voter cannot take part in consensus: {0}")]
     Consensus(String),
+    /// It was to found a cluster, and there is one.
+    #[error(
+        "no cluster is founded: the voter at {address} belongs to one already ({cluster}). If this voter has lost its disk, \
+         remove it from that cluster and start it under a new number with --join; if the other one is left from an attempt, \
+         empty its data directory"
+    )]
+    Founded {
+        /// Who belongs to it.
+        address: String,
+        /// Which.
+        cluster: String,
+    },
+    /// It was to found a cluster, and nobody knows whether there is one.
+    #[error(
+        "no cluster is founded: {address} does not say whether there is one already ({reason}). Start the voter there, or \
+         take it off the list of others if it is never to be one"
+    )]
+    Unasked {
+        /// Who is silent.
+        address: String,
+        /// Why.
+        reason: String,
+    },
     /// The cluster was not founded. In words.
     #[error("the cluster cannot be founded: {0}")]
     Found(String),
@@ -84,18 +110,20 @@ impl Consensus {
 
     /// Tests make snapshots more often.
     pub(super) async fn start_with(voter: VoterConfig, snapshot_entries: u64) -> Result<Self, StartError> {
-        let VoterConfig { id, data, address, start } = voter;
+        let VoterConfig { id, data, address, start, mut others } = voter;
         if id == 0 {
             return Err(StartError::Id);
         }
         let (store, log, machine) = open(data, id).await?;
         let state = machine.shared();
         let door = Arc::new(Door::new(store));
-        if start == Start::Bootstrap && door.cluster().is_none() {
-            door.adopt(draw()?).await?;
-        }
         let contacts = Arc::new(Contacts::default());
         let network = Network::new(Arc::clone(&door), Arc::clone(&contacts));
+        if start == Start::Bootstrap && door.cluster().is_none() {
+            others.retain(|other| *other != address);
+            check_new(&network, &others).await?;
+            door.adopt(draw()?).await?;
+        }
         let raft = Raft::new(id, config::config(snapshot_entries), network.clone(), log.clone(), machine)
             .await
             .map_err(|fatal| StartError::Consensus(stopped(&fatal)))?;

@@ -28,7 +28,7 @@ pub async fn start(id: u64, data: &Path, start: Start) -> ControlPlane {
 
 fn config(id: u64, data: &Path, start: Start) -> Config {
     let listen = SocketAddr::from(([127, 0, 0, 1], 0));
-    Config { id, data: data.to_owned(), listen, advertise: None, http: None, start }
+    Config { id, data: data.to_owned(), listen, advertise: None, http: None, start, others: Vec::new() }
 }
 
 /// The founder again, when the last connection of the one before has let go of its folder; and when that was.

@@ -14,7 +14,8 @@ use super::value::{self, Host, Pair, PoolArg};
 #[serde(default, deny_unknown_fields)]
 #[command(after_help = "\
 Examples:
-  plinth control --id 1 --data /var/lib/plinth --listen 10.0.0.1:10700 --bootstrap     the first voter of a new cluster
+  plinth control --id 1 --data /var/lib/plinth --listen 10.0.0.1:10700 --bootstrap \\
+                 --others 10.0.0.2:10700,10.0.0.3:10700                       the first voter of a new cluster
   plinth control --id 2 --data /var/lib/plinth --listen 10.0.0.2:10700 --join          another one; then
   plinth cluster add-voter 2 10.0.0.2:10700                                            makes it part of the cluster
   plinth control --config /etc/plinth/control.toml
@@ -40,6 +41,10 @@ pub struct ControlArgs {
     /// Found a new cluster with this voter alone
     #[arg(long, conflicts_with = "join")]
     pub bootstrap: bool,
+    /// The other voters there are to be: a cluster is founded when all of them say that they belong to none
+    #[arg(long, value_name = "ADDR,..", value_delimiter = ',', value_parser = value::endpoint)]
+    #[serde(deserialize_with = "value::endpoints")]
+    pub others: Vec<String>,
     /// Wait to be added to a cluster by `plinth cluster add-voter`, unless it is part of one
     #[arg(long)]
     pub join: bool,

@@ -40,7 +40,7 @@ mod tests {
     #[test]
     fn the_sample_files_are_understood() {
         let control: ControlArgs = parse(include_str!("../../../deploy/systemd/control.toml")).unwrap();
-        assert!(control.bootstrap && control.http.is_some());
+        assert!(control.bootstrap && control.others.len() == 2 && control.http.is_some());
         let storage: StorageArgs = parse(include_str!("../../../deploy/systemd/storage.toml")).unwrap();
         assert_eq!(storage.control.len(), 3);
     }
@@ -48,7 +48,7 @@ mod tests {
     #[test]
     fn every_option_is_a_field() {
         let control: ControlArgs = parse(
-            "id = 2\ndata = '/var/lib/plinth'\nlisten = '127.0.0.1:10700'\nadvertise = 'c2'\nbootstrap = false\njoin = true\n",
+            "id = 2\ndata = '/var/lib/plinth'\nlisten = '127.0.0.1:10700'\nadvertise = 'c2'\nbootstrap = false\njoin = true\nothers = ['c1:1']\n",
         )
         .unwrap();
         assert_eq!((control.id, control.join, control.bootstrap), (Some(2), true, false));

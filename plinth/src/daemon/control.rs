@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 use control_plane::{Config, ControlPlane, Start, StartError};
 
+use super::config::either;
 use super::{config, needed, with_option};
 use crate::args::ControlArgs;
 use crate::exit::Usage;
@@ -33,6 +34,7 @@ fn settled(args: ControlArgs, file: ControlArgs) -> Result<Config, Usage> {
         advertise: args.advertise.or(file.advertise).map(|host| host.to_string()),
         http: args.http.or(file.http),
         start,
+        others: either(args.others, file.others),
     })
 }
 
@@ -52,6 +54,7 @@ fn explain(error: &StartError) -> anyhow::Error {
         StartError::Listen { .. } => "--listen ADDR",
         StartError::NoAddress(_) => "--advertise HOST",
         StartError::Http { .. } => "--http ADDR",
+        StartError::Founding(_) => "--others ADDR,..",
         StartError::Consensus(_) => "--data DIR",
     };
     with_option(error, option)

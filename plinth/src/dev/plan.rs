@@ -94,6 +94,7 @@ impl Plan {
             advertise: loopback(self.control.ip()),
             http: None,
             start: control_plane::Start::Bootstrap,
+            others: Vec::new(),
         }
     }
 

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::voter::Voter;
 use super::{Leadership, cluster_of, has_mark, leader, mark, propose, wait_until};
-use crate::raft::{MembershipError, Start};
+use crate::raft::{MembershipError, Start, StartError};
 
 #[test]
 fn a_voter_that_lost_its_disk_is_not_listened_to_and_is_replaced_while_work_goes_on() {
@@ -89,4 +89,40 @@ fn one_store_does_not_vote_twice() {
     let voters = cluster_of(2);
     let error = voters[0].add(3, voters[1].address()).unwrap_err();
     assert!(error.to_string().contains("this is voter 2"), "{error}");
+}
+
+#[test]
+fn a_founder_that_lost_its_disk_founds_no_second_cluster() {
+    let mut voters = cluster_of(3);
+    voters[0].kill();
+    voters[0].wipe();
+    voters[0].others = voters.iter().map(Voter::address).collect();
+    let error = voters[0].start(Start::Bootstrap).unwrap_err();
+    assert!(matches!(error, StartError::Founded { .. }), "{error}");
+    // Nor when one of the two that know better is away, and a new one knows nothing.
+    voters[1].kill();
+    voters[1].wipe();
+    voters[1].start(Start::Join).unwrap();
+    let error = voters[0].start(Start::Bootstrap).unwrap_err();
+    assert!(matches!(error, StartError::Founded { .. }), "{error}");
+}
+
+#[test]
+fn a_cluster_is_founded_when_all_others_have_said_that_there_is_none() {
+    let (second, mut third) = (Voter::join(2), Voter::join(3));
+    third.kill();
+    let mut founder = Voter::idle(1);
+    founder.others = vec![second.address(), third.address()];
+    std::thread::scope(|scope| {
+        let founding = scope.spawn(|| founder.start(Start::Bootstrap));
+        std::thread::sleep(Duration::from_secs(2));
+        assert!(!founding.is_finished(), "the third has not said anything");
+        third.start(Start::Join).unwrap();
+        founding.join().unwrap().unwrap();
+    });
+    founder.add(2, second.address()).unwrap();
+    // With a cluster in its folder nobody is asked.
+    founder.kill();
+    founder.start(Start::Bootstrap).unwrap();
+    propose(&[founder, second], &mark(1));
 }

@@ -24,6 +24,8 @@ pub(super) struct Voter {
     address: SocketAddr,
     /// Entries between two snapshots.
     snapshot_entries: u64,
+    /// Whom it asks before it founds a cluster.
+    pub others: Vec<String>,
     running: Option<Running>,
 }
 
@@ -53,7 +55,7 @@ impl Voter {
     /// One that has not been started yet.
     pub fn idle(id: u64) -> Self {
         let (folder, address) = (tempfile::tempdir().unwrap(), SocketAddr::from((Ipv4Addr::LOCALHOST, 0)));
-        Self { id, folder, address, snapshot_entries: 5000, running: None }
+        Self { id, folder, address, snapshot_entries: 5000, others: Vec::new(), running: None }
     }
 
     /// It is to be started at another address.
@@ -67,7 +69,8 @@ impl Voter {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         let listener = runtime.block_on(listen(self.address));
         self.address = listener.local_addr().unwrap();
-        let config = VoterConfig { id: self.id, data: self.data(), address: self.address(), start };
+        let config =
+            VoterConfig { id: self.id, data: self.data(), address: self.address(), start, others: self.others.clone() };
         let consensus = runtime.block_on(Consensus::start_with(config, self.snapshot_entries))?;
         let consensus = Arc::new(consensus);
         let server = tonic::transport::Server::builder()
