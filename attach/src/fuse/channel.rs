@@ -49,7 +49,8 @@ impl Channel {
     pub fn read(&mut self) -> io::Result<Option<&[u8]>> {
         loop {
             let Self { device, input } = self;
-            let read = device.try_io(tokio::io::Interest::READABLE, |device| Ok(rustix::io::read(device, &mut *input)?));
+            let read =
+                device.try_io(tokio::io::Interest::READABLE, |device| Ok(rustix::io::read(device, &mut *input)?));
             match read {
                 Ok(count) => return Ok(Some(&self.input[..count])),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(None),

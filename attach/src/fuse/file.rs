@@ -7,7 +7,7 @@ use block::{ByteRange, Error, Request};
 use rustix::io::Errno;
 use zerocopy::IntoBytes;
 
-use super::wire::{Agreed, Attributes, Call, FILE, Found, Operation, Opened, Space, Told, Written};
+use super::wire::{Agreed, Attributes, Call, FILE, Found, Opened, Operation, Space, Told, Written};
 use crate::line::REQUESTS_MAX;
 
 /// Its name in the folder.
@@ -111,7 +111,9 @@ fn agree(major: u32, minor: u32, flags: u32, max_readahead: u32) -> Result<Vec<u
     let requests = u16::try_from(REQUESTS_MAX).expect("the ledger takes fewer than 65536 requests");
     let agreed = Agreed::new(major, minor, flags, max_readahead, requests);
     if agreed.is_none() {
-        tracing::error!("the kernel's FUSE is {major}.{minor} ({flags:#x}); 7.28 is needed, which Linux has since 4.20");
+        tracing::error!(
+            "the kernel's FUSE is {major}.{minor} ({flags:#x}); 7.28 is needed, which Linux has since 4.20"
+        );
     }
     agreed.map(|agreed| agreed.as_bytes().to_vec()).ok_or(Errno::PROTO)
 }

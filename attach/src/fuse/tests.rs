@@ -70,7 +70,16 @@ fn reads_and_writes_become_the_volumes_and_nothing_is_read_behind_the_end() {
 #[test]
 fn a_hole_reads_as_zeroes_to_the_byte() {
     let mut file = VolumeFile::new(MIB);
-    let fallocate = |mode: u32, len: u64| [vec![0; 8], 512_u64.to_ne_bytes().to_vec(), len.to_ne_bytes().to_vec(), mode.to_ne_bytes().to_vec(), vec![0; 4]].concat();
+    let fallocate = |mode: u32, len: u64| {
+        [
+            vec![0; 8],
+            512_u64.to_ne_bytes().to_vec(),
+            len.to_ne_bytes().to_vec(),
+            mode.to_ne_bytes().to_vec(),
+            vec![0; 4],
+        ]
+        .concat()
+    };
     let zeroes = |keep_allocated| {
         let range = ByteRange::new(512, 1024);
         Heard::Ask(Request::WriteZeroes { range, fua: false, fast_only: false, keep_allocated }, vec![], Due::Nothing)
@@ -78,7 +87,11 @@ fn a_hole_reads_as_zeroes_to_the_byte() {
     assert_eq!(hear(&mut file, 43, &[&fallocate(0x03, 1024)]), zeroes(false), "punch a hole");
     assert_eq!(hear(&mut file, 43, &[&fallocate(0x10, 1024)]), zeroes(true), "zero a range");
     assert_eq!(hear(&mut file, 43, &[&fallocate(0x11, 1024)]), zeroes(true));
-    assert_eq!(hear(&mut file, 43, &[&fallocate(0, 1024)]), Heard::Answer(Err(Errno::NOSYS)), "it is allocated already");
+    assert_eq!(
+        hear(&mut file, 43, &[&fallocate(0, 1024)]),
+        Heard::Answer(Err(Errno::NOSYS)),
+        "it is allocated already"
+    );
     assert_eq!(hear(&mut file, 43, &[&fallocate(0x03, 1 << 32)]), Heard::Answer(Err(Errno::INVAL)));
 }
 

@@ -288,7 +288,20 @@ impl Attributes {
         let (mode, links) = if node == FOLDER { (0o040_500, 2) } else { (0o100_600, 1) };
         let blocks = size_bytes.div_ceil(512);
         let (times, nanoseconds, block_bytes) = ([0; 3], [0; 3], 4096);
-        Self { node, size_bytes, blocks, times, nanoseconds, mode, links, uid: 0, gid: 0, device: 0, block_bytes, flags: 0 }
+        Self {
+            node,
+            size_bytes,
+            blocks,
+            times,
+            nanoseconds,
+            mode,
+            links,
+            uid: 0,
+            gid: 0,
+            device: 0,
+            block_bytes,
+            flags: 0,
+        }
     }
 }
 

@@ -33,7 +33,7 @@ const PROBE: Duration = Duration::from_secs(2);
 const PROBES: u32 = 2;
 
 /// What a host knows of a volume before it uses it.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Identity {
     /// The volume's number in its cluster.
     pub volume: u64,
