@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help run test sim mutants bench chaos fuzz fmt lint doc deny deps build unit
+.PHONY: help run test sim mutants bench chaos steps fuzz fmt lint doc deny deps build unit
 
 CARGO_DENY := 0.20.2
 CARGO_FUZZ := 0.13.2
@@ -74,6 +74,9 @@ mutants: ## plants bugs in store and replication one by one; tests must catch ea
 
 chaos: build ## schedules of faults on clusters of real processes, from seeds (SCHEDULES=500 FIRST=1)
 	SCHEDULES=$${SCHEDULES:-500} cargo test --release --workspace --test cluster -- --nocapture any_schedule
+
+steps: build ## random steps on a cluster of real processes against an oracle (STEPS=1000 SEED=1)
+	STEPS=$${STEPS:-1000} SEED=$${SEED:-1} cargo test --release --workspace --test cluster -- --nocapture random_steps
 
 bench: ## the benchmark table: ours with one replica and with three, its null backend, raw file, qemu-nbd, nbdkit (ROUNDS=3 JOB_SECONDS=5)
 	@.ci/rust && .ci/packages $(PACKAGES_BUILD) $(PACKAGES_BENCH)

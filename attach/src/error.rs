@@ -63,20 +63,6 @@ pub enum AttachError {
         /// The volume's.
         expected: u64,
     },
-    /// The method has no way.
-    #[error(
-        "the volume has {found} bytes now, and {} shows {now}: with the method fuse it shows more when it was detached \
-         and attached again",
-        device.display()
-    )]
-    CannotGrow {
-        /// The device.
-        device: PathBuf,
-        /// The volume's size.
-        found: u64,
-        /// The device's.
-        now: u64,
-    },
 }
 
 fn process(keeper: Option<u32>) -> String {

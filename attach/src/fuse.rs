@@ -1,8 +1,12 @@
-//! Without the kernel's NBD client: an endpoint of ours, nbdfuse, which shows it as a file, and a loop device on that.
+//! Without the kernel's NBD client: a file system of one file, the volume, served by this process, and a loop device on it.
 
+mod channel;
 mod endpoint;
-mod local;
+mod file;
 mod stack;
+#[cfg(test)]
+mod tests;
+mod wire;
 
 pub use endpoint::Endpoint;
-pub use stack::{Nbdfuse, Stack, StackFault, lacking};
+pub use stack::{Stack, StackFault, lacking};

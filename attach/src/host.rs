@@ -6,13 +6,13 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use nbd::Purpose;
-use tokio::net::UnixListener;
 use tokio::time::{Instant, sleep};
 
 use crate::blockdev::{self, Use};
 use crate::error::AttachError;
 use crate::fuse::{self, Endpoint, Stack};
-use crate::keeper::Keeper;
+use crate::growth::Growth;
+use crate::keeper::{Keeper, Serving};
 use crate::kernel::{self, Device, Kept};
 use crate::line::{Dialer, Directory, Identity, Line};
 use crate::record::{Method, Place, Record};
@@ -109,22 +109,15 @@ impl Host {
     /// Makes the device as large as its volume has become; answers the size.
     ///
     /// # Errors
-    /// It is not attached, or it cannot grow in use.
+    /// It is not attached, or the system refuses.
     pub async fn grow(&self, name: &str) -> Result<u64, AttachError> {
         let absent = || AttachError::Absent { name: name.to_owned() };
         let mut record = self.place(name).read()?.ok_or_else(absent)?;
         let device = record.device.clone().ok_or_else(absent)?;
         let (directory, _keeper) = Directory::new(record.addresses.clone());
-        let found = dialer(&record, directory).find(Purpose::Look).await.export.size_bytes;
-        let now = blockdev::size_bytes(&device)?;
-        if found <= now {
-            return Ok(now);
-        }
-        match (record.method, Device::named(&device)) {
-            (Method::Nbd, Some(nbd)) => kernel::resize(nbd, &record.backend(), found).await?,
-            (Method::Nbd, None) => return Err(absent()),
-            (Method::Fuse, _) => return Err(AttachError::CannotGrow { device, found, now }),
-        }
+        let size_bytes = dialer(&record, directory).find(Purpose::Look).await.export.size_bytes;
+        Growth::new(&self.place(name), &record, &device).show(size_bytes).await?;
+        let found = size_bytes.max(record.size_bytes);
         record.size_bytes = found;
         self.place(name).write(&record)?;
         Ok(found)
@@ -217,7 +210,7 @@ impl Claim {
         let size_bytes = line.export.size_bytes;
         dialer.grown(size_bytes);
         let raised = match record.method {
-            Method::Nbd => raise_nbd(&record, dialer, line, self.lock).await,
+            Method::Nbd => raise_nbd(&self.place, &record, dialer, line, self.lock).await,
             Method::Fuse => raise_fuse(&self.place, &record, dialer, line, self.lock).await,
         };
         let keeper = match raised {
@@ -301,13 +294,21 @@ async fn tear_down(place: &Place, record: &Record) -> Result<(), AttachError> {
     Ok(())
 }
 
-async fn raise_nbd(record: &Record, dialer: Dialer, line: Line, lock: File) -> Result<Keeper, AttachError> {
+async fn raise_nbd(
+    place: &Place,
+    record: &Record,
+    dialer: Dialer,
+    line: Line,
+    lock: File,
+) -> Result<Keeper, AttachError> {
     let backend = record.backend();
+    let looking = dialer.clone();
     let kept = match Device::of_backend(&backend)? {
         Some(device) => Kept::take_over(device, dialer, line, backend).await?,
         None => Kept::make(dialer, line, backend, record.index).await?,
     };
-    Ok(Keeper::nbd(kept, lock))
+    let growth = Growth::new(place, record, &kept.device().path());
+    Ok(Keeper::nbd(kept, growth.watching(looking), lock))
 }
 
 async fn raise_fuse(
@@ -318,12 +319,11 @@ async fn raise_fuse(
     lock: File,
 ) -> Result<Keeper, AttachError> {
     let stack = Stack::new(place.path());
-    let listener = UnixListener::bind(stack.socket())?;
-    let endpoint = Endpoint::new(listener, dialer, line);
-    let mut keeper = Keeper::fuse(endpoint, lock);
-    let (device, nbdfuse) = stack.raise(record.read_only).await?;
-    keeper.show(device, nbdfuse);
-    Ok(keeper)
+    let looking = dialer.clone();
+    let serving = Serving::begin(Endpoint::new(stack.open()?, dialer, line));
+    let device = stack.raise(record.read_only).await?;
+    let growth = Growth::new(place, record, &device);
+    Ok(Keeper::fuse(device, serving, growth.watching(looking), lock))
 }
 
 /// The device is what it is to be, before anybody uses it.

@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 
 use tokio::task::JoinHandle;
 
-use crate::fuse::{Endpoint, Nbdfuse};
+use crate::fuse::Endpoint;
+use crate::growth::Watching;
 use crate::kernel::{KeepFault, Kept};
 
 /// A device that is there. When this value goes, what becomes of the device depends on the method: the kernel's NBD
@@ -15,6 +16,7 @@ use crate::kernel::{KeepFault, Kept};
 pub struct Keeper {
     device: PathBuf,
     kind: Kind,
+    watching: Watching,
     /// Who else wants to keep the device sees that somebody does.
     _lock: File,
 }
@@ -22,12 +24,19 @@ pub struct Keeper {
 #[derive(Debug)]
 enum Kind {
     Nbd(Box<Kept>),
-    Fuse { serving: Serving, nbdfuse: Option<Nbdfuse> },
+    Fuse(Serving),
 }
 
 /// The endpoint's task, which ends with this value.
 #[derive(Debug)]
-struct Serving(JoinHandle<io::Result<()>>);
+pub struct Serving(JoinHandle<io::Result<()>>);
+
+impl Serving {
+    /// Begins to serve.
+    pub fn begin(mut endpoint: Endpoint) -> Self {
+        Self(tokio::spawn(async move { endpoint.serve().await }))
+    }
+}
 
 impl Drop for Serving {
     fn drop(&mut self) {
@@ -41,31 +50,18 @@ pub enum KeeperFault {
     /// The kernel's device.
     #[error(transparent)]
     Nbd(#[from] KeepFault),
-    /// The endpoint's socket.
-    #[error("the endpoint failed: {0}")]
-    Endpoint(#[from] io::Error),
     /// Somebody ended it, in order or not.
-    #[error("nbdfuse ended ({0}), and with it the device")]
-    Nbdfuse(String),
+    #[error("its file was unmounted ({0})")]
+    Unmounted(io::Error),
 }
 
 impl Keeper {
-    pub(crate) fn nbd(kept: Kept, lock: File) -> Self {
-        Self { device: kept.device().path(), kind: Kind::Nbd(Box::new(kept)), _lock: lock }
+    pub(crate) fn nbd(kept: Kept, watching: Watching, lock: File) -> Self {
+        Self { device: kept.device().path(), kind: Kind::Nbd(Box::new(kept)), watching, _lock: lock }
     }
 
-    /// Begins to serve; the device comes later.
-    pub(crate) fn fuse(mut endpoint: Endpoint, lock: File) -> Self {
-        let serving = Serving(tokio::spawn(async move { endpoint.serve().await }));
-        Self { device: PathBuf::new(), kind: Kind::Fuse { serving, nbdfuse: None }, _lock: lock }
-    }
-
-    pub(crate) fn show(&mut self, device: PathBuf, process: Nbdfuse) {
-        self.device = device;
-        match &mut self.kind {
-            Kind::Fuse { nbdfuse, .. } => *nbdfuse = Some(process),
-            Kind::Nbd(_) => {}
-        }
+    pub(crate) fn fuse(device: PathBuf, serving: Serving, watching: Watching, lock: File) -> Self {
+        Self { device, kind: Kind::Fuse(serving), watching, _lock: lock }
     }
 
     /// Its path.
@@ -76,27 +72,23 @@ impl Keeper {
 
     /// Keeps it until it is gone; drop this to stop keeping it.
     pub async fn run(&mut self) -> KeeperFault {
-        match &mut self.kind {
-            Kind::Nbd(kept) => match kept.keep().await {
-                Err(fault) => fault.into(),
-                Ok(never) => match never {},
-            },
-            Kind::Fuse { serving, nbdfuse } => {
-                let ended = async {
-                    match nbdfuse {
-                        Some(nbdfuse) => nbdfuse.ended().await,
-                        None => std::future::pending().await,
-                    }
-                };
-                tokio::select! {
-                    served = &mut serving.0 => match served {
-                        Ok(Err(error)) => error.into(),
-                        Ok(Ok(())) => io::Error::other("it ended").into(),
-                        Err(error) => io::Error::other(error).into(),
-                    },
-                    how = ended => KeeperFault::Nbdfuse(how),
-                }
-            }
+        tokio::select! {
+            fault = keep(&mut self.kind) => fault,
+            never = self.watching.follow() => match never {},
         }
+    }
+}
+
+async fn keep(kind: &mut Kind) -> KeeperFault {
+    match kind {
+        Kind::Nbd(kept) => match kept.keep().await {
+            Err(fault) => fault.into(),
+            Ok(never) => match never {},
+        },
+        Kind::Fuse(serving) => KeeperFault::Unmounted(match (&mut serving.0).await {
+            Ok(Ok(())) => io::Error::other("it ended"),
+            Ok(Err(error)) => error,
+            Err(error) => io::Error::other(error),
+        }),
     }
 }

@@ -11,12 +11,13 @@
 //!   Host::lower ──> the device is gone ── (the cluster is told) ── Host::forget
 //! ```
 //! Files: `host` what a user of the crate does; `keeper` a device that is there; `record` what a host remembers;
-//! `kernel` and `fuse` the two methods; `line` who serves the volume, and what was asked of it; `remote` a volume without a
+//! `growth` its size; `kernel` and `fuse` the two methods; `line` who serves the volume, and what was asked of it; `remote` a volume without a
 //! device, for copies; `blockdev` and `tool` the host.
 
 mod blockdev;
 mod error;
 mod fuse;
+mod growth;
 mod host;
 mod keeper;
 mod kernel;

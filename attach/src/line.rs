@@ -13,6 +13,6 @@ mod upstream;
 
 pub use dial::{Dialer, Identity, Line};
 pub use directory::{Directory, DirectoryKeeper};
-pub use ledger::{Ledger, is_final};
+pub use ledger::{Ledger, REQUESTS_MAX, is_final};
 pub use link::{Link, PAUSE};
 pub use upstream::{Answer, Upstream};

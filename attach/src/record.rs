@@ -4,7 +4,7 @@
 //! ```text
 //!   FOLDER/NAME/record.json   what is attached, with the token: readable by root only
 //!   FOLDER/NAME/agent         locked by the process that keeps the device; its number is in it
-//!   FOLDER/NAME/nbd.sock fuse/   parts of the method fuse
+//!   FOLDER/NAME/fuse/         where the method fuse mounts its file
 //! ```
 
 use std::fs::{self, File};
@@ -24,7 +24,7 @@ use tokio::time::{Instant, sleep};
 pub enum Method {
     /// The kernel's NBD client.
     Nbd,
-    /// An endpoint of ours, nbdfuse and a loop device.
+    /// A file that we serve by FUSE, and a loop device.
     Fuse,
 }
 
@@ -151,7 +151,7 @@ impl Place {
 
     /// Removes all of it.
     pub fn remove(&self) -> io::Result<()> {
-        for name in ["record.json", "record.new", "nbd.sock", "agent.log", "agent"] {
+        for name in ["record.json", "record.new", "agent.log", "agent"] {
             match fs::remove_file(self.0.join(name)) {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
                 Ok(()) | Err(_) => {}

@@ -1,4 +1,4 @@
-//! Volumes as block devices of this host, by nbdfuse and a loop device: nodes, agents and detaches die in between.
+//! Volumes as block devices of this host, by FUSE and a loop device: nodes, agents and detaches die in between.
 
 use std::fs::File;
 use std::io::{Read, Write};
@@ -24,7 +24,7 @@ const KILLS: usize = 3;
 const FORCED_MAX: Duration = Duration::from_secs(20);
 
 /// What this machine lacks to run these tests.
-fn lacking() -> Option<&'static str> {
+pub fn lacking() -> Option<&'static str> {
     let tests = [
         (rustix::process::geteuid().is_root(), "only root may mount"),
         (Path::new("/dev/fuse").exists(), "there is no /dev/fuse"),
@@ -38,14 +38,14 @@ fn attachments_of(cluster: &Cluster) -> usize {
 }
 
 /// One replica on one of the nodes.
-fn simple() -> Cluster {
+pub fn simple() -> Cluster {
     let cluster = Cluster::on_loopback();
     cluster.run(&["volume", "create", "db", "--size", "64MiB"]);
     cluster
 }
 
 /// A program that writes with checksums and verifies them, for a time.
-fn fio(folder: &Path, log: &Path, seconds: u64) -> Running {
+pub fn fio(folder: &Path, log: &Path, seconds: u64) -> Running {
     let arguments = [
         "--name=v".to_owned(),
         format!("--directory={}", folder.display()),

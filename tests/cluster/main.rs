@@ -6,8 +6,10 @@
 mod attach;
 mod attachments;
 mod chaos;
+mod expected;
 mod full;
 mod gaps;
+mod growth;
 mod guest;
 mod history;
 mod kills;
@@ -23,5 +25,7 @@ mod rot;
 mod scene;
 mod schedule;
 mod snapshots;
+mod steps;
 mod takeover;
+mod units;
 mod voters;

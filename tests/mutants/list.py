@@ -111,7 +111,7 @@ REPLICATION_MUTANTS = [
 
 NODE = "core/node/src/copies/"
 
-# Caught by the tests of a whole node, with three of them and disks that rot.
+# Caught by the tests of a whole node, with three of them, disks that rot and volumes that grow.
 NODE_MUTANTS = [
     ("repair-takes-anything", STORE + "repair.rs", "if held.crc != offered {", "if held.crc != offered && data.is_empty() {"),
     ("rot-not-asked-for", NODE + "mend.rs", "let fit = |peer: &&PoolId| !case.tried.contains(peer)", "let fit = |peer: &&PoolId| case.round > 99 && !case.tried.contains(peer)"),
@@ -119,5 +119,6 @@ NODE_MUTANTS = [
     ("lost-is-asked-for-for-ever", NODE + "rot.rs", "if round < ROUNDS_MAX && !alone {", "if round < u32::MAX && !alone {"),
     ("compared-anywhere-in-the-order", NODE + "look.rs", "copy.work.push_back(Work::Look(question));\n        self.hand_work(id);", "self.look(id, question);"),
     ("written-zeroes-differ-from-holes", STORE + "digest.rs", "if entry.crc == zeroes {", "if entry.crc == zeroes && at > 99 {"),
+    ("replicas-stay-small", NODE + "work.rs", "if size_bytes <= state.size_bytes {", "if size_bytes <= state.size_bytes || end > 0 {"),
     ("digests-without-places", STORE + "digest.rs", "self.digest.then(&[at]).then(", "self.digest.then(&[at / 64]).then("),
 ]

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """Applies one planted bug after the other to a copy of the workspace and requires that tests fail: those of the store, or
-the simulator of the replication protocol, or those of a node for lost blocks and comparing.
+the simulator of the replication protocol, or those of a node for lost blocks, comparing and growing.
 
 MUTANT_SEEDS: seeds of the store's simulator for each (150), and of the protocol's two hundred times as many.
 Arguments: names of some mutants. Prints what caught each.
@@ -70,16 +70,16 @@ def caught_by_store(copy, target):
 
 
 def caught_by_node(copy, target):
-    """What notices a mutant of lost blocks or of comparing, or None."""
+    """What notices a mutant of lost blocks, of comparing or of growing, or None."""
     test = ["cargo", "test", "--release", "-q", "-p", "node", "--test", "node"]
     code, output = run(test + ["--no-run"], copy, target)
     if code:
         print(output)
         return None
-    code, output = run(test + ["--", "copies::rot::"], copy, target)
+    code, output = run(test + ["--", "copies::rot::", "copies::growth::"], copy, target)
     if not code:
         return None
-    return sorted(set(re.findall(r"---- copies::rot::(\w+) stdout", output))) or [output.strip()[-60:]], None
+    return sorted(set(re.findall(r"---- copies::(?:rot|growth)::(\w+) stdout", output))) or [output.strip()[-60:]], None
 
 
 def main():

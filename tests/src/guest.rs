@@ -21,7 +21,7 @@ const KERNEL_PACKAGE: &str = "linux-image-cloud-amd64";
 /// Modules the guest needs; what they need themselves is found.
 const MODULES: [&str; 3] = ["virtio_pci", "virtio_net", "nbd"];
 /// Programs that are copied with their libraries.
-const PROGRAMS: [&str; 2] = ["/sbin/mkfs.ext4", "/sbin/e2fsck"];
+const PROGRAMS: [&str; 3] = ["/sbin/mkfs.ext4", "/sbin/e2fsck", "/sbin/resize2fs"];
 
 /// Runs first in the guest. Without a loopback device of its own all of 127.0.0.0/8 is the host's.
 const INIT: &str = "\

@@ -1,25 +1,25 @@
-//! nbdfuse and a loop device on top of the endpoint's socket.
+//! The mounted file system and a loop device on top of its file.
 //!
 //! What is there is read from the kernel and not remembered: whatever was left when a process died is found by the
-//! folder it lies in.
+//! folder it lies in. The process that serves the file never touches it itself: other programs do, which can be left alone
+//! when the volume does not answer.
 
 use std::fs;
 use std::io;
-use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
+use rustix::mount::{UnmountFlags, unmount};
 use tokio::time::{Instant, sleep};
 
-use super::endpoint::EXPORT;
+use super::channel::Channel;
+use super::file::NAME;
 use crate::tool::{self, ToolFault};
 
 /// How long a program may take that asks the kernel for something.
 const TOOL_MAX: Duration = Duration::from_secs(10);
-/// How long nbdfuse may take to show the file, and to end.
-const MOUNT_MAX: Duration = Duration::from_secs(10);
+/// How long a part may take to go.
+const GONE_MAX: Duration = Duration::from_secs(10);
 const STEP: Duration = Duration::from_millis(10);
 
 /// The parts of one attachment, in its folder.
@@ -27,10 +27,6 @@ const STEP: Duration = Duration::from_millis(10);
 pub struct Stack {
     folder: PathBuf,
 }
-
-/// The program between the socket and the file.
-#[derive(Debug)]
-pub struct Nbdfuse(tokio::process::Child);
 
 /// Why there is no device, or why it cannot be taken down.
 #[derive(Debug, thiserror::Error)]
@@ -46,9 +42,6 @@ pub enum StackFault {
         /// What the system said.
         source: io::Error,
     },
-    /// nbdfuse ended or hangs.
-    #[error("nbdfuse did not show the volume: {0}")]
-    NoFile(String),
     /// Somebody keeps a part open.
     #[error("{0} is still there; see who uses it, or detach with --force")]
     Left(String),
@@ -60,57 +53,47 @@ impl Stack {
         Self { folder: folder.to_owned() }
     }
 
-    /// Where the endpoint listens.
-    pub fn socket(&self) -> PathBuf {
-        self.folder.join("nbd.sock")
-    }
-
     fn mount(&self) -> PathBuf {
         self.folder.join("fuse")
     }
 
     fn file(&self) -> PathBuf {
-        self.mount().join("disk")
+        self.mount().join(NAME)
     }
 
-    /// Puts both on top of the endpoint, which must be serving; answers the device.
+    /// Mounts the file system, whose calls wait until they are answered.
+    ///
+    /// # Errors
+    /// The system refuses.
+    pub fn open(&self) -> Result<Channel, StackFault> {
+        fs::create_dir_all(self.mount()).map_err(|source| StackFault::Io { what: "making a mount point", source })?;
+        Channel::mount(&self.mount()).map_err(|source| StackFault::Io { what: "mounting a FUSE file system", source })
+    }
+
+    /// Puts a loop device on the file, which somebody must be serving; answers the device.
     ///
     /// # Errors
     /// See [`StackFault`]. What was made is to be taken down.
-    pub async fn raise(&self, read_only: bool) -> Result<(PathBuf, Nbdfuse), StackFault> {
-        let nbdfuse = self.start_nbdfuse(read_only)?;
-        let nbdfuse = self.wait_for_file(nbdfuse).await?;
+    pub async fn raise(&self, read_only: bool) -> Result<PathBuf, StackFault> {
         let mut arguments = vec!["--find", "--show", "--direct-io=on"];
         arguments.extend(read_only.then_some("--read-only"));
         let file = self.file();
         let arguments = arguments.into_iter().map(Path::new).chain([file.as_path()]);
-        let device = tool::run("losetup", arguments, TOOL_MAX).await?;
-        Ok((PathBuf::from(device), nbdfuse))
+        Ok(PathBuf::from(tool::run("losetup", arguments, TOOL_MAX).await?))
     }
 
-    fn start_nbdfuse(&self, read_only: bool) -> Result<Nbdfuse, StackFault> {
-        fs::create_dir_all(self.mount()).map_err(|source| StackFault::Io { what: "making a mount point", source })?;
-        let uri = format!("nbd+unix:///{EXPORT}?socket={}", escaped(&self.socket()));
-        let mut command = Command::new("nbdfuse");
-        command.args(read_only.then_some("-r")).arg(self.file()).arg(uri);
-        // What a terminal sends to this process is not for it: it must outlive the last write.
-        command.stdin(Stdio::null()).stdout(Stdio::null()).process_group(0);
-        let child = tokio::process::Command::from(command).spawn();
-        child.map(Nbdfuse).map_err(|source| StackFault::Io { what: "starting nbdfuse (package libnbd-bin)", source })
-    }
-
-    async fn wait_for_file(&self, mut nbdfuse: Nbdfuse) -> Result<Nbdfuse, StackFault> {
-        let deadline = Instant::now() + MOUNT_MAX;
-        while !self.is_mounted() || !self.file().exists() {
-            if let Ok(Some(status)) = nbdfuse.0.try_wait() {
-                return Err(StackFault::NoFile(format!("it ended with {status}")));
-            }
-            if Instant::now() > deadline {
-                return Err(StackFault::NoFile(format!("nothing within {} s", MOUNT_MAX.as_secs())));
-            }
-            sleep(STEP).await;
+    /// Makes file and device larger while they are used.
+    ///
+    /// # Errors
+    /// They are as they were.
+    pub async fn grow(&self, size_bytes: u64) -> Result<(), StackFault> {
+        // Setting the size is what makes the kernel believe it at once, also while the file is written.
+        let size = format!("--size={size_bytes}");
+        tool::run("truncate", ["--no-create".as_ref(), size.as_ref(), self.file().as_os_str()], TOOL_MAX).await?;
+        for device in self.devices() {
+            tool::run("losetup", [Path::new("--set-capacity"), &device], TOOL_MAX).await?;
         }
-        Ok(nbdfuse)
+        Ok(())
     }
 
     /// Loop devices on our file.
@@ -137,16 +120,14 @@ impl Stack {
         self.wait_until("a loop device", || self.devices().is_empty()).await?;
         if self.is_mounted() {
             // Whoever just looked at the file may still hold it for a moment.
-            let unmounted = self.wait_for_unmount().await;
-            unmounted?;
+            self.wait_for_unmount().await?;
         }
-        self.wait_until("nbdfuse", || self.processes().is_empty()).await?;
         self.clear();
         Ok(())
     }
 
     async fn wait_for_unmount(&self) -> Result<(), StackFault> {
-        let deadline = Instant::now() + MOUNT_MAX;
+        let deadline = Instant::now() + GONE_MAX;
         loop {
             match tool::run("umount", [self.mount()], TOOL_MAX).await {
                 Ok(_) => return Ok(()),
@@ -161,8 +142,9 @@ impl Stack {
     /// # Errors
     /// Something does not go.
     pub async fn tear_down(&self) -> Result<(), StackFault> {
-        // Whatever the kernel waits for fails when nbdfuse is gone.
-        self.kill(Signal::KILL);
+        // Whatever waits for an answer fails, whether the process that was to give it has ended or not.
+        let aborted = unmount(self.mount(), UnmountFlags::FORCE);
+        tracing::debug!("{}: {aborted:?}", self.folder.display());
         for device in self.devices() {
             let detached = tool::run("losetup", [Path::new("-d"), &device], TOOL_MAX).await;
             tracing::debug!("{}: {detached:?}", device.display());
@@ -170,7 +152,6 @@ impl Stack {
         while self.is_mounted() {
             tool::run("umount", [Path::new("-l"), &self.mount()], TOOL_MAX).await?;
         }
-        self.wait_until("nbdfuse", || self.processes().is_empty()).await?;
         // One that is mounted goes when it is unmounted, by itself.
         self.clear();
         Ok(())
@@ -178,12 +159,11 @@ impl Stack {
 
     fn clear(&self) {
         // What is not there need not be removed.
-        let _ = fs::remove_file(self.socket());
         let _ = fs::remove_dir(self.mount());
     }
 
     async fn wait_until(&self, what: &str, condition: impl Fn() -> bool) -> Result<(), StackFault> {
-        let deadline = Instant::now() + MOUNT_MAX;
+        let deadline = Instant::now() + GONE_MAX;
         while !condition() {
             if Instant::now() > deadline {
                 return Err(StackFault::Left(format!("{what} of {}", self.folder.display())));
@@ -198,42 +178,6 @@ impl Stack {
         let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
         mounts.lines().any(|line| line.split(' ').nth(4).is_some_and(|place| Path::new(place) == mount))
     }
-
-    /// Processes of nbdfuse for our file.
-    fn processes(&self) -> Vec<Pid> {
-        let file = self.file();
-        let Ok(entries) = fs::read_dir("/proc") else { return Vec::new() };
-        let ids = entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
-        let ours = |id: &i32| {
-            let command = fs::read(format!("/proc/{id}/cmdline")).unwrap_or_default();
-            let mut words = command.split(|byte| *byte == 0);
-            words.next().is_some_and(|program| program.ends_with(b"nbdfuse"))
-                && words.any(|word| word == file.as_os_str().as_encoded_bytes())
-        };
-        ids.filter(ours).filter_map(Pid::from_raw).collect()
-    }
-
-    fn kill(&self, signal: Signal) {
-        for id in self.processes() {
-            // Between the look and the signal the number may have become another's: the descriptor stays with the one
-            // it was opened for, and a second look tells whose it is.
-            if let Ok(process) = pidfd_open(id, PidfdFlags::empty())
-                && self.processes().contains(&id)
-            {
-                let _ = pidfd_send_signal(&process, signal);
-            }
-        }
-    }
-}
-
-impl Nbdfuse {
-    /// Waits until it ends, which it does when it is unmounted or killed.
-    pub async fn ended(&mut self) -> String {
-        match self.0.wait().await {
-            Ok(status) => status.to_string(),
-            Err(error) => error.to_string(),
-        }
-    }
 }
 
 /// What this host lacks for it, if anything.
@@ -241,20 +185,8 @@ pub fn lacking() -> Option<&'static str> {
     let needs = [
         (Path::new("/dev/fuse").exists(), "/dev/fuse"),
         (Path::new("/dev/loop-control").exists(), "loop devices"),
-        (tool::is_there("nbdfuse"), "nbdfuse (package libnbd-bin)"),
         (tool::is_there("losetup"), "losetup (package mount)"),
+        (tool::is_there("truncate"), "truncate (package coreutils)"),
     ];
     needs.into_iter().find(|(there, _)| !there).map(|(_, what)| what)
-}
-
-/// A path as part of a URI.
-fn escaped(path: &Path) -> String {
-    let mut text = String::new();
-    for byte in path.as_os_str().as_encoded_bytes() {
-        match byte {
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'/' | b'.' | b'-' | b'_' | b'~' => text.push(char::from(*byte)),
-            _ => text += &format!("%{byte:02X}"),
-        }
-    }
-    text
 }

@@ -6,6 +6,8 @@
 
 use std::io;
 use std::net::TcpStream as StdTcpStream;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use nbd::{ClientHandshake, HandshakeFault, HandshakeStep, Purpose, RemoteExport};
@@ -31,7 +33,7 @@ const PROBE: Duration = Duration::from_secs(2);
 const PROBES: u32 = 2;
 
 /// What a host knows of a volume before it uses it.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Identity {
     /// The volume's number in its cluster.
     pub volume: u64,
@@ -84,7 +86,9 @@ pub enum DialFault {
 #[derive(Clone, Debug)]
 pub struct Dialer {
     export: String,
-    identity: Identity,
+    volume: u64,
+    /// The largest size that any of this one's copies saw.
+    size_bytes: Arc<AtomicU64>,
     directory: Directory,
     /// Which address is tried next.
     next: usize,
@@ -93,7 +97,8 @@ pub struct Dialer {
 impl Dialer {
     /// For `NAME@TOKEN`.
     pub fn new(export: String, identity: Identity, directory: Directory) -> Self {
-        Self { export, identity, directory, next: 0 }
+        let size_bytes = Arc::new(AtomicU64::new(identity.size_bytes));
+        Self { export, volume: identity.volume, size_bytes, directory, next: 0 }
     }
 
     /// Asks until somebody lets the client in. Never ends otherwise: drop it to give up.
@@ -124,13 +129,30 @@ impl Dialer {
     async fn attempt(&self, address: &str, purpose: Purpose, patience: Duration) -> Result<Line, DialFault> {
         let opened = timeout(patience, open(address, &self.export, purpose));
         let (stream, export) = opened.await.map_err(|_| DialFault::Silent(patience))??;
-        self.identity.check(&export)?;
+        let identity = Identity { volume: self.volume, size_bytes: self.size_bytes.load(Ordering::Relaxed) };
+        identity.check(&export)?;
         Ok(Line { stream, export, address: address.to_owned() })
     }
 
-    /// What was seen is known from now on.
-    pub fn grown(&mut self, size_bytes: u64) {
-        self.identity.size_bytes = self.identity.size_bytes.max(size_bytes);
+    /// The volume's size now, if a node tells at once; the one that served last is asked first.
+    pub async fn look(&mut self) -> Option<u64> {
+        let addresses = self.directory.addresses();
+        for step in 0..addresses.len() {
+            let index = self.next.wrapping_add(addresses.len() - 1 + step) % addresses.len();
+            match self.attempt(&addresses[index], Purpose::Look, PATIENCE_MIN).await {
+                Ok(line) => {
+                    self.next = index + 1;
+                    return Some(line.export.size_bytes);
+                }
+                Err(fault) => tracing::debug!(address = addresses[index], "no look at the volume: {fault}"),
+            }
+        }
+        None
+    }
+
+    /// What was seen is known from now on, to copies of this one as well.
+    pub fn grown(&self, size_bytes: u64) {
+        self.size_bytes.fetch_max(size_bytes, Ordering::Relaxed);
     }
 }
 

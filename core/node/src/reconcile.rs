@@ -45,7 +45,10 @@ impl Node {
         for id in volumes {
             if let (Some(replica), Some(volume)) = (self.wishes.replica(*id), self.pipeline.volumes.get_mut(id)) {
                 volume.name.clone_from(&replica.name);
-                if let Some(copies) = &replica.copies {
+                // Only a replica of the wanted size hears of a configuration: so none ever is primary with less than any
+                // primary before it showed its clients.
+                let is_large_enough = volume.size_bytes >= replica.size_bytes;
+                if let Some(copies) = replica.copies.as_ref().filter(|_| is_large_enough) {
                     self.pipeline.follow(*id, copies);
                 }
                 if replica.snapshots.hold > 0 {
@@ -129,6 +132,9 @@ impl Node {
                 self.pipeline.store.clone_volume(Source::Snapshot(snapshot), volume, &name, *size_bytes, token)
             }
             Task::Resize { volume, size_bytes } => {
+                // What its primary has sent may have made it larger than this node was told.
+                let is_bytes = self.pipeline.store.volume(volume).map_or(0, |state| state.size_bytes);
+                let size_bytes = size_bytes.max(is_bytes);
                 self.pipeline.change(volume, |store, seq| store.resize_volume(volume, seq, size_bytes, token))
             }
             Task::Delete { volume } => {

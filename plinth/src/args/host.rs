@@ -61,7 +61,7 @@ pub enum MethodArg {
     Auto,
     /// The kernel's NBD client
     Nbd,
-    /// nbdfuse and a loop device
+    /// A file by FUSE and a loop device
     Fuse,
 }
 

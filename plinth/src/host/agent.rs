@@ -44,7 +44,11 @@ pub async fn run(args: &AttachArgs) -> Result<ExitCode> {
     tokio::select! {
         fault = keeper.run() => ended(&host, args, &fault),
         never = tell_addresses(&args.connection, &directory) => match never {},
-        () = stopped(&host, args, &mut signals) => Ok(ExitCode::SUCCESS),
+        () = signals.next() => {
+            // The device may go from now on.
+            stopped(&host, args, &mut signals).await;
+            Ok(ExitCode::SUCCESS)
+        }
     }
 }
 
@@ -157,9 +161,8 @@ async fn undo(host: &Host, args: &AttachArgs, left: Option<&Record>) {
     }
 }
 
-/// Waits for a signal after which the device need not be kept.
+/// The device need not be kept any more.
 async fn stopped(host: &Host, args: &AttachArgs, signals: &mut Signals) {
-    signals.next().await;
     let is_fuse = matches!(host.find(&args.name), Ok(Some(found)) if found.record.method == Method::Fuse);
     if !is_fuse {
         // The kernel's client goes on with the connection it has.

@@ -9,7 +9,7 @@ use std::process::{Child, Command, ExitCode, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
-use attach::{AttachError, Host};
+use attach::Host;
 use tokio::time::{sleep, timeout};
 
 use super::{Device, host, tell};
@@ -60,10 +60,6 @@ fn attached(host: &Host, name: &str) -> Result<Option<Device>> {
 async fn grow(host: &Host, args: &AttachArgs) -> Result<()> {
     match timeout(args.connection.timeout, host.grow(&args.name)).await {
         Ok(Ok(_)) => Ok(()),
-        Ok(Err(error @ AttachError::CannotGrow { .. })) => {
-            tracing::warn!("{error}");
-            Ok(())
-        }
         Ok(Err(error)) => Err(error.into()),
         Err(_) => {
             tracing::warn!("nobody serves volume {} now; the device is as it was", args.name);

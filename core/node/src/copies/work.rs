@@ -174,6 +174,25 @@ fn cut(store: &mut Store, volume: VolumeId, snapshot: Snapshot, token: Token) ->
 }
 
 impl Work {
+    /// How many blocks the volume must have for it.
+    fn end(&self) -> Option<u64> {
+        match self {
+            Self::Entry { entry, .. } => match &entry.change {
+                Change::Write { range, .. } | Change::Zero { range } => Some(range.end().0),
+                Change::Snapshot { blocks, .. } => Some(*blocks),
+                Change::Flush => None,
+            },
+            // An empty group is one that the volume has a block of, all the same.
+            Self::Group { group, content, .. } => {
+                let in_it = u64::BITS - (!content.holes()).leading_zeros();
+                Some(group.0 * u64::from(GROUP_BLOCKS) + u64::from(in_it.max(1)))
+            }
+            Self::Cut { snapshot } => Some(snapshot.blocks),
+            Self::Read { .. } | Self::Drop { .. } | Self::Restamp { .. } => None,
+            Self::Settle | Self::Epoch { .. } | Self::Look(_) => None,
+        }
+    }
+
     /// The snapshot that it makes.
     fn cuts(&self) -> Option<Snapshot> {
         match self {
@@ -218,6 +237,9 @@ impl Pipeline {
             if self.hand_without_store(id) {
                 continue;
             }
+            if let Err(refusal) = self.stretch(id) {
+                return self.refused(id, refusal);
+            }
             let Some(copy) = self.volumes.get_mut(&id).and_then(|volume| volume.copy.as_deref_mut()) else { return };
             let Some(work) = copy.work.front() else { break };
             let (incarnation, what, cut) = (copy.incarnation, work.given(), work.cuts().map(|snapshot| snapshot.id));
@@ -237,6 +259,25 @@ impl Pipeline {
             }
         }
         self.keep_stable(id, handed_any);
+    }
+
+    /// Makes the volume as large here as what is first needs it: its primary has grown, and this node was not told yet.
+    fn stretch(&mut self, id: VolumeId) -> Result<(), Refusal> {
+        let Some(copy) = self.volumes.get(&id).and_then(|volume| volume.copy.as_deref()) else { return Ok(()) };
+        let (Some(end), Some(state)) = (copy.work.front().and_then(Work::end), self.store.volume(id)) else {
+            return Ok(());
+        };
+        let (seq, size_bytes) = (state.last_seq, end * BLOCK_BYTES as u64);
+        if size_bytes <= state.size_bytes {
+            return Ok(());
+        }
+        let key = self.copies.handed.insert(Handed::new(id, copy.incarnation, Given::Unasked));
+        let stretched = self.store.resize_volume(id, seq, size_bytes, Mark::Work(key).token());
+        match stretched {
+            Ok(()) => self.stir(),
+            Err(_) => drop(self.copies.handed.remove(key)),
+        }
+        stretched
     }
 
     /// Does what needs no store; whether it was that.
@@ -309,8 +350,7 @@ impl Pipeline {
                 self.copies.starved.insert(id);
                 return;
             }
-            // A range outside the volume is a change that came before the volume grew here: taught again, it fits.
-            // So are more snapshots than there may be: some go.
+            // Of more snapshots than there may be some go. A range that no volume can have is never sent.
             Refusal::NoSpace { .. } | Refusal::OutOfRange | Refusal::TooMany => {
                 copy.obstacle = Some(Obstacle::Full { retry_at: now + copy.full_retry });
                 copy.full_retry = (copy.full_retry * 2).min(FULL_RETRY_MAX);

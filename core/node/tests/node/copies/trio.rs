@@ -124,6 +124,12 @@ impl Trio {
         self.heard = [u32::MAX; NODES];
     }
 
+    /// The volume should have this size, and these snapshots.
+    pub fn want_sized(&mut self, size_bytes: u64, snapshots: &[(u64, Option<WriteSeq>)]) {
+        let snapshots = crate::wanted::cut(snapshots);
+        self.want(ReplicaIntent { size_bytes, snapshots, ..self.wanted.clone() });
+    }
+
     /// Another node should be primary.
     pub fn hand_over(&mut self, to: Option<usize>) {
         self.hand_over = to.map(name);
@@ -446,6 +452,15 @@ impl Trio {
         self.nodes.into_iter().map(of).collect()
     }
 
+    /// See [`Trio::contents`] and [`Trio::snapshot_contents`].
+    pub fn contents_with(mut self, snapshots: &[u64]) -> (Vec<Vec<u8>>, Vec<Vec<Vec<u8>>>) {
+        self.pass(Duration::from_millis(500));
+        let mut all: Vec<_> = self.nodes.into_iter().map(|rig| Rig::on(rig.disk, crate::rig::config())).collect();
+        let of_snapshots = |alone: &mut Rig| snapshots.iter().map(|id| alone.snapshot_content(*id)).collect();
+        let cut = all.iter_mut().map(of_snapshots).collect();
+        (all.iter_mut().map(content_of_pool).collect(), cut)
+    }
+
     /// The snapshots that a node tells of, with their places.
     pub fn snapshots(&self, node: usize) -> Vec<(u64, WriteSeq)> {
         if self.down.contains(&node) {
@@ -502,9 +517,12 @@ impl Trio {
 
 /// The content of a node's replica, by another program.
 fn content_of(rig: Rig) -> Vec<u8> {
-    let mut alone = Rig::on(rig.disk, crate::rig::config());
+    content_of_pool(&mut Rig::on(rig.disk, crate::rig::config()))
+}
+
+fn content_of_pool(alone: &mut Rig) -> Vec<u8> {
     let peer = alone.connect_to("v@1", false);
     let (size_bytes, _) = alone.peers[peer].listener.export.expect("the export is open");
-    let piece_bytes = 4 << 20;
-    (0..size_bytes / piece_bytes).flat_map(|piece| alone.read(peer, piece * piece_bytes, 4 << 20)).collect()
+    let piece = |at: u64| u32::try_from((size_bytes - at).min(4 * MIB)).expect("a piece");
+    (0..size_bytes).step_by(4 << 20).flat_map(|at| alone.read(peer, at, piece(at))).collect()
 }
