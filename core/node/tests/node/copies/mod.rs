@@ -2,6 +2,7 @@
 
 mod decider;
 mod directed;
+mod lost;
 mod random;
 mod rot;
 mod snapshots;
