@@ -100,6 +100,7 @@ impl Pipeline {
         if let Some(tie) = self.tie(id, peer) {
             tie.lane = Lane::default();
         }
+        self.copies.rot.hope(&[id], self.copies.now + HOPE_AFTER);
         self.push_event(id, Event::Connected { peer });
     }
 

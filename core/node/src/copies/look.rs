@@ -5,10 +5,10 @@
 
 use block::{GroupIndex, Incarnation, PoolId, SnapshotId, VolumeId, WriteSeq};
 use replication::{Aside, Found, GroupRange, Snapshot};
-use store::{Outcome, Source};
+use store::{Outcome, Source, Token};
 
 use crate::copies::content::known;
-use crate::copies::rot::Span;
+use crate::copies::rot::{Outlook, Span};
 use crate::copies::work::{Given, Handed, Work};
 use crate::mark::Mark;
 use crate::pipeline::Pipeline;
@@ -48,6 +48,8 @@ pub(crate) struct Look {
     reading: Piece,
     /// Blocks of it that were being repaired when it was met last.
     repairing: u64,
+    /// What is known to be lost of it was asked for once more.
+    asked_anew: bool,
 }
 
 /// A group of the volume, or what a snapshot holds of it that nothing else does.
@@ -95,7 +97,7 @@ impl Pipeline {
         let mut rest: Vec<_> = pieces.filter(|piece| piece.blocks > 0).collect();
         rest.reverse();
         let reading = Piece { of: None, group: first, blocks: 0 };
-        let look = Look { volume: id, asker, found, rest, reading, repairing: 0 };
+        let look = Look { volume: id, asker, found, rest, reading, repairing: 0, asked_anew: false };
         let key = self.copies.looks.insert(look);
         self.look_on(key);
     }
@@ -115,7 +117,7 @@ impl Pipeline {
         let Some(look) = self.copies.looks.get_mut(key) else { return };
         let (id, asker) = (look.volume, look.asker);
         while let Some(piece @ Piece { of, group, .. }) = look.rest.pop() {
-            (look.reading, look.repairing) = (piece, 0);
+            (look.reading, look.repairing, look.asked_anew) = (piece, 0, false);
             let given = Given::Look { look: key, group, of };
             let handed = self.copies.handed.insert(Handed::new(id, Incarnation(0), given));
             let source = of.map_or(Source::Volume(id), Source::Snapshot);
@@ -129,10 +131,24 @@ impl Pipeline {
     }
 
     /// Notes how many blocks of a group are repaired before it is read again.
-    pub(super) fn note_repairs(&mut self, key: Key, repairing: u64) {
+    fn note_repairs(&mut self, key: Key, repairing: u64) {
         if let Some(look) = self.copies.looks.get_mut(key) {
             look.repairing += repairing;
         }
+    }
+
+    /// A group could not be read: what it lost is asked for, once more if that was done before.
+    pub(super) fn look_tries_again(&mut self, look: Key, token: Token, span: Span) -> bool {
+        let is_first = self.copies.looks.get_mut(look).is_some_and(|look| !std::mem::replace(&mut look.asked_anew, true));
+        if is_first {
+            self.copies.rot.look_again(span);
+        }
+        let again = self.copies.rot.judge(token, span) == Outlook::Again;
+        if again {
+            let repairing = self.copies.rot.count(span).0;
+            self.note_repairs(look, repairing);
+        }
+        again
     }
 
     /// A group was read, or cannot be.

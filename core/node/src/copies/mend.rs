@@ -238,14 +238,12 @@ impl Pipeline {
         {
             return self.lesson_tries_again(key, span, peer);
         }
-        let again = self.copies.rot.judge(mark.token(), span) == Outlook::Again;
-        if let (true, Mark::Work(key)) = (again, mark)
+        if let Mark::Work(key) = mark
             && let Some(look) = self.copies.handed.get(key).and_then(Handed::look)
         {
-            let repairing = self.copies.rot.count(span).0;
-            self.note_repairs(look, repairing);
+            return self.look_tries_again(look, mark.token(), span);
         }
-        again
+        self.copies.rot.judge(mark.token(), span) == Outlook::Again
     }
 
     /// What a request to the store was to read, if it was.

@@ -296,6 +296,13 @@ impl Rot {
         self.within(span).filter(|(_, case)| case.stage.is_lost()).map(|(place, case)| (place.block, case.held))
     }
 
+    /// Somebody wants to know how it is now: what is lost is asked for once more. Whether anything is.
+    pub fn look_again(&mut self, span: Span) -> bool {
+        let lost: Vec<BlockIndex> = self.lost_within(span).map(|(block, _)| block).collect();
+        lost.iter().for_each(|block| self.set(span.place(*block), Stage::Ready));
+        !lost.is_empty()
+    }
+
     /// Blocks of the span that are lost as far as is known, and of which not all of these said that they lack them: they are
     /// asked for once more. Whether there are any.
     pub fn doubt(&mut self, span: Span, who: &[PoolId], now: Instant) -> bool {
