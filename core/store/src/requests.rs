@@ -26,6 +26,15 @@ pub enum Source {
     Snapshot(SnapshotId),
 }
 
+impl std::fmt::Display for Source {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Volume(volume) => write!(f, "volume {volume}"),
+            Self::Snapshot(snapshot) => write!(f, "snapshot {snapshot}"),
+        }
+    }
+}
+
 impl From<VolumeId> for Source {
     fn from(volume: VolumeId) -> Self {
         Self::Volume(volume)
