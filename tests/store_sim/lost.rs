@@ -50,8 +50,7 @@ fn first_six(pool: &mut Pool, source: Source) -> Vec<Result<u64, Error>> {
     (64..70).map(|block| pool.read_from(source, block)).collect()
 }
 
-const WITH_LOST: [Result<u64, Error>; 6] =
-    [Ok(1000), Err(Error::Media), Ok(1002), Err(Error::Media), Ok(1004), Ok(0)];
+const WITH_LOST: [Result<u64, Error>; 6] = [Ok(1000), Err(Error::Media), Ok(1002), Err(Error::Media), Ok(1004), Ok(0)];
 
 #[test]
 fn a_lost_block_cannot_be_read_from_memory_nor_from_the_disk_nor_after_a_crash() {

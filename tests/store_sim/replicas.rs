@@ -228,7 +228,8 @@ fn a_lost_block_is_written_anew_for_everyone_who_holds_it() {
     let place = pool.places(8)[0];
     pool.rot(place, 77);
     assert!(pool.read(135).is_err());
-    let found = Report::BadBlock { at: offset(place), block: Some((Source::Volume(ONE), BlockIndex(135))), mismatch: true };
+    let found =
+        Report::BadBlock { at: offset(place), block: Some((Source::Volume(ONE), BlockIndex(135))), mismatch: true };
     assert!(pool.reports.contains(&found), "{:?}", pool.reports);
     let live = pool.store.space().live_bytes;
     let wrong = pool.store.repair(ONE, BlockIndex(135), &block_of(9), Token(1000));

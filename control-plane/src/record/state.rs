@@ -177,8 +177,7 @@ fn parse_removed(found: &wire::RemovedPool) -> Result<(PoolId, RemovedPool), Inv
 
 fn encode_removed((id, pool): (&PoolId, &RemovedPool)) -> wire::RemovedPool {
     let RemovedPool { node, since, back } = pool;
-    let (back_node, back_since) =
-        back.as_ref().map_or((String::new(), 0), |(node, since)| (node.to_string(), since.0));
+    let (back_node, back_since) = back.as_ref().map_or((String::new(), 0), |(node, since)| (node.to_string(), since.0));
     wire::RemovedPool { id: bytes_of(id.0), node: node.to_string(), since: since.0, back_node, back_since }
 }
 

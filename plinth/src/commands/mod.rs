@@ -28,7 +28,8 @@ use std::process::ExitCode;
 use anyhow::Result;
 
 use crate::args::{
-    ClusterArgs, ConnectionArgs, ExplainArgs, NodeArgs, OperationArgs, RemovePoolArgs, SnapshotArgs, StatusArgs, VolumeArgs,
+    ClusterArgs, ConnectionArgs, ExplainArgs, NodeArgs, OperationArgs, RemovePoolArgs, SnapshotArgs, StatusArgs,
+    VolumeArgs,
 };
 use crate::serve;
 

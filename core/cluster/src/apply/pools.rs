@@ -4,7 +4,7 @@
 //! cluster keeps about them goes. A pool that comes back all the same is left alone: what it holds is of the past, and its
 //! replicas are no members of anything.
 
-use block::{PoolId, VolumeId};
+use block::{PoolId, SnapshotId, VolumeId};
 
 use crate::command::{Answer, Time};
 use crate::name::Name;
@@ -104,11 +104,12 @@ impl State {
     }
 
     fn snapshots_only_in(&self, pool: PoolId, id: VolumeId, volume: &Volume) -> Vec<String> {
-        let has = |replica: &Replica, snapshot| replica.snapshots.contains_key(snapshot);
-        let is_only_here = |(snapshot, found): &(block::SnapshotId, &Snapshot)| {
-            let others = volume.replicas.iter().filter(|(other, _)| **other != pool);
-            let is_cut = matches!(found.cut, Cut::At(_));
-            is_cut && has(&volume.replicas[&pool], snapshot) && !others.into_iter().any(|(_, other)| has(other, snapshot))
+        let holders = |snapshot| {
+            let all = volume.replicas.iter().filter(move |(_, replica)| replica.snapshots.contains_key(&snapshot));
+            all.map(|(holder, _)| *holder)
+        };
+        let is_only_here = |(snapshot, found): &(SnapshotId, &Snapshot)| {
+            matches!(found.cut, Cut::At(_)) && holders(*snapshot).eq([pool])
         };
         self.snapshots_of(id).filter(is_only_here).map(|(_, snapshot)| format!("snapshot {}", snapshot.name)).collect()
     }

@@ -139,7 +139,8 @@ impl Pipeline {
 
     /// A group could not be read: what it lost is asked for, once more if that was done before.
     pub(super) fn look_tries_again(&mut self, look: Key, token: Token, span: Span) -> bool {
-        let is_first = self.copies.looks.get_mut(look).is_some_and(|look| !std::mem::replace(&mut look.asked_anew, true));
+        let is_first =
+            self.copies.looks.get_mut(look).is_some_and(|look| !std::mem::replace(&mut look.asked_anew, true));
         if is_first {
             self.copies.rot.look_again(span);
         }

@@ -354,8 +354,7 @@ impl Rot {
     pub fn take_woken(&mut self) -> Vec<Token> {
         self.wakes = false;
         let waiters = std::mem::take(&mut self.waiters);
-        let (waiting, woken): (Vec<_>, Vec<_>) =
-            waiters.into_iter().partition(|waiter| self.count(waiter.span).0 > 0);
+        let (waiting, woken): (Vec<_>, Vec<_>) = waiters.into_iter().partition(|waiter| self.count(waiter.span).0 > 0);
         self.waiters = waiting;
         woken.into_iter().map(|waiter| waiter.token).collect()
     }

@@ -186,10 +186,8 @@ impl Work {
 }
 
 fn group_content(content: &Payload) -> GroupContent<'_> {
-    let lost = content.lost().map_or(LostBlocks::NONE, |lost| LostBlocks {
-        blocks: lost.blocks,
-        checksums: &lost.checksums,
-    });
+    let lost =
+        content.lost().map_or(LostBlocks::NONE, |lost| LostBlocks { blocks: lost.blocks, checksums: &lost.checksums });
     GroupContent { mapped: !content.holes() & !lost.blocks, data: content.bytes(), lost }
 }
 

@@ -128,7 +128,10 @@ pub fn asides() -> Vec<(&'static str, Aside)> {
         ("have", Aside::Have { block, checksum, of: None, data: Some(Box::new([7; PAGE_BYTES])) }),
         ("have not", Aside::Have { block, checksum, of: None, data: None }),
         ("want of a snapshot", Aside::Want { block, checksum, of: Some(SNAPSHOT) }),
-        ("have of a snapshot", Aside::Have { block, checksum, of: Some(SNAPSHOT), data: Some(Box::new([7; PAGE_BYTES])) }),
+        (
+            "have of a snapshot",
+            Aside::Have { block, checksum, of: Some(SNAPSHOT), data: Some(Box::new([7; PAGE_BYTES])) },
+        ),
         ("have not of a snapshot", Aside::Have { block, checksum, of: Some(SNAPSHOT), data: None }),
         ("compare", Aside::Compare { id: 0x61, at: seq(0x0b, 0x91), groups, reads: true, snapshots: vec![] }),
         ("compare with snapshots", Aside::Compare { id: 0x61, at: seq(0x0b, 0x91), groups, reads: true, snapshots }),

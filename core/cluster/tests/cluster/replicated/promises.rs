@@ -463,7 +463,7 @@ fn a_pool_is_removed_when_no_volume_counts_on_it_and_another_takes_its_place() {
     assert_eq!(volume(&world).health(), Health::Ready, "{}", explained(&world));
     let peers = |world: &World| -> Vec<PoolId> {
         let intents = world.nodes.keys().flat_map(|node| world.state.intent(node).replicas);
-        intents.flat_map(|intent| intent.replication.unwrap().peers.into_keys()).collect()
+        intents.flat_map(|intent| intent.replication.unwrap().peers).map(|peer| peer.pool).collect()
     };
     assert!(!peers(&world).contains(&gone), "nobody looks for it any more");
 }
