@@ -3,7 +3,6 @@
 use std::pin::Pin;
 use std::time::Duration;
 
-use block::PoolId;
 use cluster::{Change, Health, OperationId, Settings, State};
 use proto::v1;
 use proto::v1::cluster_service_server::ClusterService;
