@@ -183,7 +183,7 @@ impl Pipeline {
 
     fn answer_look(&mut self, id: VolumeId, asker: Asker, found: Option<Found>) {
         match asker {
-            Asker::Here { number } => self.found_here(number, found),
+            Asker::Here { number } => self.found_here(id, number, found),
             Asker::Peer { peer, number } => self.post_aside(id, peer, &Aside::Compared { id: number, found }),
         }
     }

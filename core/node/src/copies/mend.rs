@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use block::{BLOCK_BYTES, BlockIndex, BlockRange, Checksum, Error, Incarnation, PoolId, PoolOffset, VolumeId};
 use replication::{Aside, Snapshot};
-use store::{Outcome, Refusal, RepairError, Source};
+use store::{HeldBlock, Outcome, Refusal, RepairError, Source};
 
 use crate::copies::content::known;
 use crate::copies::rot::{Outlook, Place, Span, Stage, Verdict};
@@ -294,7 +294,13 @@ impl Pipeline {
 
     /// Blocks of the volume that nobody has.
     pub(crate) fn lost_blocks(&self, id: VolumeId) -> u64 {
+        self.lost_now(id).count() as u64
+    }
+
+    /// Which they are; not those that were written since.
+    pub(super) fn lost_now(&self, id: VolumeId) -> impl Iterator<Item = Place> {
         let lost = self.copies.rot.lost_of(id);
-        lost.filter(|(place, held)| self.store.held(place.source(), place.block) == Some(*held)).count() as u64
+        let is_held = |(place, held): &(Place, HeldBlock)| self.store.held(place.source(), place.block) == Some(*held);
+        lost.filter(is_held).map(|(place, _)| place)
     }
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use block::{BlockIndex, GroupIndex, SnapshotId, VolumeId};
-use node::{Answer, Command, ComparedReplica, GroupRange};
+use node::{Answer, Command, ComparedReplica, GroupRange, LostBlock};
 use store::Source;
 
 use crate::copies::trio::{NODES, Trio};
@@ -108,6 +108,8 @@ fn a_learner_joins_although_a_block_is_lost_everywhere() {
         assert_eq!(trio.read(client, block * 4096, 4096), content(block, 2));
     });
     assert_eq!(lost_of_all(&mut trio), [1; NODES]);
+    let named: Vec<LostBlock> = compared(&mut trio).into_iter().flat_map(|replica| replica.lost).collect();
+    assert_eq!(named, [LostBlock { snapshot: None, block: BlockIndex(3) }]);
     trio.write(client, 3 * 4096, &content(3, 3));
     assert_eq!(trio.read(client, 3 * 4096, 4096), content(3, 3));
     assert_eq!((lost(&trio, away), lost_of_all(&mut trio)), (0, vec![0; NODES]));
