@@ -184,7 +184,9 @@ fn a_pool_of_an_older_version_is_one_of_the_present_once_it_was_opened() {
             assert_eq!(pool.disk.page(page)[8..10], layout::FORMAT_VERSION.to_le_bytes());
         }
         assert_eq!(inspected(&pool.disk), layout::FORMAT_VERSION);
-        replicate(&mut pool);
+        if version == 1 {
+            replicate(&mut pool);
+        }
         expect_replicated(&mut pool);
         lose(&mut pool);
         pool.kill().expect("it opens again");
