@@ -16,7 +16,7 @@ use replication::wire::{
     Answer, Answered, Channel, Envelope, Fault, Greeted, HEADER_BYTES, Hello, INPUT_BYTES_MAX, Parsed, Refusal, Signal,
     encode, encode_aside, encode_signal, parse, payloads,
 };
-use replication::{Aside, Change, Configuration, Entry, Found, GroupRange, GroupSet, Memory, Message, Payload, Snapshot};
+use replication::{Aside, Change, Configuration, Entry, Found, GroupRange, GroupSet, Lost, Memory, Message, Payload, Snapshot};
 
 const EPOCH: Epoch = Epoch(7);
 /// Where frames and greetings keep what is mended.
@@ -146,11 +146,11 @@ fn write(n: u64) -> Entry<Payload> {
 fn valid_frame(kind: u8) -> Vec<u8> {
     let envelope = Envelope { volume: VolumeId(1), from: PoolId(2), incarnation: Incarnation(3), link: 4 };
     let mut bytes = Vec::new();
-    if let Some(aside) = valid_aside(kind % 24) {
+    if let Some(aside) = valid_aside(kind % 27) {
         encode_aside(&envelope, &aside, &mut bytes);
         return bytes;
     }
-    let signal = match kind % 24 {
+    let signal = match kind % 27 {
         15 => Some(Signal::Open { to: PoolId(5) }),
         16 => Some(Signal::Opened),
         17 => Some(Signal::Close),
@@ -160,7 +160,7 @@ fn valid_frame(kind: u8) -> Vec<u8> {
         encode_signal(&envelope, signal, &mut bytes);
         return bytes;
     }
-    let message = valid_message(kind % 24);
+    let message = valid_message(kind % 27);
     encode(&envelope, &message, &mut bytes).expect("the message may be sent");
     payloads(&message).for_each(|payload| bytes.extend_from_slice(payload.bytes()));
     bytes
@@ -172,10 +172,12 @@ fn valid_aside(kind: u8) -> Option<Aside> {
     let snapshot = Snapshot { at: WriteSeq { epoch: EPOCH, n: 2 }, id: SnapshotId(9), blocks: 1 << 33 };
     let found = Found { blocks: 1, read: 2, repaired: 3, lost: 4, digests: vec![Checksum(5), Checksum(6)] };
     match kind {
-        18 => Some(Aside::Want { block, checksum }),
-        19 => Some(Aside::Have { block, checksum, data: Some(Box::new([1; PAGE_BYTES])) }),
+        18 => Some(Aside::Want { block, checksum, of: None }),
+        19 => Some(Aside::Have { block, checksum, of: None, data: Some(Box::new([1; PAGE_BYTES])) }),
         20 => Some(Aside::Compare { id: 1, at: WriteSeq { epoch: EPOCH, n: 2 }, groups, reads: true, snapshots: vec![snapshot] }),
         21 => Some(Aside::Compared { id: 1, found: Some(found) }),
+        24 => Some(Aside::Want { block, checksum, of: Some(snapshot) }),
+        25 => Some(Aside::Have { block, checksum, of: Some(snapshot), data: None }),
         _ => None,
     }
 }
@@ -204,6 +206,11 @@ fn valid_message(kind: u8) -> Message<Payload> {
         12 => Message::Relay { epoch, entry: flush },
         13 => Message::Enter { epoch, last: 4, tail: vec![write(4)] },
         22 => Message::Cut { epoch, snapshot },
+        26 => {
+            let lost = Lost { blocks: 0b100, checksums: vec![Checksum(9)] };
+            let content = payload(2).with_lost(!0b111, lost);
+            Message::Copy { epoch, group: GroupIndex(1), born: stable, content }
+        }
         23 => Message::Relay { epoch, entry: Entry { seq: stable, change: cut, fua: false } },
         _ => Message::Flushed { epoch },
     }

@@ -48,6 +48,7 @@ fn run(command: &Command) -> Result<ExitCode> {
         Command::Attachments(args) => host::attachments(args),
         Command::Node(args) => commands::node(args),
         Command::Pool(PoolCommand::List(args)) => commands::pools(args),
+        Command::Pool(PoolCommand::Remove(args)) => commands::remove_pool(args),
         Command::Pool(PoolCommand::Inspect(args)) => commands::offline::inspect(args),
         Command::Pool(PoolCommand::Check(args)) => commands::offline::check(args),
         Command::Operation(args) => commands::operation(args),

@@ -67,10 +67,10 @@ fn log_store(report: &store::Report) {
             );
         }
         store::Report::BadBlock { at, block, mismatch } => {
-            let volume = block.map(|(volume, _)| volume.to_string());
+            let of = block.map(|(source, _)| source.to_string());
             let block = block.map(|(_, block)| block.0);
             let what = if *mismatch { "does not match its checksum" } else { "cannot be read" };
-            tracing::error!(%at, volume, block, "a block {what}");
+            tracing::error!(%at, of, block, "a block {what}");
         }
         store::Report::Checkpointed { replay_from, map_pages } => {
             tracing::debug!(%replay_from, map_pages, "checkpoint completed");

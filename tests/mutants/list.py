@@ -49,6 +49,8 @@ STORE_MUTANTS = [
     ("repair-unverified", STORE + "repair.rs", "if held.crc != offered {", "if held.crc != offered && block.0 == u64::MAX {"),
     ("repaired-segments-stuck", STORE + "segments.rs", "].stuck = false;", "].stuck |= false;"),
     ("old-version-written", LAYOUT + "superblock.rs", "raw.version = FORMAT_VERSION.into();", "raw.version = (FORMAT_VERSION - 1).into();"),
+    ("lost-blocks-read-from-memory", STORE + "read.rs", "if is_lost_page(block) && Checksum", "if !is_lost_page(block) && Checksum"),
+    ("lost-blocks-with-the-checksum-of-their-place", STORE + "contents.rs", "let checksum = [entry.lost_checksum()];", "let checksum = [checksums[0]];"),
 ]
 
 REPLICATION = "core/replication/src/"
@@ -87,7 +89,7 @@ REPLICATION_MUTANTS = [
     ("no-restamp", REPLICATION + "reconcile.rs", "cx.out.push(Effect::Restamp { seq });", "cx.out.push(Effect::Restamp { seq: WriteSeq::ZERO.max(WriteSeq { n: 0, ..WriteSeq::ZERO }) });\n        let _ = seq;"),
     ("step-down-keeps-the-incarnation", REPLICATION + "replica.rs", "        self.incarnation.0 += 1;\n", "        self.incarnation.0 += 0;\n"),
     ("acknowledged-below-the-minimum", REPLICATION + "primary.rs", "        if self.configuration.members.len() < self.configuration.members_min {\n            return;\n        }\n        let (acked", "        let (acked"),
-    ("not-wanted-and-taught", REPLICATION + "teach.rs", " || !self.wanted.has(from) {", " {"),
+    ("not-wanted-and-taught", REPLICATION + "teach.rs", "            || !self.wanted.has(from)\n", ""),
     ("not-wanted-and-taught-on", REPLICATION + "wanted.rs", "            leading.stop_teaching(&self.wanted, cx);\n", ""),
     ("not-wanted-and-kept", REPLICATION + "wanted.rs", ".take(spare).collect()", ".take(spare.min(0)).collect()"),
     ("not-wanted-and-removed-at-once", REPLICATION + "wanted.rs", "reached.saturating_sub(wanted.copies.max(self.configuration.members_min).max(1))", "reached.saturating_sub(1)"),
@@ -115,10 +117,15 @@ NODE = "core/node/src/copies/"
 NODE_MUTANTS = [
     ("repair-takes-anything", STORE + "repair.rs", "if held.crc != offered {", "if held.crc != offered && data.is_empty() {"),
     ("rot-not-asked-for", NODE + "mend.rs", "let fit = |peer: &&PoolId| !case.tried.contains(peer)", "let fit = |peer: &&PoolId| case.round > 99 && !case.tried.contains(peer)"),
-    ("reads-do-not-wait-for-repairs", NODE + "rot.rs", "if *tries > TRIES_MAX ||", "if *tries > 0 ||"),
-    ("lost-is-asked-for-for-ever", NODE + "rot.rs", "if round < ROUNDS_MAX && !alone {", "if round < u32::MAX && !alone {"),
+    ("reads-do-not-wait-for-repairs", NODE + "rot.rs", "if !self.may_try(token) ||", "if self.may_try(token) ||"),
+    ("lost-is-asked-for-for-ever", NODE + "rot.rs", "filter(|_| case.round < ROUNDS_MAX)", "filter(|_| case.round < u32::MAX)"),
     ("compared-anywhere-in-the-order", NODE + "look.rs", "copy.work.push_back(Work::Look(question));\n        self.hand_work(id);", "self.look(id, question);"),
     ("written-zeroes-differ-from-holes", STORE + "digest.rs", "if entry.crc == zeroes {", "if entry.crc == zeroes && at > 99 {"),
     ("replicas-stay-small", NODE + "work.rs", "if size_bytes <= state.size_bytes {", "if size_bytes <= state.size_bytes || end > 0 {"),
+    ("lost-is-told-too-early", NODE + "lessons.rs", "self.copies.rot.doubt(span, &who, self.copies.now);", "drop(who);"),
+    ("silence-is-no", NODE + "mend.rs", "if members.filter(may_have).count() == 0 {", "if members.filter(may_have).count() < 9 {"),
+    ("lost-groups-are-not-taught", NODE + "lessons.rs", "if open > 0 || lost == 0 {", "if open > 0 || lost < 999 {"),
+    ("lost-blocks-become-holes", NODE + "work.rs", "data, lost }", "data, lost: LostBlocks::NONE }"),
+    ("blocks-of-snapshots-not-asked-for", NODE + "mend.rs", "(place.of.is_none() || peers.knows_lost(peer))", "place.of.is_none()"),
     ("digests-without-places", STORE + "digest.rs", "self.digest.then(&[at]).then(", "self.digest.then(&[at / 64]).then("),
 ]

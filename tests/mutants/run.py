@@ -54,7 +54,7 @@ def caught_by_store(copy, target):
     if code:
         print(output)
         return None
-    code, output = run(test + ["--", "failures::", "replicas::", "fixture::", "a_pool_always"], copy, target)
+    code, output = run(test + ["--", "failures::", "replicas::", "lost::", "fixture::", "a_pool_always"], copy, target)
     directed = sorted(set(re.findall(r"---- (?:\w+::)?(\w+) stdout", output))) if code else []
     if directed:
         return directed, None
@@ -76,10 +76,10 @@ def caught_by_node(copy, target):
     if code:
         print(output)
         return None
-    code, output = run(test + ["--", "copies::rot::", "copies::growth::"], copy, target)
+    code, output = run(test + ["--", "copies::rot::", "copies::lost::", "copies::growth::"], copy, target)
     if not code:
         return None
-    return sorted(set(re.findall(r"---- copies::(?:rot|growth)::(\w+) stdout", output))) or [output.strip()[-60:]], None
+    return sorted(set(re.findall(r"---- copies::(?:rot|lost|growth)::(\w+) stdout", output))) or [output.strip()[-60:]], None
 
 
 def main():

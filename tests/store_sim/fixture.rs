@@ -5,8 +5,10 @@
 
 use std::path::PathBuf;
 
-use block::{BLOCK_BYTES, BlockRange, Epoch, GroupIndex, PAGE_BYTES, SnapshotId, VolumeId, WriteSeq};
-use store::{BootId, Source};
+use block::{
+    BLOCK_BYTES, BlockIndex, BlockRange, Checksum, Epoch, Error, GroupIndex, PAGE_BYTES, SnapshotId, VolumeId, WriteSeq,
+};
+use store::{BootId, GroupContent, LostBlocks, Source};
 use tests::sim::{Lie, Pool, SimDisk, offset};
 
 const SEGMENTS: u32 = 40;
@@ -16,13 +18,17 @@ const SNAPSHOT: SnapshotId = SnapshotId(9);
 /// Since version 2: the newest change of what was copied, and the stamp that it has in the end.
 const COPIED: WriteSeq = WriteSeq { epoch: Epoch(3), n: 9 };
 const STAMPED: WriteSeq = WriteSeq { epoch: Epoch(4), n: 0 };
+/// Since version 3: a snapshot, and a clone of it, of a volume of which a block is lost.
+const LATER: SnapshotId = SnapshotId(10);
+const LATER_CLONE: VolumeId = VolumeId(4);
+const LOST: Checksum = Checksum(0x1234_5678);
 
 fn path(version: u16) -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(format!("fixtures/pool-v{version}.bin"))
 }
 
 /// Writes, overwrites, zeroes, a snapshot, a clone, a deleted volume and a larger one; half of it before a checkpoint. Since
-/// version 2, what replicas do.
+/// version 2, what replicas do; since version 3, blocks that none of them has.
 fn build() -> Pool {
     let mut pool = Pool::new(SEGMENTS, SEGMENT_PAGES, 3000);
     (0..40).for_each(|block| pool.write(block, block + 100));
@@ -45,8 +51,35 @@ fn build() -> Pool {
     change(&mut pool, |store, token| store.resize_volume(VolumeId(1), seq, larger, token));
     pool.write(4999, 400);
     replicate(&mut pool);
+    lose(&mut pool);
     pool.flush();
     pool
+}
+
+/// A group with a block of data and two that are lost, one of which is written again behind a snapshot and a clone of it.
+fn lose(pool: &mut Pool) {
+    let data = [600_u64; 512].map(u64::to_le_bytes).concat();
+    let born = next_seq(pool);
+    let lost = LostBlocks { blocks: 0b1010, checksums: &[LOST, Checksum(7)] };
+    let content = GroupContent { mapped: 1, data: (&data).into(), lost };
+    change(pool, |store, token| store.replace_group_with_lost(VolumeId(1), GroupIndex(30), born, content, token));
+    let seq = next_seq(pool);
+    change(pool, |store, token| store.snapshot(VolumeId(1), seq, LATER, token));
+    let source = Source::Snapshot(LATER);
+    change(pool, |store, token| store.clone_volume(source, LATER_CLONE, "later", 5000 * BLOCK_BYTES as u64, token));
+    pool.write(30 * 64 + 3, 601);
+}
+
+fn expect_lost(pool: &mut Pool) {
+    let first = 30 * 64;
+    assert_eq!((pool.read(first), pool.read(first + 2), pool.read(first + 3)), (Ok(600), Ok(0), Ok(601)));
+    for source in [Source::Snapshot(LATER), Source::Volume(LATER_CLONE)] {
+        let found: Vec<_> = (0..4).map(|block| pool.read_from(source, first + block)).collect();
+        assert_eq!(found, [Ok(600), Err(Error::Media), Ok(0), Err(Error::Media)]);
+    }
+    assert_eq!(pool.read(first + 1), Err(Error::Media));
+    let held = pool.store.held(VolumeId(1), BlockIndex(first + 1)).expect("it is mapped");
+    assert_eq!(held.checksum, LOST);
 }
 
 /// A stable point, a group with two blocks, one without any, and a new stamp for both.
@@ -83,7 +116,7 @@ fn change(pool: &mut Pool, call: impl FnOnce(&mut store::Store, store::Token) ->
 fn expect(pool: &mut Pool) {
     let volumes: Vec<_> = pool.store.volumes().map(|state| (state.name.clone(), state.size_bytes)).collect();
     let bytes = |blocks: u64| blocks * BLOCK_BYTES as u64;
-    assert_eq!(volumes, [("one".to_owned(), bytes(5000)), ("klön".to_owned(), bytes(4000))]);
+    assert_eq!(volumes[..2], [("one".to_owned(), bytes(5000)), ("klön".to_owned(), bytes(4000))]);
     for block in 0..40 {
         let now = match block {
             0..5 => block + 200,
@@ -151,10 +184,14 @@ fn a_pool_of_an_older_version_is_one_of_the_present_once_it_was_opened() {
             assert_eq!(pool.disk.page(page)[8..10], layout::FORMAT_VERSION.to_le_bytes());
         }
         assert_eq!(inspected(&pool.disk), layout::FORMAT_VERSION);
-        replicate(&mut pool);
+        if version == 1 {
+            replicate(&mut pool);
+        }
+        expect_replicated(&mut pool);
+        lose(&mut pool);
         pool.kill().expect("it opens again");
         expect(&mut pool);
-        expect_replicated(&mut pool);
+        expect_lost(&mut pool);
     }
 }
 
@@ -163,11 +200,16 @@ fn pools_of_every_format_version_open_and_hold_what_was_written() {
     for version in layout::FORMAT_VERSION_MIN..=layout::FORMAT_VERSION {
         let disk = fixture(version);
         let report = store::check(&disk, disk.bytes(), BootId(1), &mut |_, _| {}).expect("it can be read");
-        assert!(report.is_sound() && report.blocks > 40, "{report:?}");
+        // What is lost is told; everything else is whole.
+        let lost: Vec<_> = report.bad.iter().map(|bad| bad.block).collect();
+        assert!(lost == expected_lost(version) && report.blocks > 40, "{report:?}");
         let mut pool = Pool::on(disk);
         expect(&mut pool);
-        if version >= 2 {
+        if version == 2 {
             expect_replicated(&mut pool);
+        }
+        if version >= 3 {
+            expect_lost(&mut pool);
         }
         pool.write(1, 7);
         pool.wait(61);
@@ -176,12 +218,16 @@ fn pools_of_every_format_version_open_and_hold_what_was_written() {
     }
 }
 
+fn expected_lost(version: u16) -> &'static [u64] {
+    if version >= 3 { &[30 * 64 + 1, 30 * 64 + 3] } else { &[] }
+}
+
 #[test]
 #[ignore = "writes a file of the repository; only for a new format version"]
 fn write_the_fixture() {
     let mut pool = build();
     let bytes = encode(&pool);
     expect(&mut pool);
-    expect_replicated(&mut pool);
+    expect_lost(&mut pool);
     std::fs::write(path(layout::FORMAT_VERSION), bytes).expect("written");
 }

@@ -4,6 +4,7 @@
 
 mod failures;
 mod fixture;
+mod lost;
 mod replicas;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};

@@ -228,7 +228,8 @@ fn a_lost_block_is_written_anew_for_everyone_who_holds_it() {
     let place = pool.places(8)[0];
     pool.rot(place, 77);
     assert!(pool.read(135).is_err());
-    let found = Report::BadBlock { at: offset(place), block: Some((ONE, BlockIndex(135))), mismatch: true };
+    let found =
+        Report::BadBlock { at: offset(place), block: Some((Source::Volume(ONE), BlockIndex(135))), mismatch: true };
     assert!(pool.reports.contains(&found), "{:?}", pool.reports);
     let live = pool.store.space().live_bytes;
     let wrong = pool.store.repair(ONE, BlockIndex(135), &block_of(9), Token(1000));
@@ -347,7 +348,7 @@ fn scrub_and_reclaim_know_which_blocks_a_copy_brought() {
     pool.store.scrub(block::Instant(0));
     pool.wait(30);
     let sixth = BlockIndex(3 * 64 + 13);
-    let found = Report::BadBlock { at: offset(place), block: Some((ONE, sixth)), mismatch: true };
+    let found = Report::BadBlock { at: offset(place), block: Some((Source::Volume(ONE), sixth)), mismatch: true };
     assert!(pool.reports.contains(&found), "{:?}", pool.reports);
     for round in 1..20 {
         let others = (0..120).filter(|group| group % 4 != 3);

@@ -3,7 +3,6 @@
 use std::pin::Pin;
 use std::time::Duration;
 
-use block::PoolId;
 use cluster::{Change, Health, OperationId, Settings, State};
 use proto::v1;
 use proto::v1::cluster_service_server::ClusterService;
@@ -72,10 +71,8 @@ impl ClusterService for Desk {
                 self.look(|state| state.explain_node(&name)).await?
             }
             "pool" => {
-                let digits = name.replace('-', "");
-                let id = u128::from_str_radix(&digits, 16)
-                    .map_err(|_| invalid("name", "a pool's id has 32 hexadecimal digits"))?;
-                self.look(|state| state.explain_pool(PoolId(id)).map(|sentence| vec![sentence])).await?
+                let id = parse::pool("name", &name)?;
+                self.look(|state| state.explain_pool(id).map(|sentence| vec![sentence])).await?
             }
             "operation" => {
                 let id = name.parse().map_err(|_| invalid("name", "an operation is named by its number"))?;

@@ -57,6 +57,15 @@ impl PoolService for Desk {
         pools.sort_by(|one, two| (&one.node, &one.id).cmp(&(&two.node, &two.id)));
         Ok(Response::new(v1::ListPoolsReply { pools }))
     }
+
+    async fn remove(&self, request: Request<v1::RemovePoolRequest>) -> Result<Response<v1::RemovePoolReply>, Status> {
+        let v1::RemovePoolRequest { request_id, id, force } = request.into_inner();
+        let pool = parse::pool("id", &id)?;
+        // Afterwards nobody knows any more.
+        let lost = self.look(|state| state.only_in(pool)).await?;
+        self.propose(Change::RemovePool { pool, force }, parse::request_id(&request_id)?).await?;
+        Ok(Response::new(v1::RemovePoolReply { lost }))
+    }
 }
 
 impl Desk {

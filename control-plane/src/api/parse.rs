@@ -1,5 +1,6 @@
 //! From messages to checked values. Each error names the field.
 
+use block::PoolId;
 use cluster::{
     AccessMode, Labels, Modification, Name, REPLICAS_MAX, RequestId, Source, TokenHash, VolumeSpec, ZoneSpread,
 };
@@ -19,6 +20,13 @@ pub(super) fn name(field: &str, text: &str) -> Result<Name, Status> {
 /// Empty for none.
 pub(super) fn optional_name(field: &str, text: &str) -> Result<Option<Name>, Status> {
     if text.is_empty() { Ok(None) } else { name(field, text).map(Some) }
+}
+
+/// As a list shows it, with or without its dashes.
+pub(super) fn pool(field: &str, text: &str) -> Result<PoolId, Status> {
+    let digits = text.replace('-', "");
+    let id = u128::from_str_radix(&digits, 16).ok().filter(|_| digits.len() == 32);
+    id.map(PoolId).ok_or_else(|| invalid(field, "a pool's id has 32 hexadecimal digits"))
 }
 
 /// Empty for none.

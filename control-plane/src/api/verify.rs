@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use block::{BLOCK_BYTES, GROUP_BLOCKS, PoolId, VolumeId};
 use cluster::{Name, State};
-use proto::link::{Compare, Compared, ComparedReplica};
+use proto::link::{Compare, Compared, ComparedReplica, LostBlock};
 use proto::v1;
 use tokio::sync::mpsc;
 use tokio::time::sleep;
@@ -49,6 +49,7 @@ struct Target {
     primary: PoolId,
     /// The nodes of its replicas.
     nodes: BTreeMap<PoolId, Name>,
+    snapshots: BTreeMap<u64, Name>,
 }
 
 /// Nobody listens any more.
@@ -169,7 +170,8 @@ fn target(state: &State, name: &Name) -> Option<Target> {
     let (id, volume) = state.volume(name)?;
     let node = |pool: &PoolId| Some((*pool, state.pool(*pool)?.node.clone()));
     let nodes = volume.replicas.keys().filter_map(node).collect();
-    Some(Target { id, size_bytes: volume.size_bytes, primary: volume.home(), nodes })
+    let snapshots = state.snapshots_of(id).map(|(id, snapshot)| (id.0, snapshot.name.clone())).collect();
+    Some(Target { id, size_bytes: volume.size_bytes, primary: volume.home(), nodes, snapshots })
 }
 
 /// What the primary found, as clients are told.
@@ -184,6 +186,15 @@ fn verified(target: &Target, at: u64, len_bytes: u64, compared: &Compared) -> v1
         replicas: replicas.collect(),
         differences: differences(target, at, &answers),
         waits_for: String::new(),
+        lost: compared.replicas.iter().flat_map(|one| &one.lost_blocks).map(|lost| lost_block(target, lost)).collect(),
+    }
+}
+
+fn lost_block(target: &Target, lost: &LostBlock) -> v1::LostBlock {
+    let name = |id: u64| target.snapshots.get(&id).map_or_else(|| format!("number {id}"), ToString::to_string);
+    v1::LostBlock {
+        snapshot: lost.snapshot.map(name).unwrap_or_default(),
+        offset_bytes: lost.block.saturating_mul(BLOCK_BYTES as u64),
     }
 }
 

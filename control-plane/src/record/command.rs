@@ -54,6 +54,9 @@ fn parse_change(found: Wire) -> Result<Change, Invalid> {
             Change::Administer { node: name(&node, "administer.node")?, admin: parse_admin(admin, "administer.admin")? }
         }
         Wire::RemoveNode(wire::RemoveNode { node }) => Change::RemoveNode { node: name(&node, "remove_node.node")? },
+        Wire::RemovePool(wire::RemovePool { pool: place, force }) => {
+            Change::RemovePool { pool: pool(&place, "remove_pool.pool")?, force }
+        }
         Wire::CreateVolume(wire::CreateVolume { name: volume, size_bytes, spec, source }) => Change::CreateVolume {
             name: name(&volume, "create_volume.name")?,
             size_bytes,
@@ -123,6 +126,9 @@ fn encode_change(change: &Change) -> Wire {
             Wire::Administer(wire::Administer { node: node.to_string(), admin: encode_admin(*admin) })
         }
         Change::RemoveNode { node } => Wire::RemoveNode(wire::RemoveNode { node: node.to_string() }),
+        Change::RemovePool { pool, force } => {
+            Wire::RemovePool(wire::RemovePool { pool: bytes_of(pool.0), force: *force })
+        }
         Change::CreateVolume { name, size_bytes, spec, source } => Wire::CreateVolume(wire::CreateVolume {
             name: name.to_string(),
             size_bytes: *size_bytes,

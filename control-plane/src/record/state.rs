@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, VecDeque};
 use block::{PoolId, SnapshotId, VolumeId};
 use cluster::{
     Answer, Attachment, Attachments, Contents, Generation, GroupId, Link, Name, Node, OperationId, Phase, Pool,
-    RequestId, Revision, State, Time, Tombstone, Volume,
+    RemovedPool, RequestId, Revision, State, Time, Tombstone, Volume,
 };
 use prost::Message;
 use proto::record as wire;
@@ -28,13 +28,14 @@ use super::volume::{
     parse_mode, parse_settings, parse_spec,
 };
 
-/// What is written. Version 1, in which a volume has one replica, and version 2, without snapshots, are read as well.
-const VERSION: u32 = 3;
+/// What is written. Version 1, in which a volume has one replica, version 2, without snapshots, and version 3, without removed
+/// pools, are read as well.
+const VERSION: u32 = 4;
 
 pub(crate) fn read_state(bytes: &[u8]) -> Result<State, Invalid> {
     let found: wire::State = decode(bytes, "state")?;
     match found.version {
-        1 | 2 | VERSION => {}
+        1..=VERSION => {}
         0 => return Err(Invalid::new("state.version", Fault::Missing)),
         found => return Err(Invalid::new("state.version", Fault::Newer { found, known: VERSION })),
     }
@@ -51,6 +52,7 @@ fn parse(found: wire::State) -> Result<Contents, Invalid> {
         cluster: cluster(&found.cluster, "state.cluster")?,
         nodes: map(found.nodes, "state.nodes", parse_node)?,
         pools: map(found.pools, "state.pools", parse_pool)?,
+        removed_pools: map(found.removed_pools, "state.removed_pools", |pool| parse_removed(&pool))?,
         volumes: map(found.volumes, "state.volumes", parse_volume)?,
         tombstones: map(found.tombstones, "state.tombstones", |tombstone| parse_tombstone(&tombstone))?,
         operations: map(found.operations, "state.operations", parse_operation)?,
@@ -99,6 +101,7 @@ fn encode(contents: &Contents) -> wire::State {
         foreign_snapshots: contents.foreign_snapshots.iter().map(|id| id.0).collect(),
         last_snapshot: contents.last_snapshot,
         last_group: contents.last_group,
+        removed_pools: contents.removed_pools.iter().map(encode_removed).collect(),
     }
 }
 
@@ -160,6 +163,22 @@ fn encode_pool((id, pool): (&PoolId, &Pool)) -> wire::Pool {
         open: *open,
         orphans: orphans.iter().map(|volume| volume.0).collect(),
     }
+}
+
+fn parse_removed(found: &wire::RemovedPool) -> Result<(PoolId, RemovedPool), Invalid> {
+    let wire::RemovedPool { id, node, since, back_node, back_since } = found;
+    let back = match back_node.is_empty() {
+        true => None,
+        false => Some((name(back_node, "removed_pool.back_node")?, Time(*back_since))),
+    };
+    let removed = RemovedPool { node: name(node, "removed_pool.node")?, since: Time(*since), back };
+    Ok((pool(id, "removed_pool.id")?, removed))
+}
+
+fn encode_removed((id, pool): (&PoolId, &RemovedPool)) -> wire::RemovedPool {
+    let RemovedPool { node, since, back } = pool;
+    let (back_node, back_since) = back.as_ref().map_or((String::new(), 0), |(node, since)| (node.to_string(), since.0));
+    wire::RemovedPool { id: bytes_of(id.0), node: node.to_string(), since: since.0, back_node, back_since }
 }
 
 fn parse_volume(found: wire::Volume) -> Result<(VolumeId, Volume), Invalid> {

@@ -79,6 +79,14 @@ pub enum Change {
         /// Which.
         node: Name,
     },
+    /// A pool is gone for good. Refused while it is heard, while a volume counts on it, and, unless by force, while it
+    /// holds the only copy of something.
+    RemovePool {
+        /// Which.
+        pool: PoolId,
+        /// Give up what only it holds.
+        force: bool,
+    },
     /// A new volume.
     CreateVolume {
         /// Its name.

@@ -43,7 +43,7 @@ pub use explain::{Problem, Severity};
 pub use group::{GROUP_VOLUMES_MAX, Group, GroupId, GroupMember, GroupPhase, Hold, HoldState};
 pub use intent::{NodeIntent, Origin, Peer, ReplicaIntent, ReplicationIntent, Route, SnapshotIntent};
 pub use name::{NAME_BYTES_MAX, Name, NameError};
-pub use node::{Addresses, Admin, LABELS_MAX, Labels, Link, Node, Pool};
+pub use node::{Addresses, Admin, LABELS_MAX, Labels, Link, Node, Pool, RemovedPool};
 pub use operation::{Operation, OperationId, OperationKind, Waiting};
 pub use placement::{NoPlace, PoolReason};
 pub use refusal::Refusal;

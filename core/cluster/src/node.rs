@@ -85,6 +85,17 @@ impl Pool {
     }
 }
 
+/// A pool that an operator removed. It is not taken in again, whoever brings it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct RemovedPool {
+    /// Whose it was.
+    pub node: Name,
+    /// Since when it is removed.
+    pub since: Time,
+    /// Who came with it since, and when first.
+    pub back: Option<(Name, Time)>,
+}
+
 /// A pool of a node, as it was last reported.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Pool {

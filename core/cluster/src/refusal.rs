@@ -114,6 +114,37 @@ pub enum Refusal {
         /// How many.
         replicas: usize,
     },
+    /// No such pool.
+    #[error("there is no pool {0}: plinth pool list shows those there are")]
+    NoSuchPool(PoolId),
+    /// A pool that is in use.
+    #[error(
+        "pool {pool} is in use on node \"{node}\": drain the node and stop it, or take the disk out of it, then remove the pool"
+    )]
+    PoolHeard {
+        /// Which.
+        pool: PoolId,
+        /// Whose.
+        node: Name,
+    },
+    /// A pool that a volume goes by.
+    #[error(
+        "volume \"{volume}\" still counts on its replica in pool {pool}: as soon as its other replicas serve it without that one, the pool can be removed; if they are gone, too, see plinth volume promote. plinth explain volume {volume} says how they are"
+    )]
+    PoolCounts {
+        /// Which.
+        pool: PoolId,
+        /// The first such volume.
+        volume: Name,
+    },
+    /// A pool with something that nobody else has.
+    #[error("pool {pool} holds the only copy of {what}: bring it back, or give that up for good with --force")]
+    PoolHoldsOnly {
+        /// Which.
+        pool: PoolId,
+        /// In words.
+        what: String,
+    },
     /// A pool was reported by two nodes.
     #[error("pool {pool} is reported by node \"{second}\", but node \"{first}\" is up and has it")]
     PoolTaken {

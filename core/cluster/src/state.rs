@@ -9,7 +9,7 @@ use crate::command::{Answer, RequestId, Revision, Time};
 use crate::group::{Group, GroupId};
 use crate::index::Index;
 use crate::name::Name;
-use crate::node::{Node, Pool};
+use crate::node::{Node, Pool, RemovedPool};
 use crate::operation::{Operation, OperationId};
 use crate::replication::Replication;
 use crate::snapshot::{Grave, Keep, Snapshot};
@@ -71,6 +71,8 @@ pub struct Contents {
     pub nodes: BTreeMap<Name, Node>,
     /// Their pools, also of nodes that are lost.
     pub pools: BTreeMap<PoolId, Pool>,
+    /// Pools that were removed, and are left alone when they come back.
+    pub removed_pools: BTreeMap<PoolId, RemovedPool>,
     /// Volumes.
     pub volumes: BTreeMap<VolumeId, Volume>,
     /// Replicas that are not wanted any more and whose space is not free yet, by volume and pool.
@@ -132,6 +134,7 @@ impl Contents {
             (self.volumes.values().all(has_its_members), "a member of a volume is none of its replicas"),
             (self.pools.values().all(|pool| self.nodes.contains_key(&pool.node)), "a pool is of no node"),
             (!replicas.any(|replica| buried(&replica)), "a volume is deleted and there"),
+            (self.removed_pools.keys().all(|pool| !self.pools.contains_key(pool)), "a pool is removed and there"),
             (
                 self.volumes.keys().chain(self.tombstones.keys().map(|(id, _)| id)).all(|id| id.0 <= self.last_volume),
                 "a volume has an id that was not given yet",
@@ -238,6 +241,11 @@ impl State {
     #[must_use]
     pub fn pool(&self, id: PoolId) -> Option<&Pool> {
         self.contents.pools.get(&id)
+    }
+
+    /// Pools that were removed.
+    pub fn removed_pools(&self) -> impl Iterator<Item = (PoolId, &RemovedPool)> {
+        self.contents.removed_pools.iter().map(|(id, pool)| (*id, pool))
     }
 
     /// The pools of a node.

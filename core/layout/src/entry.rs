@@ -1,6 +1,6 @@
 //! An entry: one change, 40 bytes of a batch header. What its two arguments mean depends on its kind.
 
-use block::{BlockIndex, Epoch, GROUP_BLOCKS, GroupIndex, SnapshotId, VolumeId, WriteSeq};
+use block::{BlockIndex, Checksum, Epoch, GROUP_BLOCKS, GroupIndex, SnapshotId, VolumeId, WriteSeq};
 use zerocopy::little_endian::{U32, U64};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
@@ -64,11 +64,13 @@ pub enum EntryKind {
     /// What was changed after a place in the volume's order counts as changed by the entry's seq; made by
     /// [`Entry::restamp`].
     Restamp = 15,
+    /// Block `first` has a checksum, and no replica has the bytes that add up to it; made by [`Entry::lost`].
+    Lost = 16,
 }
 
 impl EntryKind {
     fn parse(found: u8) -> Result<Self, Damage> {
-        const KINDS: [EntryKind; 15] = [
+        const KINDS: [EntryKind; 16] = [
             EntryKind::Data,
             EntryKind::Zero,
             EntryKind::Copy,
@@ -84,6 +86,7 @@ impl EntryKind {
             EntryKind::Stable,
             EntryKind::Epoch,
             EntryKind::Restamp,
+            EntryKind::Lost,
         ];
         let kind = KINDS.into_iter().find(|kind| *kind as u8 == found);
         kind.ok_or(Damage::Field { field: "entry kind", found: found.into() })
@@ -132,6 +135,19 @@ impl Entry {
         Self { volume, seq, kind: EntryKind::Snapshot, first: snapshot.0, count, aux }
     }
 
+    /// A block of which only the checksum is known. Its data block is a page that cannot be mistaken for it, see
+    /// [`crate::lost_page`].
+    #[must_use]
+    pub fn lost(volume: VolumeId, seq: WriteSeq, block: BlockIndex, checksum: Checksum) -> Self {
+        Self { volume, seq, kind: EntryKind::Lost, first: block.0, count: 1, aux: checksum.0 }
+    }
+
+    /// What the bytes of a [`EntryKind::Lost`] would have to add up to.
+    #[must_use]
+    pub fn lost_checksum(&self) -> Checksum {
+        Checksum(self.aux)
+    }
+
     /// How many blocks a [`EntryKind::Snapshot`] has; `None` in one by a program that gave it all that its volume had.
     #[must_use]
     pub fn snapshot_blocks(&self) -> Option<u64> {
@@ -177,7 +193,8 @@ impl Entry {
             | EntryKind::Resize
             | EntryKind::Stable
             | EntryKind::Epoch
-            | EntryKind::Restamp => BlockIndex(self.first + u64::from(index)),
+            | EntryKind::Restamp
+            | EntryKind::Lost => BlockIndex(self.first + u64::from(index)),
         }
     }
 
@@ -186,7 +203,7 @@ impl Entry {
     pub fn data_blocks(&self) -> u32 {
         match self.kind {
             EntryKind::Data | EntryKind::Copy | EntryKind::Reclaim | EntryKind::Map | EntryKind::Root => self.count,
-            EntryKind::Create | EntryKind::Clone => 1,
+            EntryKind::Create | EntryKind::Clone | EntryKind::Lost => 1,
             EntryKind::Zero
             | EntryKind::Delete
             | EntryKind::Snapshot
@@ -218,6 +235,7 @@ impl Entry {
         };
         let counted = entry.kind != EntryKind::Copy || entry.mapped().count_ones() == entry.count;
         expect_field("blocks of a copy", counted, entry.count)?;
+        expect_field("blocks of a lost block", entry.kind != EntryKind::Lost || entry.count == 1, entry.count)?;
         Ok(entry)
     }
 
@@ -238,7 +256,7 @@ impl Entry {
 
 #[cfg(test)]
 mod tests {
-    use block::{BlockIndex, Epoch, GroupIndex, VolumeId, WriteSeq};
+    use block::{BlockIndex, Checksum, Epoch, GroupIndex, VolumeId, WriteSeq};
 
     use super::{Entry, EntryKind};
     use crate::Damage;
@@ -278,6 +296,16 @@ mod tests {
         let restamp = Entry::restamp(VolumeId(1), SEQ, after);
         assert_eq!(Entry::parse(&restamp.encode()), Ok(restamp));
         assert_eq!((restamp.after(), restamp.data_blocks()), (after, 0));
+    }
+
+    #[test]
+    fn a_lost_block_keeps_its_checksum_and_is_one() {
+        let lost = Entry::lost(VolumeId(1), SEQ, BlockIndex(1 << 33), Checksum(0xdead_beef));
+        assert_eq!(Entry::parse(&lost.encode()), Ok(lost));
+        let found = (lost.block(0), lost.lost_checksum(), lost.data_blocks());
+        assert_eq!(found, (BlockIndex(1 << 33), Checksum(0xdead_beef), 1));
+        let wrong = Entry { count: 2, ..lost };
+        assert_eq!(Entry::parse(&wrong.encode()), Err(Damage::Field { field: "blocks of a lost block", found: 2 }));
     }
 
     #[test]

@@ -6,6 +6,7 @@
 
 mod batch;
 mod entry;
+mod lost;
 mod node;
 mod roots;
 mod segment;
@@ -17,6 +18,7 @@ pub use batch::{
     entry_room,
 };
 pub use entry::{Entry, EntryKind};
+pub use lost::{is_lost_page, lost_page};
 pub use node::{
     GROUP_BLOCKS, GroupEntries, GroupRecord, InnerChild, LEAF_BLOCKS, NodeHeader, NodeKind, NodeReader, NodeWriter,
     inner_bytes, leaf_bytes,
@@ -29,7 +31,7 @@ pub use superblock::{Cut, Extent, LogPosition, SUPERBLOCK_OFFSETS, Superblock};
 use block::{Checksum, PAGE_BYTES};
 
 /// Version of everything that this crate writes. Raised whenever bytes change their meaning; see FORMAT.md.
-pub const FORMAT_VERSION: u16 = 2;
+pub const FORMAT_VERSION: u16 = 3;
 /// The oldest version that it reads.
 pub const FORMAT_VERSION_MIN: u16 = 1;
 

@@ -136,6 +136,17 @@ pub struct ComparedReplica {
     pub pool: PoolId,
     /// What it holds there.
     pub found: Result<Found, Absence>,
+    /// Of the replica that was asked: blocks of the volume that nobody has, the first ones, not only of these groups.
+    pub lost: Vec<LostBlock>,
+}
+
+/// A block that nobody has.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct LostBlock {
+    /// The snapshot that holds it; `None`: the volume.
+    pub snapshot: Option<SnapshotId>,
+    /// Which.
+    pub block: BlockIndex,
 }
 
 /// Why a replica was not compared.

@@ -69,7 +69,9 @@ mod wishes;
 mod write;
 mod zeroing;
 
-pub use command::{Absence, Answer, Command, ComparedReplica, ControlError, NodeStats, RotCounters, VolumeSummary};
+pub use command::{
+    Absence, Answer, Command, ComparedReplica, ControlError, LostBlock, NodeStats, RotCounters, VolumeSummary,
+};
 pub use door::Door;
 pub use event::{ConnId, ControlId, Effect, Event, Operation, Report, Why};
 pub use intent::{

@@ -299,8 +299,8 @@ impl Node {
                     if matches!(report, store::Report::Poisoned { .. }) {
                         self.pipeline.device_failed();
                     }
-                    if let store::Report::BadBlock { at, block: Some((volume, block)), .. } = report {
-                        self.pipeline.rot_found(volume, block, at);
+                    if let store::Report::BadBlock { at, block: Some((source, block)), .. } = report {
+                        self.pipeline.rot_found(source, block, at);
                     }
                     effects.push(Effect::Report(crate::event::Report::Store(report)));
                 }

@@ -217,6 +217,7 @@ impl Pipeline {
         if matches!(outcome, Outcome::Failed(_)) && self.tries_again(mark) {
             return;
         }
+        let Some(outcome) = self.vouched(mark, outcome) else { return };
         self.copies.rot.ended(mark.token());
         match (mark, outcome) {
             (Mark::Op(key), Outcome::Read(found)) => self.read_ended(key, found),

@@ -67,5 +67,5 @@ fn join(first: ReadData, first_blocks: u32, second: ReadData, second_blocks: u32
         extents.push(BlockExtent { count: second_blocks, hole: false });
     }
     extents.extend(second.extents);
-    (ReadData { buffer, extents }, [first.buffer, second.buffer])
+    (ReadData { buffer, extents, lost: Vec::new() }, [first.buffer, second.buffer])
 }

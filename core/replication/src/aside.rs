@@ -19,6 +19,8 @@ pub enum Aside {
         block: BlockIndex,
         /// Of what is wanted.
         checksum: Checksum,
+        /// The snapshot that it was lost of; `None`: the volume.
+        of: Option<Snapshot>,
     },
     /// The answer.
     Have {
@@ -26,6 +28,8 @@ pub enum Aside {
         block: BlockIndex,
         /// Of what was wanted.
         checksum: Checksum,
+        /// As it was asked.
+        of: Option<Snapshot>,
         /// The block; `None` when it holds something else here, or was lost here as well.
         data: Option<Box<[u8; BLOCK_BYTES]>>,
     },

@@ -41,7 +41,7 @@ pub use entry::{Change, Entry};
 pub use event::{Content, Effect, Event, OpId, ReadId, Times};
 pub use groups::GroupSet;
 pub use message::Message;
-pub use payload::{BadBlock, Memory, Payload};
+pub use payload::{BadBlock, Lost, Memory, Payload};
 pub use primary::NotServing;
 pub use replica::{Replica, Start, Status};
 pub use snapshot::{SNAPSHOTS_MAX, Snapshot};

@@ -23,6 +23,16 @@ pub struct Payload {
     first: u32,
     blocks: u32,
     holes: u64,
+    lost: Option<Arc<Lost>>,
+}
+
+/// Blocks of a group that no replica has: only their checksums are known.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Lost {
+    /// Bit i says that the group's i-th block is one; not 0.
+    pub blocks: u64,
+    /// Of what was written to each, in order.
+    pub checksums: Vec<Checksum>,
 }
 
 /// A block is not what its checksum says.
@@ -94,7 +104,7 @@ impl Memory {
 
     fn sealed(self) -> Payload {
         let blocks = u32::try_from(self.0.checksums.len()).expect("far fewer blocks than 2^32 fit memory");
-        Payload { body: self.0, first: 0, blocks, holes: 0 }
+        Payload { body: self.0, first: 0, blocks, holes: 0, lost: None }
     }
 
     fn body_mut(&mut self) -> &mut Body {
@@ -109,6 +119,22 @@ impl Payload {
     pub fn with_holes(self, holes: u64) -> Self {
         assert_eq!(self.blocks + holes.count_ones(), GROUP_BLOCKS, "a block of a group has data or is a hole");
         Self { holes, ..self }
+    }
+
+    /// As [`Payload::with_holes`], of a group with blocks that are lost: no data, and no holes either.
+    #[must_use]
+    pub fn with_lost(self, holes: u64, lost: Lost) -> Self {
+        let count = lost.blocks.count_ones();
+        let is_group = self.blocks + holes.count_ones() + count == GROUP_BLOCKS && holes & lost.blocks == 0;
+        assert!(is_group && count > 0, "a block of a group has data, is a hole, or is lost");
+        assert_eq!(lost.checksums.len(), count as usize, "a checksum for each");
+        Self { holes, lost: Some(Arc::new(lost)), ..self }
+    }
+
+    /// The group's blocks that are lost; `None` where nothing is, and for what is written.
+    #[must_use]
+    pub fn lost(&self) -> Option<&Lost> {
+        self.lost.as_deref()
     }
 
     /// The group's blocks without data; 0 for what is written.
@@ -141,7 +167,7 @@ impl Payload {
     pub fn part(&self, blocks: Range<u32>) -> Self {
         assert!(blocks.start <= blocks.end && blocks.end <= self.blocks, "a part lies inside");
         let first = self.first + blocks.start;
-        Self { body: Arc::clone(&self.body), first, blocks: blocks.end - blocks.start, holes: 0 }
+        Self { body: Arc::clone(&self.body), first, blocks: blocks.end - blocks.start, holes: 0, lost: None }
     }
 
     fn pages(&self) -> Range<usize> {
@@ -151,7 +177,7 @@ impl Payload {
 
 impl PartialEq for Payload {
     fn eq(&self, other: &Self) -> bool {
-        self.holes == other.holes && self.bytes() == other.bytes()
+        self.holes == other.holes && self.lost == other.lost && self.bytes() == other.bytes()
     }
 }
 

@@ -12,6 +12,7 @@ use crate::io::Purpose;
 use crate::job::{Job, Work};
 use crate::log::Waiter;
 use crate::map::{Location, PlacedGroup};
+use crate::replica::LostBlocks;
 
 /// Batch buffers that clients leave to reclaim and checkpoints.
 const INTERNAL_BATCHES: usize = 4;
@@ -83,6 +84,18 @@ impl Store {
         }
     }
 
+    /// Opens a batch for these entries and data blocks alone, no more than a new segment has room for.
+    fn open_own(&mut self, entries: usize, blocks: usize) {
+        if self.log.has_open() {
+            self.seal();
+        }
+        if !self.log.segment_has_room_for(entries, blocks) {
+            self.next_segment();
+        }
+        let buffer = self.buffers.take_batch().expect("the caller made sure of buffers");
+        self.log.open(buffer);
+    }
+
     pub(crate) fn seal(&mut self) {
         self.log.seal(self.durability.durable());
     }
@@ -115,11 +128,14 @@ impl Store {
         self.start_write(Location(page), Purpose::Superblock { pages });
     }
 
-    /// Appends a group as it is on another replica: one entry, so that a crash leaves all of it or nothing. The caller made
-    /// sure of everything.
-    pub(crate) fn append_copy(&mut self, entry: Entry, data: Blocks<'_>) {
+    /// Appends a group as it is on another replica: entries of one batch, so that a crash leaves all of it or nothing. The
+    /// caller made sure of everything.
+    pub(crate) fn append_copy(&mut self, entry: Entry, data: Blocks<'_>, lost: LostBlocks<'_>) {
         let pages = data.len_bytes() / PAGE_BYTES;
-        self.open_whole(pages);
+        match lost.checksums.len() {
+            0 => self.open_whole(pages),
+            blocks => self.open_own(1 + blocks, pages + blocks),
+        }
         let lsn = self.log.current_lsn();
         let (location, crcs) = self.log.append(entry, data);
         let placed = PlacedGroup { group: entry.group(), mapped: entry.mapped(), location, crcs };
@@ -127,6 +143,19 @@ impl Store {
         self.stats.entries += 1;
         self.stats.copied_blocks += u64::from(entry.count);
         self.checkpoint.note_change();
+        self.append_lost(&entry, lost);
+    }
+
+    /// Appends what is lost of a group to the batch of its copy.
+    fn append_lost(&mut self, copy: &Entry, lost: LostBlocks<'_>) {
+        for (block, checksum) in lost.blocks_of(copy.group()) {
+            let entry = Entry::lost(copy.volume, copy.seq, block, checksum);
+            let lsn = self.log.current_lsn();
+            let (location, _) = self.log.append(entry, (&layout::lost_page(checksum)).into());
+            self.contents.set(copy.volume, block, location, &[checksum], (copy.seq, lsn));
+            self.stats.entries += 1;
+            self.stats.lost_blocks += 1;
+        }
     }
 
     /// Sends the batches that may leave.

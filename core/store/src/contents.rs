@@ -310,6 +310,11 @@ impl Contents {
                 self.find(entry.volume)?;
                 self.restamp(entry.volume, Restamp { after: entry.after(), seq: entry.seq });
             }
+            EntryKind::Lost => {
+                self.check_range(entry)?;
+                let checksum = [entry.lost_checksum()];
+                self.set(entry.volume, entry.first_block(), location, &checksum, (entry.seq, lsn));
+            }
             EntryKind::Reclaim => self.replay_reclaim(entry, location, lsn),
             EntryKind::Map | EntryKind::Root => {}
             EntryKind::Create => {

@@ -59,6 +59,25 @@ impl Store {
         Ok(groups.map(|group| self.digest_with(head, &versions, group, zeroes)).collect())
     }
 
+    /// Blocks of a group of a snapshot that none of these holds as well, at the same place of the disk.
+    #[must_use]
+    pub fn held_alone(&self, snapshot: SnapshotId, group: GroupIndex, beside: &[Source]) -> u32 {
+        let map = &self.contents.map;
+        let Ok(version) = self.version_of(Source::Snapshot(snapshot)) else { return 0 };
+        let Some(range) = group_range(group, map.version(version).end()) else { return 0 };
+        let beside: Vec<VersionId> = beside.iter().filter_map(|source| self.version_of(*source).ok()).collect();
+        if beside.iter().any(|other| map.shares_group(version, *other, group)) {
+            return 0;
+        }
+        let lies = |version, block| map.lookup(version, block).map(|entry| entry.location);
+        let is_alone = |block: &u64| {
+            let here = lies(version, BlockIndex(*block));
+            here.is_some() && beside.iter().all(|other| lies(*other, BlockIndex(*block)) != here)
+        };
+        let count = (range.first.0..range.end().0).filter(is_alone).count();
+        u32::try_from(count).expect("at most a group")
+    }
+
     fn digest_with(&self, head: VersionId, versions: &[VersionId], group: GroupIndex, zeroes: Checksum) -> GroupDigest {
         let map = &self.contents.map;
         let of = |version| self.digest_of(version, group_range(group, map.version(version).end()), zeroes);
@@ -92,11 +111,12 @@ impl Store {
         group
     }
 
-    /// What a volume holds in a block; `None` when that reads as zeroes.
+    /// What a volume or snapshot holds in a block; `None` when that reads as zeroes, or is not there.
     #[must_use]
-    pub fn held(&self, volume: VolumeId, block: BlockIndex) -> Option<HeldBlock> {
-        let state = self.find(volume).ok().filter(|state| block < state.end())?;
-        let entry = self.contents.map.lookup(state.version, block)?;
+    pub fn held(&self, source: impl Into<Source>, block: BlockIndex) -> Option<HeldBlock> {
+        let version = self.version_of(source.into()).ok()?;
+        let inside = block < self.contents.map.version(version).end();
+        let entry = inside.then(|| self.contents.map.lookup(version, block))??;
         Some(HeldBlock { at: offset_of(entry.location), checksum: entry.crc })
     }
 }

@@ -167,10 +167,10 @@ impl Store {
             Ok(()) => block::Checksum::of(state.buffer.page(page as usize)) != state.checksums[page as usize],
         };
         let bad: Vec<u32> = (first_page..first_page + pages).filter(|page| is_bad(*page)).collect();
-        state.failed |= !bad.is_empty();
         let of = state.of;
-        for page in bad {
-            let block = of.map(|(volume, first)| (volume, BlockIndex(first.0 + u64::from(page))));
+        let told: Vec<u32> = bad.into_iter().filter(|page| state.note_bad(*page)).collect();
+        for page in told {
+            let block = of.map(|(source, first)| (source, BlockIndex(first.0 + u64::from(page))));
             self.stats.bad_blocks += 1;
             let (at, mismatch) = (offset_of(at.plus(page - first_page)), result.is_ok());
             self.report(Report::BadBlock { at, block, mismatch });

@@ -1,9 +1,10 @@
 //! What goes in and out of a store: events about its device, orders to its device, completions for its owner.
 
-use block::{BLOCK_BYTES, BlockIndex, Error, Lsn, Pages, PoolOffset, SnapshotId, VolumeId};
+use block::{BLOCK_BYTES, BlockIndex, Checksum, Error, Lsn, Pages, PoolOffset, SnapshotId, VolumeId};
 
 use crate::job::{Job, JobOutput};
 use crate::map::Space;
+use crate::requests::Source;
 
 /// One device operation in flight. Reused after its completion was handled.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -156,6 +157,9 @@ pub struct ReadData {
     pub buffer: Pages,
     /// Runs of blocks that hold data (`hole == false`) or nothing, in order; empty when all is data.
     pub extents: Vec<BlockExtent>,
+    /// Blocks that are not what was written, counted from the first, and what they should add up to; ascending. Only for
+    /// [`crate::Store::read_group_with_lost`]: any other read fails then.
+    pub lost: Vec<(u32, Checksum)>,
 }
 
 impl ReadData {
@@ -197,9 +201,9 @@ pub enum Report {
     BadBlock {
         /// Where it lies.
         at: PoolOffset,
-        /// Which block of which volume it is, where that is known: what a read asked for, or what the volume wrote there
-        /// once, before it may have written something else.
-        block: Option<(VolumeId, BlockIndex)>,
+        /// Which block of which volume or snapshot it is, where that is known: what a read asked for, or what holds it now;
+        /// the volume, if that holds it as well.
+        block: Option<(Source, BlockIndex)>,
         /// Whether the checksum differed (else the device failed the read).
         mismatch: bool,
     },

@@ -54,6 +54,7 @@ pub use inspect::{
 pub use job::{Job, JobOutput, Media};
 pub use open::{OpenError, Opened, RecoveryReport, open};
 pub use repair::RepairError;
+pub use replica::{GroupContent, LostBlocks};
 pub use requests::{READ_BLOCKS_MAX, Source, VOLUMES_MAX};
 pub use stats::{PoolSpace, Stats};
 

@@ -195,13 +195,18 @@ impl Log {
 
     /// Whether a batch with one entry and `blocks` data blocks fits the open segment.
     pub fn segment_has_room(&self, blocks: usize) -> bool {
-        self.room_after(HEADER_BYTES + ENTRY_BYTES + blocks * size_of::<Checksum>(), blocks)
+        self.segment_has_room_for(1, blocks)
     }
 
-    /// Whether a batch with one entry and `blocks` data blocks fits an empty segment.
-    pub fn new_segment_has_room(&self, blocks: usize) -> bool {
-        let summary = summary_pages(HEADER_BYTES + ENTRY_BYTES + blocks * size_of::<Checksum>());
+    /// Whether a batch with so many entries and `blocks` data blocks fits an empty segment.
+    pub fn new_segment_has_room(&self, entries: usize, blocks: usize) -> bool {
+        let summary = summary_pages(HEADER_BYTES + entries * ENTRY_BYTES + blocks * size_of::<Checksum>());
         2 + blocks + summary <= self.geometry.segment_pages as usize
+    }
+
+    /// Whether a batch of its own with so many entries and `blocks` data blocks fits the open segment.
+    pub fn segment_has_room_for(&self, entries: usize, blocks: usize) -> bool {
+        self.room_after(HEADER_BYTES + entries * ENTRY_BYTES + blocks * size_of::<Checksum>(), blocks)
     }
 
     fn first_page(&self) -> u32 {

@@ -18,7 +18,8 @@ use crate::blocks::Blocks;
 use crate::effect::Report;
 use crate::geometry::{Spot, offset_of};
 use crate::job::{BadPage, FetchRun, SegmentUse, Work};
-use crate::map::{FamilyId, Location, Place};
+use crate::map::{FamilyId, Kind, Location, Place};
+use crate::requests::Source;
 use crate::segments::{Segment, State};
 
 /// Blocks looked up in one turn while sorting live from dead.
@@ -296,6 +297,13 @@ impl Store {
                         note_live(&mut survey.runs, &entry, block.0, at, checksum);
                     }
                 }
+                // What lies there is whole, and not what the volume holds: it is found bad, and told.
+                EntryKind::Lost => {
+                    let block = entry.block(index);
+                    if self.contents.map.find_holder(entry.volume, block, at).is_some() {
+                        note_live(&mut survey.runs, &entry, block.0, at, entry.lost_checksum());
+                    }
+                }
                 EntryKind::Map | EntryKind::Root if index == 0 => {
                     let Some(content) = content_of(&entry, at) else { continue };
                     if survey.aim == Aim::Reclaim {
@@ -422,7 +430,7 @@ impl Store {
             self.stats.bad_blocks += 1;
             self.reclaim.scrub.bad += u64::from(aim == Aim::Scrub);
             let at = offset_of(run.at);
-            let block = (run.content == Content::Blocks).then_some((run.volume, BlockIndex(run.first)));
+            let block = self.named_holder(run).map(|source| (source, BlockIndex(run.first)));
             self.report(Report::BadBlock { at, block, mismatch: bad.mismatch });
             match run.content {
                 Content::Blocks => self.contents.segments.set_stuck(segment),
@@ -431,6 +439,19 @@ impl Store {
             }
         }
         good
+    }
+
+    /// A volume, or else a snapshot, that holds the first block of the run.
+    fn named_holder(&self, run: &LiveRun) -> Option<Source> {
+        let map = &self.contents.map;
+        let is_blocks = run.content == Content::Blocks;
+        let kinds = is_blocks.then(|| map.holders(run.volume, BlockIndex(run.first), run.at));
+        let named = kinds.into_iter().flatten().filter_map(|version| match map.version(version).kind() {
+            Kind::Head(volume) => Some(Source::Volume(volume)),
+            Kind::Snapshot(snapshot) => Some(Source::Snapshot(snapshot)),
+            Kind::Hidden => None,
+        });
+        named.min()
     }
 
     /// Moves up to `good` blocks of the run to the head of the log; answers how many were dealt with.

@@ -9,6 +9,8 @@ use layout::{Entry, EntryKind};
 use crate::Store;
 use crate::blocks::Blocks;
 use crate::effect::{Refusal, Token};
+use crate::map::VersionId;
+use crate::requests::Source;
 
 /// Why a block was not written anew. Nothing was changed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
@@ -37,14 +39,14 @@ impl Store {
     /// See [`RepairError`].
     pub fn repair(
         &mut self,
-        volume: VolumeId,
+        source: impl Into<Source>,
         block: BlockIndex,
         data: &[u8],
         token: Token,
     ) -> Result<(), RepairError> {
         assert_eq!(data.len(), BLOCK_BYTES, "one block");
         self.check_room()?;
-        let version = self.find_range(volume, BlockRange::new(block.0, 1))?.version;
+        let (volume, version) = self.writer_of(source.into(), block)?;
         let held = self.contents.map.lookup(version, block).ok_or(RepairError::Hole)?;
         let offered = Checksum::of(data);
         if held.crc != offered {
@@ -57,12 +59,24 @@ impl Store {
         let to = self.log.append(entry, Blocks::known(data, &[offered])).0;
         let lsn = self.log.current_lsn();
         let moved = self.contents.relocate(volume, block, from, to, lsn);
-        assert!(moved, "the volume's head holds it");
+        assert!(moved, "this version holds it");
         self.contents.segments.clear_stuck(self.geometry.segment_of(from));
         self.stats.entries += 1;
         self.stats.repaired_blocks += 1;
         self.checkpoint.note_change();
         self.wait_for_batch(token, false);
         Ok(())
+    }
+
+    /// A volume that wrote the family of versions to which the source belongs, and the source's version.
+    fn writer_of(&self, source: Source, block: BlockIndex) -> Result<(VolumeId, VersionId), Refusal> {
+        match source {
+            Source::Volume(volume) => Ok((volume, self.find_range(volume, BlockRange::new(block.0, 1))?.version)),
+            Source::Snapshot(id) => {
+                let state = self.contents.snapshots.get(&id).ok_or(Refusal::NoSuchSnapshot(id))?;
+                let inside = block < self.contents.map.version(state.version).end();
+                if inside { Ok((state.volume, state.version)) } else { Err(Refusal::OutOfRange) }
+            }
+        }
     }
 }

@@ -11,7 +11,7 @@ use crate::contents::{SnapshotState, VolumeState, clone_source};
 use crate::effect::{BlockExtent, Effect, Outcome, Refusal, Token};
 use crate::job::Work;
 use crate::map::{Kind, Run, VersionError, VersionId};
-use crate::read::push_extent;
+use crate::read::{ReadKind, push_extent};
 
 /// Largest read: 32 MiB.
 pub const READ_BLOCKS_MAX: u32 = 8192;
@@ -19,12 +19,21 @@ pub const READ_BLOCKS_MAX: u32 = 8192;
 pub const VOLUMES_MAX: usize = 16 << 10;
 
 /// What a read or a clone starts from.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub enum Source {
     /// A volume as it is now.
     Volume(VolumeId),
     /// A snapshot.
     Snapshot(SnapshotId),
+}
+
+impl std::fmt::Display for Source {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Volume(volume) => write!(f, "volume {volume}"),
+            Self::Snapshot(snapshot) => write!(f, "snapshot {snapshot}"),
+        }
+    }
 }
 
 impl From<VolumeId> for Source {
@@ -348,13 +357,23 @@ impl Store {
     /// # Errors
     /// See [`Refusal`].
     pub fn read(&mut self, source: Source, range: BlockRange, token: Token) -> Result<(), Refusal> {
-        let (version, end, volume) = self.find_source(source)?;
+        self.read_as(source, range, ReadKind::Fails, token)
+    }
+
+    pub(crate) fn read_as(
+        &mut self,
+        source: Source,
+        range: BlockRange,
+        kind: ReadKind,
+        token: Token,
+    ) -> Result<(), Refusal> {
+        let (version, end) = self.find_source(source)?;
         if range.end() > end || range.count.0 == 0 || range.count.0 > READ_BLOCKS_MAX {
             return Err(Refusal::OutOfRange);
         }
         let count = range.count.0 as usize;
         let buffer = self.buffers.take_read(count);
-        let read = self.reads.start(token, volume.map(|volume| (volume, range.first)), buffer);
+        let read = self.reads.start(token, (source, range.first), kind, buffer);
         let state = self.reads.get(read);
         state.checksums.resize(count, block::Checksum(0));
         let mut runs = std::mem::take(&mut self.read_runs);
@@ -369,14 +388,12 @@ impl Store {
                 Run::Mapped { entries } => {
                     let blocks = u32::try_from(entries.len()).expect("a run lies in a leaf");
                     let at = entries[0].location;
+                    let checksums = &mut state.checksums[page as usize..(page + blocks) as usize];
+                    checksums.iter_mut().zip(entries).for_each(|(slot, entry)| *slot = entry.crc);
                     if let Some((bytes, lsn)) = self.log.in_memory(at) {
-                        let target = page as usize * PAGE_BYTES..(page + blocks) as usize * PAGE_BYTES;
-                        let len = target.len();
-                        state.buffer.bytes_mut()[target].copy_from_slice(&bytes[..len]);
+                        state.copy_in(page, &bytes[..blocks as usize * PAGE_BYTES]);
                         state.depends_on = state.depends_on.max(lsn);
                     } else {
-                        let checksums = &mut state.checksums[page as usize..(page + blocks) as usize];
-                        checksums.iter_mut().zip(entries).for_each(|(slot, entry)| *slot = entry.crc);
                         runs.push((page, blocks, at));
                     }
                     (blocks, false)
@@ -408,7 +425,7 @@ impl Store {
         range: BlockRange,
         extents_max: usize,
     ) -> Result<Vec<BlockExtent>, Refusal> {
-        let (version, end, _) = self.find_source(source)?;
+        let (version, end) = self.find_source(source)?;
         if range.end() > end {
             return Err(Refusal::OutOfRange);
         }
@@ -432,7 +449,7 @@ impl Store {
     /// # Errors
     /// See [`Refusal`].
     pub fn request_space(&mut self, source: Source, token: Token) -> Result<(), Refusal> {
-        let (version, _, _) = self.find_source(source)?;
+        let version = self.version_of(source)?;
         let query = self.contents.map.space_query(version);
         let job = self.run(Work::Space(query));
         self.space_requests.push((job, token));
@@ -456,23 +473,23 @@ impl Store {
         Ok(state)
     }
 
-    fn find_source(&self, source: Source) -> Result<(VersionId, BlockIndex, Option<VolumeId>), Refusal> {
+    fn find_source(&self, source: Source) -> Result<(VersionId, BlockIndex), Refusal> {
         match source {
             Source::Volume(volume) => {
                 let state = self.find(volume)?;
-                Ok((state.version, state.end(), Some(volume)))
+                Ok((state.version, state.end()))
             }
             Source::Snapshot(snapshot) => {
                 let state = self.contents.snapshots.get(&snapshot).ok_or(Refusal::NoSuchSnapshot(snapshot))?;
                 let version = self.contents.map.version(state.version);
                 debug_assert!(matches!(version.kind(), Kind::Snapshot(id) if id == snapshot));
-                Ok((state.version, version.end(), None))
+                Ok((state.version, version.end()))
             }
         }
     }
 
     pub(crate) fn version_of(&self, source: Source) -> Result<VersionId, Refusal> {
-        self.find_source(source).map(|(version, _, _)| version)
+        self.find_source(source).map(|(version, _)| version)
     }
 
     pub(crate) fn complete(&mut self, token: Token, outcome: Outcome) {

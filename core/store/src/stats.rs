@@ -13,6 +13,8 @@ pub struct Stats {
     pub copied_blocks: u64,
     /// Data blocks that were written anew because they had been lost here.
     pub repaired_blocks: u64,
+    /// Blocks that came as lost from another replica.
+    pub lost_blocks: u64,
     /// Data blocks that clients read from the device.
     pub device_read_blocks: u64,
     /// Device writes of any kind.

@@ -25,7 +25,7 @@ pub use host::{AttachArgs, AttachmentsArgs, DetachHereArgs, FolderArgs, MethodAr
 pub use node::{NodeArgs, NodeCommand};
 pub use null::NullArgs;
 pub use operation::{OperationArgs, OperationCommand};
-pub use pool::{OfflineArgs, PoolCommand};
+pub use pool::{OfflineArgs, PoolCommand, RemovePoolArgs};
 pub use snapshot::{CloneArgs, GroupCommand, ScheduleCommand, SnapshotArgs, SnapshotCommand};
 pub use value::{Pair, PoolArg, VolumeArg};
 pub use volume::{Choice, CreateArgs, DetachArgs, HandOverArgs, ModifyArgs, PromoteArgs, VolumeArgs, VolumeCommand};

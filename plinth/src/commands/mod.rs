@@ -28,7 +28,8 @@ use std::process::ExitCode;
 use anyhow::Result;
 
 use crate::args::{
-    ClusterArgs, ConnectionArgs, ExplainArgs, NodeArgs, OperationArgs, SnapshotArgs, StatusArgs, VolumeArgs,
+    ClusterArgs, ConnectionArgs, ExplainArgs, NodeArgs, OperationArgs, RemovePoolArgs, SnapshotArgs, StatusArgs,
+    VolumeArgs,
 };
 use crate::serve;
 
@@ -54,6 +55,11 @@ pub fn snapshot(args: &SnapshotArgs) -> Result<ExitCode> {
 /// `plinth node`.
 pub fn node(args: &NodeArgs) -> Result<ExitCode> {
     serve::runtime()?.block_on(node::run(args))
+}
+
+/// `plinth pool remove`.
+pub fn remove_pool(args: &RemovePoolArgs) -> Result<ExitCode> {
+    serve::runtime()?.block_on(pool::remove(args))
 }
 
 /// `plinth pool list`.

@@ -1,6 +1,6 @@
 //! What came of comparing a volume's replicas.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use proto::v1;
 use serde::Serialize;
@@ -29,6 +29,8 @@ pub struct Verification {
     differences_found: u64,
     /// The first ones.
     differences: Vec<Difference>,
+    /// Blocks that no replica has: the first ones.
+    lost: BTreeSet<LostBlock>,
     #[serde(skip)]
     complete: bool,
 }
@@ -46,6 +48,13 @@ struct Replica {
     read_blocks: u64,
     repaired_blocks: u64,
     lost_blocks: u64,
+}
+
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize)]
+struct LostBlock {
+    /// None for a block of the volume.
+    snapshot: Option<String>,
+    offset_bytes: u64,
 }
 
 #[derive(Debug, Serialize)]
@@ -68,6 +77,7 @@ impl Verification {
             replicas: BTreeMap::new(),
             differences_found: 0,
             differences: Vec::new(),
+            lost: BTreeSet::new(),
             complete: false,
         }
     }
@@ -100,6 +110,7 @@ impl Verification {
         }
         self.compared_bytes += range.len_bytes;
         self.complete = self.compared_bytes >= self.size_bytes;
+        self.lost.extend(range.lost.into_iter().map(LostBlock::from));
         for found in range.replicas {
             self.sound &= found.lost == 0;
             self.replicas.entry(found.node.clone()).or_default().add(found, range.len_bytes);
@@ -128,6 +139,9 @@ impl Verification {
         let mut text = table::lines(rows);
         for difference in self.differences.iter().take(LISTED_MAX) {
             text += &difference.text();
+        }
+        for lost in self.lost.iter().take(LISTED_MAX) {
+            text += &lost.text();
         }
         text + &self.verdict()
     }
@@ -163,6 +177,20 @@ impl Replica {
         self.read_blocks += found.read;
         self.repaired_blocks += found.repaired;
         self.lost_blocks += found.lost;
+    }
+}
+
+impl LostBlock {
+    fn text(&self) -> String {
+        let of = self.snapshot.as_ref().map_or_else(|| String::from("the volume"), |name| format!("snapshot {name}"));
+        format!("lost at {} of {of}\n", self.offset_bytes)
+    }
+}
+
+impl From<v1::LostBlock> for LostBlock {
+    fn from(found: v1::LostBlock) -> Self {
+        let v1::LostBlock { snapshot, offset_bytes } = found;
+        Self { snapshot: Some(snapshot).filter(|name| !name.is_empty()), offset_bytes }
     }
 }
 

@@ -55,10 +55,15 @@ fn a_difference_ends_it_with_1_and_says_who_holds_what() {
 
 #[test]
 fn lost_blocks_end_it_with_1() {
-    let fake = fake(ranges(3, Vec::new()));
+    let mut ranges = ranges(3, Vec::new());
+    let lost = |snapshot: &str| v1::LostBlock { snapshot: snapshot.into(), offset_bytes: 12_288 };
+    ranges.iter_mut().for_each(|range| range.lost = vec![lost(""), lost("monday")]);
+    let fake = fake(ranges);
     let ran = run(&fake.control(), "volume verify db --data");
     assert_eq!(ran.code, 1, "{ran:?}");
     assert!(ran.out.contains("6 blocks are LOST"), "{ran:?}");
+    let named = "lost at 12288 of the volume\nlost at 12288 of snapshot monday\n";
+    assert!(ran.out.contains(named), "each once: {ran:?}");
 }
 
 #[test]

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use block::{BlockIndex, Epoch, GroupIndex, Incarnation, PoolId, SnapshotId, VOLUME_BYTES_MAX, VolumeId, WriteSeq};
 use node::{
     Absence, Answer, Attachment, Command, ComparedReplica, Configuration, CopiesIntent, CopyObservation, Found,
-    GroupRange, HoldObservation, HoldState, Intent, Origin, Proposal, ReplicaIntent, Route, SnapshotIntent,
+    GroupRange, HoldObservation, HoldState, Intent, LostBlock, Origin, Proposal, ReplicaIntent, Route, SnapshotIntent,
     SnapshotObservation, SnapshotsIntent, TokenHash, Wanted,
 };
 use proto::link::{self, FromNode, ToNode, from_node, to_node};
@@ -341,8 +341,13 @@ fn compared_replica(replica: ComparedReplica) -> link::ComparedReplica {
             repaired,
             lost,
             digests: digests.into_iter().map(|digest| digest.0).collect(),
+            lost_blocks: replica.lost.into_iter().map(lost_block).collect(),
         },
     }
+}
+
+fn lost_block(lost: LostBlock) -> link::LostBlock {
+    link::LostBlock { snapshot: lost.snapshot.map(|id| id.0), block: lost.block.0 }
 }
 
 fn parse_intent(intent: link::Intent, cluster: ClusterId, ours: PoolId) -> Result<Message, ConvertError> {

@@ -169,6 +169,7 @@ fn change() -> impl Strategy<Value = Change> {
         (name(), report()).prop_map(|(node, report)| Change::Report { node, report }),
         (name(), admin()).prop_map(|(node, admin)| Change::Administer { node, admin }),
         name().prop_map(|node| Change::RemoveNode { node }),
+        (any::<u128>(), any::<bool>()).prop_map(|(pool, force)| Change::RemovePool { pool: PoolId(pool), force }),
         (name(), any::<u64>(), spec(), option::of(source()))
             .prop_map(|(name, size_bytes, spec, source)| { Change::CreateVolume { name, size_bytes, spec, source } }),
         snapshot_change(),

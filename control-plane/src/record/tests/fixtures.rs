@@ -210,6 +210,36 @@ fn changes_of_version_3() -> Vec<(&'static str, Change)> {
     ]
 }
 
+/// What the removal of pools added.
+fn changes_of_version_4() -> Vec<(&'static str, Change)> {
+    vec![("remove-pool", Change::RemovePool { pool: PoolId(5), force: true })]
+}
+
+/// The same with a pool that was removed, and one that came back.
+fn with_removed_pools() -> State {
+    let pool = |node: &str, id: u128| {
+        let Change::Report { report, .. } = report(Replicas::All(Vec::new())) else { panic!("it is a report") };
+        let pools = report.pools.into_iter().map(|pool| PoolReport { id: PoolId(id), ..pool }).collect();
+        Change::Report { node: name(node), report: NodeReport { heard: Revision(0), pools } }
+    };
+    let node = |node: &str| Change::Register { node: name(node), addresses: Addresses::default(), labels: labels() };
+    let remove = |pool| Change::RemovePool { pool: PoolId(pool), force: false };
+    let lose = |node: &str| Change::Lose { node: name(node) };
+    let history = [
+        node("n8"),
+        node("n9"),
+        pool("n8", 80),
+        pool("n9", 90),
+        lose("n8"),
+        lose("n9"),
+        remove(80),
+        remove(90),
+        node("n9"),
+        pool("n9", 90),
+    ];
+    applied(with_snapshots(), 90_000_000, history)
+}
+
 fn snapshot(snapshot: &str, volume: &str) -> Change {
     Change::CreateSnapshot { name: name(snapshot), volume: name(volume), labels: labels() }
 }
@@ -401,6 +431,13 @@ fn entries_of_version_3_are_read_and_written_as_they_were() {
 }
 
 #[test]
+fn entries_of_version_4_are_read_and_written_as_they_were() {
+    for (name, entry) in entries_of(changes_of_version_4(), 90) {
+        check(4, &name, &entry, &record::write_entry(&entry), record::read_entry);
+    }
+}
+
+#[test]
 fn marks_are_read_and_written_as_they_were() {
     let id = log_id(7, 2, 1 << 40);
     check_mark("log-id", &id, &record::write_log_id(&id), record::read_log_id);
@@ -447,7 +484,16 @@ fn a_state_of_version_2_is_read() {
 }
 
 #[test]
-fn a_state_of_version_3_is_read_and_written_as_it_was() {
+fn a_state_of_version_4_is_read_and_written_as_it_was() {
+    let state = with_removed_pools();
+    let contents = state.contents().clone();
+    let back = contents.removed_pools.values().filter(|pool| pool.back.is_some()).count();
+    assert_eq!((contents.removed_pools.len(), back), (2, 1));
+    check(4, "state", &contents, &record::write_state(&state), read_contents);
+}
+
+#[test]
+fn a_state_of_version_3_is_read() {
     let state = with_snapshots();
     let contents = state.contents().clone();
     let is_everything = [
@@ -461,5 +507,5 @@ fn a_state_of_version_3_is_read_and_written_as_it_was() {
         contents.operations.values().any(|operation| operation.failed.is_some()),
     ];
     assert_eq!(is_everything, [true; 8], "it has one of everything: {contents:#?}");
-    check(3, "state", &contents, &record::write_state(&state), read_contents);
+    check_read(3, "state", &contents, read_contents);
 }

@@ -129,6 +129,7 @@ fn change() -> impl Strategy<Value = Change> {
         4 => report(),
         1 => one_of('n', 3).prop_map(|node| Change::Administer { node, admin: Admin::Cordoned }),
         1 => one_of('n', 3).prop_map(|node| Change::RemoveNode { node }),
+        1 => (1..4_u128, any::<bool>()).prop_map(|(pool, force)| Change::RemovePool { pool: PoolId(pool), force }),
         5 => create,
         10 => snapshot_change(),
         1 => (one_of('v', 6), 1..6_u64).prop_map(|(volume, gib)| Change::ResizeVolume { volume, size_bytes: gib * GIB }),

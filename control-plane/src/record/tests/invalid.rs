@@ -95,7 +95,7 @@ fn a_state_is_refused_with_the_name_of_its_field() {
     };
     let rows = [
         (wire::State { version: 0, ..good.clone() }, "state.version is missing"),
-        (wire::State { version: 4, ..good.clone() }, "start the program that wrote it"),
+        (wire::State { version: 5, ..good.clone() }, "start the program that wrote it"),
         (wire::State { settings: None, ..good.clone() }, "state.settings is missing"),
         (wire::State { cluster: vec![1], ..good.clone() }, "state.cluster has 1 bytes"),
         (wire::State { nodes: vec![node], ..good.clone() }, "node.link is missing"),
@@ -108,7 +108,8 @@ fn a_state_is_refused_with_the_name_of_its_field() {
         (wire::State { snapshots: vec![wire::Snapshot::default()], ..good.clone() }, "snapshot.cut is missing"),
         (wire::State { snapshots: vec![snapshot], ..good.clone() }, "a snapshot is of a volume that is not there"),
         (wire::State { groups: vec![wire::Group::default()], ..good.clone() }, "group.name is not valid"),
-        (wire::State { graves: vec![wire::Grave::default()], ..good }, "grave.name is not valid"),
+        (wire::State { graves: vec![wire::Grave::default()], ..good.clone() }, "grave.name is not valid"),
+        (wire::State { removed_pools: vec![wire::RemovedPool::default()], ..good }, "removed_pool.node is not valid"),
     ];
     for (state, expected) in rows {
         let words = read_state(&state.encode_to_vec()).unwrap_err().to_string();

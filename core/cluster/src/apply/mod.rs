@@ -6,6 +6,7 @@ mod graves;
 mod groups;
 mod nodes;
 mod plan;
+mod pools;
 mod retire;
 mod schedules;
 mod snapshots;
@@ -48,6 +49,7 @@ impl State {
             Change::Report { node, report } => self.report(now, &node, report),
             Change::Administer { node, admin } => self.administer(&node, admin),
             Change::RemoveNode { node } => self.remove_node(&node),
+            Change::RemovePool { pool, force } => self.remove_pool(now, pool, force),
             Change::CreateVolume { name, size_bytes, spec, source } => {
                 self.create_volume(now, Wish { name, size_bytes, spec, source })
             }

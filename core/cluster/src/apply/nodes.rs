@@ -101,10 +101,13 @@ impl State {
         if !self.contents.nodes.contains_key(name) {
             return Err(Refusal::NoSuchNode(name.clone()));
         }
-        for pool in &report.pools {
+        let (removed, pools): (Vec<_>, Vec<_>) =
+            report.pools.into_iter().partition(|pool| self.contents.removed_pools.contains_key(&pool.id));
+        for pool in &pools {
             self.check_pool(name, pool)?;
         }
-        for pool in report.pools {
+        removed.iter().for_each(|pool| self.note_back(now, name, pool.id));
+        for pool in pools {
             self.take_pool(now, name, pool);
         }
         self.forget_closed(now, name);
@@ -230,7 +233,7 @@ impl State {
         }
     }
 
-    fn drop_tombstone(&mut self, pool: PoolId, volume: VolumeId) {
+    pub(super) fn drop_tombstone(&mut self, pool: PoolId, volume: VolumeId) {
         let revision = self.next_revision();
         let Some(Tombstone { name, .. }) = self.contents.tombstones.remove(&(volume, pool)) else { return };
         self.index.freed(pool, volume, revision);
@@ -260,15 +263,7 @@ impl State {
             return Err(Refusal::NodeInUse { node: name.clone(), replicas });
         }
         for pool in pools {
-            // Whoever removes a node says that it does not come back: its tombstones have nobody to free them.
-            for snapshot in self.index.snapshots.graves_in(pool) {
-                self.close_grave(snapshot, pool);
-            }
-            for volume in self.index.tombstones_in(pool) {
-                self.drop_tombstone(pool, volume);
-            }
-            self.contents.pools.remove(&pool);
-            self.index.remove_pool(pool);
+            self.forget_pool(pool);
         }
         self.contents.nodes.remove(name);
         Ok(Answer::Done)

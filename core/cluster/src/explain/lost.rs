@@ -23,8 +23,9 @@ impl State {
             return None;
         }
         Some(format!(
-            "Blocks are lost, {}: what is on the disk is not what was written, and no replica has them. Reading them fails until they are written again; look at the disks, and restore what was there from a backup.",
-            lost_on.join(", ")
+            "Blocks are lost, {}: what is on the disk is not what was written, and no replica has them. Reading them fails until they are written again: plinth volume verify {} --data says which they are; look at the disks, and restore what was there from a backup.",
+            lost_on.join(", "),
+            volume.name
         ))
     }
 }

@@ -47,7 +47,7 @@ impl State {
     #[must_use]
     pub fn problems(&self, most: usize) -> Vec<Problem> {
         let nodes = self.nodes().filter_map(|(name, node)| self.node_problem(name, node));
-        let pools = self.pools().flat_map(|(id, pool)| pool_problems(id, pool));
+        let pools = self.pools().flat_map(|(id, pool)| pool_problems(id, pool)).chain(self.removed_pool_problems());
         let volumes = self.volumes(None).filter_map(|(_, volume)| self.volume_problem(volume));
         let mut problems: Vec<Problem> = nodes.chain(pools).chain(volumes).collect();
         problems.sort_by_key(|problem| problem.severity);
@@ -85,6 +85,20 @@ impl State {
             }),
             (Link::Up { .. }, Admin::Schedulable) => None,
         }
+    }
+
+    /// A pool that was removed and is there again.
+    fn removed_pool_problems(&self) -> impl Iterator<Item = Problem> {
+        self.removed_pools().filter_map(|(id, pool)| {
+            let (node, _) = pool.back.as_ref()?;
+            Some(Problem {
+                severity: Severity::Warning,
+                subject: format!("pool {id}"),
+                sentence: format!(
+                    "it was removed, and node {node} has it again: nothing in it is used, and nothing of it is deleted. Its replicas are older than what took their place. Format it anew to use the disk, or take it out of the node"
+                ),
+            })
+        })
     }
 
     /// One that is on a lost node is told with the node.
@@ -254,6 +268,14 @@ impl State {
     /// What a pool is.
     #[must_use]
     pub fn explain_pool(&self, id: PoolId) -> Option<String> {
+        if let Some(removed) = self.contents.removed_pools.get(&id) {
+            return Some(match &removed.back {
+                None => format!("Pool {id} of node {} was removed, and nobody came with it since.", removed.node),
+                Some((node, _)) => format!(
+                    "Pool {id} was removed, and node {node} has it again: nothing in it is used, and nothing of it is deleted."
+                ),
+            });
+        }
         let pool = self.pool(id)?;
         let state = if pool.open { "is open" } else { "is not open" };
         Some(format!(

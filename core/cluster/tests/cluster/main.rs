@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test says what went wrong by failing")]
 
 mod histories;
+mod pools;
 mod promises;
 mod replicated;
 mod snapshots;

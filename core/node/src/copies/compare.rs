@@ -10,7 +10,7 @@ use block::{Instant, PoolId, VolumeId, WriteSeq};
 use replication::{Aside, COMPARED_GROUPS_MAX, Found, GroupRange, Snapshot};
 use store::SnapshotState;
 
-use crate::command::{Absence, Answer, ComparedReplica, ControlError};
+use crate::command::{Absence, Answer, ComparedReplica, ControlError, LostBlock};
 use crate::copies::content::known;
 use crate::copies::look::{Asker, Question};
 use crate::copies::work::Work;
@@ -19,6 +19,8 @@ use crate::pipeline::Pipeline;
 
 /// Comparisons at a time.
 const COMPARISONS_MAX: usize = 4;
+/// Lost blocks that are named.
+const LOST_TOLD_MAX: usize = 64;
 /// How long members may take to say what their maps hold.
 const MAP_MAX: Duration = Duration::from_secs(2);
 /// How long they may take when they read it.
@@ -38,8 +40,12 @@ struct Comparison {
     asker: ControlId,
     /// Who has not answered.
     waiting: BTreeSet<PoolId>,
-    replicas: BTreeMap<PoolId, Result<Found, Absence>>,
+    replicas: BTreeMap<PoolId, ComparedReplica>,
     until: Instant,
+}
+
+fn another(pool: PoolId, found: Result<Found, Absence>) -> ComparedReplica {
+    ComparedReplica { pool, found, lost: Vec::new() }
 }
 
 impl Comparisons {
@@ -48,12 +54,12 @@ impl Comparisons {
         self.running.values().map(|one| one.until).chain(ended).min()
     }
 
-    fn note(&mut self, number: u64, pool: PoolId, found: Result<Found, Absence>) {
+    fn note(&mut self, number: u64, replica: ComparedReplica) {
         let Some(one) = self.running.get_mut(&number) else { return };
-        if !one.waiting.remove(&pool) {
+        if !one.waiting.remove(&replica.pool) {
             return;
         }
-        one.replicas.insert(pool, found);
+        one.replicas.insert(replica.pool, replica);
         if one.waiting.is_empty() {
             self.end(number);
         }
@@ -61,9 +67,8 @@ impl Comparisons {
 
     fn end(&mut self, number: u64) {
         let Some(mut one) = self.running.remove(&number) else { return };
-        one.replicas.extend(one.waiting.into_iter().map(|pool| (pool, Err(Absence::Silent))));
-        let replicas = one.replicas.into_iter().map(|(pool, found)| ComparedReplica { pool, found });
-        self.ended.push((one.asker, Ok(Answer::Compared(replicas.collect()))));
+        one.replicas.extend(one.waiting.into_iter().map(|pool| (pool, another(pool, Err(Absence::Silent)))));
+        self.ended.push((one.asker, Ok(Answer::Compared(one.replicas.into_values().collect()))));
     }
 }
 
@@ -132,18 +137,20 @@ impl Pipeline {
             (true, false) => Absence::Old,
             (true, true) => return self.post_aside(id, peer, question),
         };
-        self.copies.comparisons.note(number, peer, Err(absence));
+        self.copies.comparisons.note(number, another(peer, Err(absence)));
     }
 
     /// What this node's own replica holds.
-    pub(super) fn found_here(&mut self, number: u64, found: Option<Found>) {
-        let me = self.copies.me;
-        self.copies.comparisons.note(number, me, found.ok_or(Absence::Moved));
+    pub(super) fn found_here(&mut self, id: VolumeId, number: u64, found: Option<Found>) {
+        let lost = self.lost_now(id).map(|place| LostBlock { snapshot: place.of, block: place.block });
+        let lost = lost.take(LOST_TOLD_MAX).collect();
+        let here = ComparedReplica { pool: self.copies.me, found: found.ok_or(Absence::Moved), lost };
+        self.copies.comparisons.note(number, here);
     }
 
     /// What another one holds.
     pub(super) fn heard_compared(&mut self, peer: PoolId, number: u64, found: Option<Found>) {
-        self.copies.comparisons.note(number, peer, found.ok_or(Absence::Moved));
+        self.copies.comparisons.note(number, another(peer, found.ok_or(Absence::Moved)));
     }
 
     /// Ends those for which somebody did not answer in time.

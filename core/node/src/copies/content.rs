@@ -1,7 +1,7 @@
 //! What a replica asks about its content, and groups as they travel.
 
 use block::{BLOCK_BYTES, GROUP_BLOCKS, GroupIndex, Pages, SnapshotId, VolumeId, WriteSeq};
-use replication::{Content, GroupSet, Memory, Payload, Snapshot};
+use replication::{Content, GroupSet, Lost, Memory, Payload, Snapshot};
 use store::{ReadData, SnapshotState, Source, Store};
 
 /// One volume of a store.
@@ -40,14 +40,20 @@ pub(super) fn nothing() -> Payload {
 pub(super) fn packed(found: &ReadData, blocks: u32) -> Payload {
     // Blocks behind the volume's end have no data either.
     let holes = !found.mapped(blocks);
-    let data_blocks = (GROUP_BLOCKS - holes.count_ones()) as usize;
+    let lost = found.lost.iter().fold(0, |bits, (block, _)| bits | 1_u64 << block);
+    let data_blocks = (GROUP_BLOCKS - (holes | lost).count_ones()) as usize;
     let mut memory = Memory::new(Pages::zeroed(data_blocks));
-    let data = (0..GROUP_BLOCKS as usize).filter(|block| holes & 1 << block == 0);
+    let data = (0..GROUP_BLOCKS as usize).filter(|block| (holes | lost) & 1 << block == 0);
     for (to, from) in data.enumerate() {
         let source = &found.buffer.bytes()[from * BLOCK_BYTES..(from + 1) * BLOCK_BYTES];
         memory.bytes_mut()[to * BLOCK_BYTES..(to + 1) * BLOCK_BYTES].copy_from_slice(source);
     }
-    memory.seal(data_blocks).with_holes(holes)
+    let content = memory.seal(data_blocks);
+    if lost == 0 {
+        return content.with_holes(holes);
+    }
+    let checksums = found.lost.iter().map(|(_, checksum)| *checksum).collect();
+    content.with_lost(holes, Lost { blocks: lost, checksums })
 }
 
 /// Blocks of a group in a volume of this size.
@@ -69,7 +75,7 @@ mod tests {
         let mut buffer = Pages::zeroed(64);
         buffer.bytes_mut().chunks_exact_mut(BLOCK_BYTES).zip(0..).for_each(|(block, number)| block.fill(number));
         let extents = [(3, false), (2, true), (5, false)].map(|(count, hole)| BlockExtent { count, hole }).to_vec();
-        let content = packed(&ReadData { buffer, extents }, 10);
+        let content = packed(&ReadData { buffer, extents, lost: Vec::new() }, 10);
         assert_eq!((content.blocks(), content.holes()), (8, u64::MAX << 10 | 0b11_000));
         let first: Vec<u8> = content.bytes().chunks_exact(BLOCK_BYTES).map(|block| block[0]).collect();
         assert_eq!(first, [0, 1, 2, 5, 6, 7, 8, 9]);
@@ -77,7 +83,7 @@ mod tests {
 
     #[test]
     fn a_full_group_has_no_holes() {
-        let content = packed(&ReadData { buffer: Pages::zeroed(64), extents: Vec::new() }, 64);
+        let content = packed(&ReadData { buffer: Pages::zeroed(64), extents: Vec::new(), lost: Vec::new() }, 64);
         assert_eq!((content.blocks(), content.holes()), (64, 0));
     }
 }

@@ -10,6 +10,7 @@ use replication::{Aside, Event, Message, Payload};
 
 use crate::copies::copy::Tie;
 use crate::copies::look::{Asker, Question};
+use crate::copies::mend::WantedBlock;
 use crate::peers::Said;
 use crate::pipeline::Pipeline;
 
@@ -83,8 +84,10 @@ impl Pipeline {
 
     fn hear_aside(&mut self, id: VolumeId, peer: PoolId, aside: Aside) {
         match aside {
-            Aside::Want { block, checksum } => self.heard_want(id, peer, block, checksum),
-            Aside::Have { block, checksum, data } => self.heard_have(id, peer, (block, checksum), data.as_deref()),
+            Aside::Want { block, checksum, of } => self.heard_want(id, peer, WantedBlock { block, checksum, of }),
+            Aside::Have { block, checksum, of, data } => {
+                self.heard_have(id, peer, WantedBlock { block, checksum, of }, data.as_deref());
+            }
             Aside::Compare { id: number, at, groups, reads, snapshots } => {
                 let question = Question { asker: Asker::Peer { peer, number }, groups, reads, snapshots };
                 self.asked_to_look(id, peer, at, question);
@@ -97,6 +100,7 @@ impl Pipeline {
         if let Some(tie) = self.tie(id, peer) {
             tie.lane = Lane::default();
         }
+        self.copies.rot.hope(&[id], self.copies.now + HOPE_AFTER);
         self.push_event(id, Event::Connected { peer });
     }
 

@@ -3,11 +3,12 @@
 //! What the map says is taken in the order in which the store is given changes, so every member says it of the same place.
 //! Reading takes its time and does not matter for that: it shows whether the disk still has what the map says.
 
-use block::{GroupIndex, Incarnation, PoolId, VolumeId, WriteSeq};
+use block::{GroupIndex, Incarnation, PoolId, SnapshotId, VolumeId, WriteSeq};
 use replication::{Aside, Found, GroupRange, Snapshot};
-use store::{GroupDigest, Outcome};
+use store::{Outcome, Source, Token};
 
 use crate::copies::content::known;
+use crate::copies::rot::{Outlook, Span};
 use crate::copies::work::{Given, Handed, Work};
 use crate::mark::Mark;
 use crate::pipeline::Pipeline;
@@ -42,11 +43,21 @@ pub(crate) struct Look {
     volume: VolumeId,
     asker: Asker,
     found: Found,
-    /// Groups to be read, the next one last.
-    rest: Vec<(GroupIndex, u32)>,
-    /// Blocks of the present group, and those of them that were being repaired when it was met last.
-    reading: (GroupIndex, u32),
+    /// What is to be read, the next one last.
+    rest: Vec<Piece>,
+    reading: Piece,
+    /// Blocks of it that were being repaired when it was met last.
     repairing: u64,
+    /// What is known to be lost of it was asked for once more.
+    asked_anew: bool,
+}
+
+/// A group of the volume, or what a snapshot holds of it that nothing else does.
+#[derive(Clone, Copy, Debug)]
+struct Piece {
+    of: Option<SnapshotId>,
+    group: GroupIndex,
+    blocks: u32,
 }
 
 impl Pipeline {
@@ -79,22 +90,38 @@ impl Pipeline {
         if self.copies.looks.len() >= LOOKS_MAX {
             return self.answer_look(id, asker, None);
         }
-        let mapped = |(index, group): (u64, &GroupDigest)| (GroupIndex(first.0 + index), group.mapped);
-        let mut rest: Vec<_> = (0..).zip(&digests).map(mapped).filter(|(_, blocks)| *blocks > 0).collect();
+        let pieces = (first.0..).zip(&digests).flat_map(|(group, found)| {
+            let volume = Piece { of: None, group: GroupIndex(group), blocks: found.mapped };
+            [volume].into_iter().chain(self.pieces_of(id, &numbers, GroupIndex(group)))
+        });
+        let mut rest: Vec<_> = pieces.filter(|piece| piece.blocks > 0).collect();
         rest.reverse();
-        let look = Look { volume: id, asker, found, rest, reading: (first, 0), repairing: 0 };
+        let reading = Piece { of: None, group: first, blocks: 0 };
+        let look = Look { volume: id, asker, found, rest, reading, repairing: 0, asked_anew: false };
         let key = self.copies.looks.insert(look);
         self.look_on(key);
+    }
+
+    /// What the snapshots, by rising place, hold of a group and neither the volume nor the one before holds.
+    fn pieces_of(&self, id: VolumeId, snapshots: &[SnapshotId], group: GroupIndex) -> Vec<Piece> {
+        let before = [None].into_iter().chain(snapshots.iter().map(|snapshot| Some(*snapshot)));
+        let pieces = snapshots.iter().zip(before).map(|(snapshot, before)| {
+            let beside: Vec<_> = before.map(Source::Snapshot).into_iter().chain([Source::Volume(id)]).collect();
+            Piece { of: Some(*snapshot), group, blocks: self.store.held_alone(*snapshot, group, &beside) }
+        });
+        pieces.collect()
     }
 
     /// Reads the next group, or answers.
     fn look_on(&mut self, key: Key) {
         let Some(look) = self.copies.looks.get_mut(key) else { return };
         let (id, asker) = (look.volume, look.asker);
-        while let Some((group, blocks)) = look.rest.pop() {
-            (look.reading, look.repairing) = ((group, blocks), 0);
-            let handed = self.copies.handed.insert(Handed::new(id, Incarnation(0), Given::Look { look: key, group }));
-            if self.store.read_group(id, group, Mark::Work(handed).token()).is_ok() {
+        while let Some(piece @ Piece { of, group, .. }) = look.rest.pop() {
+            (look.reading, look.repairing, look.asked_anew) = (piece, 0, false);
+            let given = Given::Look { look: key, group, of };
+            let handed = self.copies.handed.insert(Handed::new(id, Incarnation(0), given));
+            let source = of.map_or(Source::Volume(id), Source::Snapshot);
+            if self.store.read_group(source, group, Mark::Work(handed).token()).is_ok() {
                 return self.stir();
             }
             self.copies.handed.remove(handed);
@@ -104,27 +131,39 @@ impl Pipeline {
     }
 
     /// Notes how many blocks of a group are repaired before it is read again.
-    pub(super) fn note_repairs(&mut self, key: Key, repairing: u64) {
+    fn note_repairs(&mut self, key: Key, repairing: u64) {
         if let Some(look) = self.copies.looks.get_mut(key) {
             look.repairing += repairing;
         }
     }
 
+    /// A group could not be read: what it lost is asked for, once more if that was done before.
+    pub(super) fn look_tries_again(&mut self, look: Key, token: Token, span: Span) -> bool {
+        let is_first =
+            self.copies.looks.get_mut(look).is_some_and(|look| !std::mem::replace(&mut look.asked_anew, true));
+        if is_first {
+            self.copies.rot.look_again(span);
+        }
+        let again = self.copies.rot.judge(token, span) == Outlook::Again;
+        if again {
+            let repairing = self.copies.rot.count(span).0;
+            self.note_repairs(look, repairing);
+        }
+        again
+    }
+
     /// A group was read, or cannot be.
     pub(super) fn looked(&mut self, key: Key, outcome: Outcome) {
+        let Some(look) = self.copies.looks.get(key) else { return };
+        let (piece, lost) = (look.reading, self.lost_of(look.volume, look.reading));
         let Some(look) = self.copies.looks.get_mut(key) else { return };
-        let (group, blocks) = look.reading;
-        look.found.read += u64::from(blocks);
+        look.found.read += u64::from(piece.blocks);
         match outcome {
             Outcome::Read(found) => {
                 look.found.repaired += look.repairing;
                 self.store.recycle(found.buffer);
             }
             Outcome::Failed(_) | Outcome::Done | Outcome::Space(_) => {
-                let range = block::BlockRange::new(group.0 * u64::from(block::GROUP_BLOCKS), block::GROUP_BLOCKS);
-                let lost = self.copies.rot.count(look.volume, range).1;
-                // What failed and is not lost failed for good all the same.
-                let lost = lost.max(1);
                 look.found.lost += lost;
                 look.found.repaired += look.repairing.saturating_sub(lost);
             }
@@ -132,9 +171,19 @@ impl Pipeline {
         self.look_on(key);
     }
 
+    /// Lost blocks of what was read. Of a snapshot, those that the volume lost as well were counted there.
+    fn lost_of(&self, volume: VolumeId, piece: Piece) -> u64 {
+        let range = block::BlockRange::new(piece.group.0 * u64::from(block::GROUP_BLOCKS), block::GROUP_BLOCKS);
+        let span = Span { volume, of: piece.of, range };
+        let lost = self.copies.rot.lost_within(span);
+        let own = lost.filter(|(block, held)| piece.of.is_none() || self.store.held(volume, *block) != Some(*held));
+        // What failed and is not lost failed for good all the same.
+        (own.count() as u64).max(u64::from(piece.of.is_none()))
+    }
+
     fn answer_look(&mut self, id: VolumeId, asker: Asker, found: Option<Found>) {
         match asker {
-            Asker::Here { number } => self.found_here(number, found),
+            Asker::Here { number } => self.found_here(id, number, found),
             Asker::Peer { peer, number } => self.post_aside(id, peer, &Aside::Compared { id: number, found }),
         }
     }

@@ -22,6 +22,7 @@ mod copy;
 mod cut;
 mod drive;
 mod follow;
+mod lessons;
 mod links;
 mod look;
 mod mend;

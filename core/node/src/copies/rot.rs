@@ -6,6 +6,9 @@
 //!               │         ├── another replica may have it ──> Ready
 //!               └─ Due <──┴── nobody has it now; in the end ──> Lost ── much later ──> Ready
 //! ```
+//! Lost is what every member says it does not have. A member that says nothing may have it: it is waited for, as long as it
+//! is a member, for the volume goes on without it or with it soon; and not longer than [`UNANSWERED_MAX`].
+//!
 //! Whoever finds one tells it here: a client's read, the first half of a partial write, a read for a learner, scrub,
 //! reclaim. What needs it waits until it is repaired or lost. Everything is bounded: what is known, what is asked for at a
 //! time, how often.
@@ -13,8 +16,8 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
-use block::{BlockIndex, BlockRange, Instant, PoolId, VolumeId};
-use store::{HeldBlock, Token};
+use block::{BlockIndex, BlockRange, Instant, PoolId, SnapshotId, VolumeId};
+use store::{HeldBlock, Source, Token};
 
 use crate::command::RotCounters;
 
@@ -26,13 +29,52 @@ const ASKED_MAX: usize = 32;
 const ROUNDS_MAX: u32 = 6;
 /// Before everybody is asked again; twice as long every time.
 const ROUND_PAUSE: Duration = Duration::from_millis(20);
+/// Before everybody is asked again when a member said nothing.
+const UNANSWERED_PAUSE: Duration = Duration::from_millis(250);
+/// How long members that say nothing are waited for: less than clients wait for an answer.
+const UNANSWERED_MAX: Duration = Duration::from_secs(20);
 /// Before a block that is lost is asked for again.
 const LOST_PAUSE: Duration = Duration::from_secs(600);
 /// How often one request may meet a lost block.
 const TRIES_MAX: u32 = 256;
 
 /// Which block.
-pub(crate) type Place = (VolumeId, BlockIndex);
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub(crate) struct Place {
+    pub volume: VolumeId,
+    /// The snapshot that it was found in; `None`: the volume.
+    pub of: Option<SnapshotId>,
+    pub block: BlockIndex,
+}
+
+/// What a request reads.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Span {
+    pub volume: VolumeId,
+    pub of: Option<SnapshotId>,
+    pub range: BlockRange,
+}
+
+impl Place {
+    pub fn source(self) -> Source {
+        self.of.map_or(Source::Volume(self.volume), Source::Snapshot)
+    }
+}
+
+impl Span {
+    pub fn of_volume(volume: VolumeId, range: BlockRange) -> Self {
+        Self { volume, of: None, range }
+    }
+
+    fn place(self, block: BlockIndex) -> Place {
+        Place { volume: self.volume, of: self.of, block }
+    }
+
+    fn covers(self, place: Place) -> bool {
+        let inside = (self.range.first..self.range.end()).contains(&place.block);
+        (self.volume, self.of) == (place.volume, place.of) && inside
+    }
+}
 
 /// All that is known of lost blocks.
 #[derive(Debug, Default)]
@@ -59,6 +101,20 @@ pub(crate) struct Case {
     round: u32,
     /// Who was asked in this round.
     pub tried: Vec<PoolId>,
+    /// Who said in this round, or in the last one, that it does not have it.
+    pub denied: Vec<PoolId>,
+    since: Instant,
+}
+
+/// How a round of questions ended.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Verdict {
+    /// Nobody else is to be asked, or nobody can be any more.
+    Alone,
+    /// Every member said that it does not have it.
+    Denied,
+    /// A member said nothing.
+    Unanswered,
 }
 
 /// How far it is.
@@ -75,8 +131,7 @@ pub(crate) enum Stage {
 #[derive(Debug)]
 struct Waiter {
     token: Token,
-    volume: VolumeId,
-    range: BlockRange,
+    span: Span,
 }
 
 /// What becomes of a request that failed.
@@ -103,7 +158,7 @@ impl Stage {
 
 impl Rot {
     /// A block was found lost. Whether that is new.
-    pub fn found(&mut self, place: Place, held: HeldBlock) -> bool {
+    pub fn found(&mut self, place: Place, held: HeldBlock, now: Instant) -> bool {
         if self.cases.get(&place).is_some_and(|case| case.held == held) {
             return false;
         }
@@ -112,9 +167,17 @@ impl Rot {
             return false;
         }
         self.counters.found += 1;
-        self.cases.insert(place, Case { held, stage: Stage::Ready, round: 0, tried: Vec::new() });
+        let (tried, denied) = (Vec::new(), Vec::new());
+        self.cases.insert(place, Case { held, stage: Stage::Ready, round: 0, tried, denied, since: now });
         self.ready.push_back(place);
         true
+    }
+
+    /// It came as lost from another replica, which had asked everybody.
+    pub fn came_lost(&mut self, place: Place, held: HeldBlock, now: Instant) {
+        if self.found(place, held, now) {
+            self.round_ended(place, now, Verdict::Alone);
+        }
     }
 
     fn forget_one_lost(&mut self) -> bool {
@@ -159,25 +222,41 @@ impl Rot {
     /// This one is asked now.
     pub fn ask(&mut self, place: Place, peer: PoolId, until: Instant) {
         if let Some(case) = self.cases.get_mut(&place) {
+            if case.tried.is_empty() {
+                case.denied.clear();
+            }
             case.tried.push(peer);
         }
         self.set(place, Stage::Asked { peer, until });
     }
 
+    /// Who was asked does not have it: the next one is.
+    pub fn denied(&mut self, place: Place, peer: PoolId) {
+        if let Some(case) = self.cases.get_mut(&place) {
+            case.denied.push(peer);
+        }
+        self.set(place, Stage::Ready);
+    }
+
     /// Everybody was asked: again later, or it is lost.
-    pub fn round_ended(&mut self, place: Place, now: Instant, alone: bool) {
+    pub fn round_ended(&mut self, place: Place, now: Instant, verdict: Verdict) {
         let Some(case) = self.cases.get_mut(&place) else { return };
         case.tried.clear();
-        case.round += 1;
-        let round = case.round;
-        if round < ROUNDS_MAX && !alone {
-            return self.set(place, Stage::Due { at: now + ROUND_PAUSE * (1 << round) });
+        let was_lost = case.round >= ROUNDS_MAX;
+        let again = match verdict {
+            Verdict::Alone => None,
+            Verdict::Unanswered => Some(UNANSWERED_PAUSE).filter(|_| now.since(case.since) < UNANSWERED_MAX),
+            Verdict::Denied => {
+                case.round += 1;
+                Some(ROUND_PAUSE * (1 << case.round.min(ROUNDS_MAX))).filter(|_| case.round < ROUNDS_MAX)
+            }
+        };
+        if let (Some(pause), false) = (again, was_lost) {
+            return self.set(place, Stage::Due { at: now + pause });
         }
         // From now on one round at a time.
-        self.counters.lost += u64::from(round <= ROUNDS_MAX);
-        if let Some(case) = self.cases.get_mut(&place) {
-            case.round = ROUNDS_MAX;
-        }
+        case.round = ROUNDS_MAX;
+        self.counters.lost += u64::from(!was_lost);
         self.set(place, Stage::Lost { retry_at: now + LOST_PAUSE });
         self.wakes |= !self.waiters.is_empty();
     }
@@ -192,13 +271,13 @@ impl Rot {
 
     /// Somebody else can be asked: what is lost of these volumes is asked for soon.
     pub fn hope(&mut self, volumes: &[VolumeId], at: Instant) {
-        let lost = self.cases.iter().filter(|((id, _), case)| case.stage.is_lost() && volumes.contains(id));
+        let lost = self.cases.iter().filter(|(place, case)| case.stage.is_lost() && volumes.contains(&place.volume));
         let lost: Vec<Place> = lost.map(|(place, _)| *place).collect();
         lost.into_iter().for_each(|place| self.set(place, Stage::Lost { retry_at: at }));
     }
 
-    fn within(&self, volume: VolumeId, range: BlockRange) -> impl Iterator<Item = &Case> {
-        self.cases.range((volume, range.first)..(volume, range.end())).map(|(_, case)| case)
+    fn within(&self, span: Span) -> impl Iterator<Item = (&Place, &Case)> {
+        self.cases.range(span.place(span.range.first)..span.place(span.range.end()))
     }
 
     /// Every block that is not lost yet.
@@ -206,24 +285,57 @@ impl Rot {
         self.cases.iter().filter(|(_, case)| !case.stage.is_lost()).map(|(place, _)| *place).collect()
     }
 
-    /// Blocks of the range that are being repaired, and those that are lost.
-    pub fn count(&self, volume: VolumeId, range: BlockRange) -> (u64, u64) {
-        let lost = self.within(volume, range).filter(|case| case.stage.is_lost()).count() as u64;
-        (self.within(volume, range).count() as u64 - lost, lost)
+    /// Blocks of the span that are being repaired, and those that are lost.
+    pub fn count(&self, span: Span) -> (u64, u64) {
+        let lost = self.lost_within(span).count() as u64;
+        (self.within(span).count() as u64 - lost, lost)
     }
 
-    /// A request for the range failed: whether it waits here to be made again. What it met may be gone already, because
+    /// Blocks of the span that are lost.
+    pub fn lost_within(&self, span: Span) -> impl Iterator<Item = (BlockIndex, HeldBlock)> {
+        self.within(span).filter(|(_, case)| case.stage.is_lost()).map(|(place, case)| (place.block, case.held))
+    }
+
+    /// Somebody wants to know how it is now: what is lost is asked for once more. Whether anything is.
+    pub fn look_again(&mut self, span: Span) -> bool {
+        let lost: Vec<BlockIndex> = self.lost_within(span).map(|(block, _)| block).collect();
+        lost.iter().for_each(|block| self.set(span.place(*block), Stage::Ready));
+        !lost.is_empty()
+    }
+
+    /// Blocks of the span that are lost as far as is known, and of which not all of these said that they lack them: they are
+    /// asked for once more. Whether there are any.
+    pub fn doubt(&mut self, span: Span, who: &[PoolId], now: Instant) -> bool {
+        let all_said_so = |case: &Case| who.iter().all(|peer| case.denied.contains(peer));
+        let doubtful = self.within(span).filter(|(_, case)| case.stage.is_lost() && !all_said_so(case));
+        let doubtful: Vec<Place> = doubtful.map(|(place, _)| *place).collect();
+        let at = now + UNANSWERED_PAUSE;
+        doubtful.iter().for_each(|place| self.set(*place, Stage::Due { at }));
+        !doubtful.is_empty()
+    }
+
+    /// A request for the span failed: whether it waits here to be made again. What it met may be gone already, because
     /// its blocks were written meanwhile; then it is made again at once.
-    pub fn judge(&mut self, token: Token, volume: VolumeId, range: BlockRange) -> Outlook {
-        let tries = self.tries.entry(token).or_default();
-        *tries += 1;
-        if *tries > TRIES_MAX || self.count(volume, range).1 > 0 {
+    pub fn judge(&mut self, token: Token, span: Span) -> Outlook {
+        if !self.may_try(token) || self.count(span).1 > 0 {
             self.tries.remove(&token);
             return Outlook::Fails;
         }
-        self.waiters.push(Waiter { token, volume, range });
-        self.wakes |= self.count(volume, range).0 == 0;
+        self.await_repairs(token, span);
         Outlook::Again
+    }
+
+    /// Whether a request that failed may be made once more; it counts.
+    pub fn may_try(&mut self, token: Token) -> bool {
+        let tries = self.tries.entry(token).or_default();
+        *tries += 1;
+        *tries <= TRIES_MAX
+    }
+
+    /// The request waits until nothing of the span is being repaired.
+    pub fn await_repairs(&mut self, token: Token, span: Span) {
+        self.waiters.push(Waiter { token, span });
+        self.wakes |= self.count(span).0 == 0;
     }
 
     /// A request ended.
@@ -234,17 +346,15 @@ impl Rot {
     }
 
     /// Whether a request waits for it.
-    pub fn is_awaited(&self, (volume, block): Place) -> bool {
-        let covers = |range: BlockRange| (range.first..range.end()).contains(&block);
-        self.waiters.iter().any(|waiter| waiter.volume == volume && covers(waiter.range))
+    pub fn is_awaited(&self, place: Place) -> bool {
+        self.waiters.iter().any(|waiter| waiter.span.covers(place))
     }
 
     /// Requests whose blocks are all repaired or lost by now.
     pub fn take_woken(&mut self) -> Vec<Token> {
         self.wakes = false;
         let waiters = std::mem::take(&mut self.waiters);
-        let (waiting, woken): (Vec<_>, Vec<_>) =
-            waiters.into_iter().partition(|waiter| self.count(waiter.volume, waiter.range).0 > 0);
+        let (waiting, woken): (Vec<_>, Vec<_>) = waiters.into_iter().partition(|waiter| self.count(waiter.span).0 > 0);
         self.waiters = waiting;
         woken.into_iter().map(|waiter| waiter.token).collect()
     }
@@ -253,9 +363,11 @@ impl Rot {
         !self.waiters.is_empty()
     }
 
-    pub fn lost_of(&self, volume: VolumeId) -> impl Iterator<Item = (BlockIndex, HeldBlock)> {
-        let all = self.cases.range((volume, BlockIndex(0))..=(volume, BlockIndex(u64::MAX)));
-        all.filter(|(_, case)| case.stage.is_lost()).map(|((_, block), case)| (*block, case.held))
+    pub fn lost_of(&self, volume: VolumeId) -> impl Iterator<Item = (Place, HeldBlock)> {
+        let first = Place { volume, of: None, block: BlockIndex(0) };
+        let last = Place { volume, of: Some(SnapshotId(u64::MAX)), block: BlockIndex(u64::MAX) };
+        let all = self.cases.range(first..=last);
+        all.filter(|(_, case)| case.stage.is_lost()).map(|(place, case)| (*place, case.held))
     }
 
     pub fn deadline(&self, now: Instant) -> Option<Instant> {
@@ -269,12 +381,12 @@ mod tests {
     use block::{BlockIndex, BlockRange, Checksum, Instant, PoolId, PoolOffset, VolumeId};
     use store::{HeldBlock, Token};
 
-    use super::{ASKED_MAX, CASES_MAX, Outlook, Place, ROUNDS_MAX, Rot, Stage};
+    use super::{ASKED_MAX, CASES_MAX, Outlook, Place, ROUNDS_MAX, Rot, Span, Stage, UNANSWERED_MAX, Verdict};
 
     const NOW: Instant = Instant(1_000_000_000);
 
     fn place(block: u64) -> Place {
-        (VolumeId(1), BlockIndex(block))
+        Place { volume: VolumeId(1), of: None, block: BlockIndex(block) }
     }
 
     fn held(at: u64) -> HeldBlock {
@@ -283,7 +395,7 @@ mod tests {
 
     fn with(blocks: u64) -> Rot {
         let mut rot = Rot::default();
-        (0..blocks).for_each(|block| assert!(rot.found(place(block), held(block))));
+        (0..blocks).for_each(|block| assert!(rot.found(place(block), held(block), NOW)));
         rot
     }
 
@@ -295,14 +407,14 @@ mod tests {
             now = rot.deadline(now).unwrap();
             assert_eq!(rot.next_ready(now), Some(place(0)));
             rot.ask(place(0), PoolId(2), Instant(now.0 + 1));
-            rot.round_ended(place(0), now, false);
+            rot.round_ended(place(0), now, Verdict::Denied);
         }
         assert_eq!((rot.counters.found, rot.counters.lost), (1, 1));
         assert_eq!(rot.next_ready(Instant(now.0 + 1_000_000_000)), None);
-        assert!(!rot.found(place(0), held(0)), "it is known");
+        assert!(!rot.found(place(0), held(0), NOW), "it is known");
         let later = rot.deadline(now).unwrap();
         assert_eq!(rot.next_ready(later), Some(place(0)));
-        rot.round_ended(place(0), later, false);
+        rot.round_ended(place(0), later, Verdict::Denied);
         assert_eq!((rot.counters.lost, rot.next_ready(later)), (1, None), "it is counted once");
     }
 
@@ -322,24 +434,52 @@ mod tests {
     #[test]
     fn a_request_waits_for_all_its_blocks_and_fails_when_one_is_lost() {
         let mut rot = with(3);
-        let (range, volume) = (BlockRange::new(0, 2), VolumeId(1));
-        assert_eq!(rot.judge(Token(9), volume, range), Outlook::Again);
+        let span = |first: u64| Span::of_volume(VolumeId(1), BlockRange::new(first, 2));
+        assert_eq!(rot.judge(Token(9), span(0)), Outlook::Again);
         assert!(rot.take_woken().is_empty());
         rot.remove(place(0));
         assert!(rot.take_woken().is_empty());
-        rot.round_ended(place(1), NOW, true);
+        rot.round_ended(place(1), NOW, Verdict::Alone);
         assert_eq!(rot.take_woken(), [Token(9)]);
-        assert_eq!(rot.judge(Token(9), volume, range), Outlook::Fails);
-        assert_eq!(rot.judge(Token(9), volume, BlockRange::new(3, 2)), Outlook::Again, "what it met is gone");
+        assert_eq!(rot.judge(Token(9), span(0)), Outlook::Fails);
+        assert_eq!(rot.judge(Token(9), span(3)), Outlook::Again, "what it met is gone");
         assert_eq!(rot.take_woken(), [Token(9)]);
+    }
+
+    #[test]
+    fn a_block_is_not_lost_while_a_member_may_have_it_and_not_waited_for_for_ever() {
+        let mut rot = with(1);
+        let mut now = NOW;
+        assert_eq!(rot.next_ready(now), Some(place(0)));
+        while now.since(NOW) < UNANSWERED_MAX {
+            rot.round_ended(place(0), now, Verdict::Unanswered);
+            assert_eq!(rot.counters.lost, 0);
+            now = rot.deadline(now).unwrap();
+            assert_eq!(rot.next_ready(now), Some(place(0)));
+        }
+        rot.round_ended(place(0), now, Verdict::Unanswered);
+        assert_eq!(rot.counters.lost, 1);
+    }
+
+    #[test]
+    fn who_did_not_say_that_it_lacks_a_block_is_asked_before_it_is_told_that_it_is_lost() {
+        let mut rot = with(1);
+        let span = Span::of_volume(VolumeId(1), BlockRange::new(0, 64));
+        rot.next_ready(NOW);
+        rot.ask(place(0), PoolId(2), NOW);
+        rot.denied(place(0), PoolId(2));
+        rot.round_ended(place(0), NOW, Verdict::Alone);
+        assert!(!rot.doubt(span, &[PoolId(2)], NOW));
+        assert!(rot.doubt(span, &[PoolId(2), PoolId(3)], NOW));
+        assert_eq!(rot.count(span), (1, 0));
     }
 
     #[test]
     fn when_as_many_are_known_as_may_be_lost_ones_are_forgotten_first() {
         let mut rot = with(CASES_MAX as u64);
-        assert!(!rot.found(place(1 << 30), held(0)));
+        assert!(!rot.found(place(1 << 30), held(0), NOW));
         rot.set(place(5), Stage::Lost { retry_at: NOW });
-        assert!(rot.found(place(1 << 30), held(0)));
+        assert!(rot.found(place(1 << 30), held(0), NOW));
         assert!(rot.get(place(5)).is_none());
     }
 }

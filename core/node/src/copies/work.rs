@@ -4,15 +4,17 @@
 //! the process, and the end of one that had to be on stable media says that all before it are.
 
 use block::{
-    BLOCK_BYTES, BlockIndex, BlockRange, Checksum, Epoch, Error, GROUP_BLOCKS, GroupIndex, Incarnation, PoolId,
-    SnapshotId, VolumeId, WriteSeq,
+    BLOCK_BYTES, BlockIndex, BlockRange, Epoch, Error, GROUP_BLOCKS, GroupIndex, Incarnation, PoolId, SnapshotId,
+    VolumeId, WriteSeq,
 };
 use replication::{Change, Entry, Event, Payload, ReadId, Snapshot};
-use store::{Blocks, Outcome, Refusal, Source, Store, Token};
+use store::{Blocks, GroupContent, LostBlocks, Outcome, Refusal, Source, Store, Token};
 
 use crate::copies::content;
 use crate::copies::copy::{FULL_RETRY_MAX, Obstacle, Progress, Replicated};
 use crate::copies::look::Question;
+use crate::copies::mend::WantedBlock;
+use crate::copies::rot::{Place, Span};
 use crate::mark::Mark;
 use crate::pipeline::Pipeline;
 use crate::slab::Key;
@@ -38,6 +40,15 @@ pub(crate) enum Work {
     Epoch { epoch: Epoch },
     /// To say what is held as of everything before it.
     Look(Question),
+}
+
+/// How a group is read again.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Reading {
+    /// All of it, or it fails.
+    Whole,
+    /// What is lost is named.
+    WithLost,
 }
 
 /// Something that the store was given.
@@ -77,17 +88,17 @@ pub(crate) enum Given {
     /// A block that another replica lost.
     Wanted {
         peer: PoolId,
-        block: BlockIndex,
-        checksum: Checksum,
+        wanted: WantedBlock,
     },
     /// A block that was lost here, from another replica.
     Repair {
-        block: BlockIndex,
+        place: Place,
     },
-    /// A group that is verified.
+    /// A group that is verified, of a snapshot perhaps.
     Look {
         look: Key,
         group: GroupIndex,
+        of: Option<SnapshotId>,
     },
     /// Nobody waits for its end.
     Unasked,
@@ -103,11 +114,21 @@ impl Handed {
         if let Given::Look { look, .. } = self.what { Some(look) } else { None }
     }
 
+    /// The learner that it is read for.
+    pub fn pupil(&self) -> Option<PoolId> {
+        if let Given::Read { peer, .. } = self.what { Some(peer) } else { None }
+    }
+
     /// What is read for its own sake, and is read again when what it met was repaired.
-    pub fn reads(&self) -> Option<(VolumeId, BlockRange)> {
-        // What is lost of a snapshot only cannot be named.
-        let (Given::Read { group, from: None, .. } | Given::Look { group, .. }) = self.what else { return None };
-        Some((self.volume, BlockRange::new(group.0 * u64::from(GROUP_BLOCKS), GROUP_BLOCKS)))
+    pub fn reads(&self) -> Option<Span> {
+        let (group, of) = match self.what {
+            Given::Read { group, from, .. } => (group, from.map(|(snapshot, _)| snapshot)),
+            Given::Look { group, of, .. } => (group, of),
+            Given::Own { .. } | Given::Group | Given::Restamp | Given::Settle | Given::Epoch { .. } => return None,
+            Given::Wanted { .. } | Given::Repair { .. } | Given::Unasked => return None,
+        };
+        let range = BlockRange::new(group.0 * u64::from(GROUP_BLOCKS), GROUP_BLOCKS);
+        Some(Span { volume: self.volume, of, range })
     }
 }
 
@@ -148,8 +169,7 @@ impl Work {
                 }
             },
             Self::Group { group, born, content } => {
-                let data = Blocks::known(content.bytes(), content.checksums());
-                store.replace_group(volume, *group, *born, !content.holes(), data, token)
+                store.replace_group_with_lost(volume, *group, *born, group_content(content), token)
             }
             Self::Read { group, from, .. } => {
                 let source = from.map_or(Source::Volume(volume), Source::Snapshot);
@@ -164,6 +184,13 @@ impl Work {
         }
         .map(|()| WriteSeq::ZERO)
     }
+}
+
+fn group_content(content: &Payload) -> GroupContent<'_> {
+    let lost =
+        content.lost().map_or(LostBlocks::NONE, |lost| LostBlocks { blocks: lost.blocks, checksums: &lost.checksums });
+    let data = Blocks::known(content.bytes(), content.checksums());
+    GroupContent { mapped: !content.holes() & !lost.blocks, data, lost }
 }
 
 fn cut(store: &mut Store, volume: VolumeId, snapshot: Snapshot, token: Token) -> Result<(), Refusal> {
@@ -248,6 +275,7 @@ impl Pipeline {
                 Ok(found) => {
                     copy.cuts += u64::from(cut.is_some());
                     self.cutting.extend(cut);
+                    self.note_taken(id);
                     self.note_read(id, key, found);
                     handed_any = true;
                     self.stir();
@@ -309,6 +337,20 @@ impl Pipeline {
         }
         copy.work.pop_front();
         true
+    }
+
+    /// Of a group that the store was given some blocks may be lost: that is known, and not to be found out again.
+    fn note_taken(&mut self, id: VolumeId) {
+        let Some(copy) = self.volumes.get(&id).and_then(|volume| volume.copy.as_deref()) else { return };
+        let Some(Work::Group { group, content, .. }) = copy.work.front() else { return };
+        let Some(lost) = content.lost() else { return };
+        let first = group.0 * u64::from(GROUP_BLOCKS);
+        for block in (0..u64::from(GROUP_BLOCKS)).filter(|bit| lost.blocks >> bit & 1 == 1) {
+            let place = Place { volume: id, of: None, block: BlockIndex(first + block) };
+            if let Some(held) = self.store.held(id, place.block) {
+                self.copies.rot.came_lost(place, held, self.copies.now);
+            }
+        }
     }
 
     /// The store has what was first; what is known of a read.
@@ -377,16 +419,26 @@ impl Pipeline {
     }
 
     /// Reads a group again, for the same reason.
-    pub(super) fn read_group_again(&mut self, key: Key) {
+    pub(super) fn read_group_again(&mut self, key: Key, reading: Reading) {
         let Some(Handed { volume, what, .. }) = self.copies.handed.get(key).copied() else { return };
-        let (Given::Read { group, .. } | Given::Look { group, .. }) = what else { return };
-        if let Given::Read { cuts, .. } = what
+        let (group, of) = match what {
+            Given::Read { group, from, .. } => (group, from.map(|(snapshot, _)| snapshot)),
+            Given::Look { group, of, .. } => (group, of),
+            Given::Own { .. } | Given::Group | Given::Restamp | Given::Settle | Given::Epoch { .. } => return,
+            Given::Wanted { .. } | Given::Repair { .. } | Given::Unasked => return,
+        };
+        if let Given::Read { cuts, from: None, .. } = what
             && self.copy_mut(volume).is_none_or(|copy| copy.cuts != cuts)
         {
             // The learner's snapshot would hold what is not in this one: it is taught anew.
             return self.work_ended(key, Outcome::Failed(Error::Media));
         }
-        let asked = self.store.read_group(volume, group, Mark::Work(key).token());
+        let source = of.map_or(Source::Volume(volume), Source::Snapshot);
+        let token = Mark::Work(key).token();
+        let asked = match reading {
+            Reading::Whole => self.store.read_group(source, group, token),
+            Reading::WithLost => self.store.read_group_with_lost(source, group, token),
+        };
         self.stir();
         match (asked, self.copies.handed.get_mut(key).map(|handed| &mut handed.what)) {
             // What was changed since is in what is read now, and is sent behind it once more.
@@ -419,10 +471,8 @@ impl Pipeline {
             self.copies.news.insert(id);
         }
         match what {
-            Given::Wanted { peer, block, checksum } => {
-                return self.read_for_other(id, (peer, block, checksum), outcome);
-            }
-            Given::Repair { block } => return self.repaired((id, block), &outcome),
+            Given::Wanted { peer, wanted } => return self.read_for_other(id, peer, wanted, outcome),
+            Given::Repair { place } => return self.repaired(place, &outcome),
             Given::Look { look, .. } => return self.looked(look, outcome),
             Given::Own { .. } | Given::Group | Given::Read { .. } | Given::Restamp => {}
             Given::Settle | Given::Epoch { .. } | Given::Unasked => {}

@@ -24,7 +24,7 @@ mod turn;
 use std::collections::{BTreeMap, BTreeSet};
 
 use block::{Instant, PoolId, VolumeId};
-use replication::wire::{ASIDES, Channel, Envelope, HEARTBEATS_APART, SNAPSHOTS, Signal};
+use replication::wire::{ASIDES, Channel, Envelope, HEARTBEATS_APART, LOST, SNAPSHOTS, Signal};
 use replication::{Aside, Message, Payload};
 
 pub(crate) use connection::{PeerConnection, Sending, Stage};
@@ -190,6 +190,11 @@ impl Peers {
     /// Whether it knows snapshots, likewise.
     pub fn knows_snapshots(&self, peer: PoolId) -> bool {
         self.has_feature(peer, SNAPSHOTS)
+    }
+
+    /// Whether it can be told that blocks are lost, and be asked for those of snapshots, likewise.
+    pub fn knows_lost(&self, peer: PoolId) -> bool {
+        self.has_feature(peer, LOST)
     }
 
     fn has_feature(&self, peer: PoolId, feature: u64) -> bool {

@@ -21,7 +21,7 @@ const _: () = assert!(
     "what was found fits a body"
 );
 
-/// A block that was lost.
+/// A block that was lost; the snapshot that it is of follows, if it is of one.
 #[derive(FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
 #[repr(C)]
 struct RawWant {
@@ -30,7 +30,7 @@ struct RawWant {
     reserved: [u8; 4],
 }
 
-/// The answer; the block follows if `present` is 1.
+/// The answer; the block follows if `present` is 1, then the snapshot, as with the question.
 #[derive(FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
 #[repr(C)]
 struct RawHave {
@@ -71,14 +71,16 @@ pub fn encode_aside(envelope: &Envelope, aside: &Aside, out: &mut Vec<u8>) {
     let start = out.len();
     out.resize(start + HEADER_BYTES, 0);
     let kind = match aside {
-        Aside::Want { block, checksum } => {
+        Aside::Want { block, checksum, of } => {
             push(out, &RawWant { block: block.0.into(), checksum: checksum.0.into(), reserved: [0; 4] });
+            push_snapshots(of.as_slice(), out);
             Kind::Want
         }
-        Aside::Have { block, checksum, data } => {
+        Aside::Have { block, checksum, of, data } => {
             let (block, checksum) = (block.0.into(), checksum.0.into());
             push(out, &RawHave { block, checksum, present: u8::from(data.is_some()), reserved: [0; 3] });
             data.iter().for_each(|data| out.extend_from_slice(&data[..]));
+            push_snapshots(of.as_slice(), out);
             Kind::Have
         }
         Aside::Compare { id, at, groups, reads, snapshots } => {
@@ -133,7 +135,8 @@ pub(crate) fn take(body: &mut Body<'_>) -> Result<Option<Aside>, Fault> {
 fn take_want(body: &mut Body<'_>) -> Result<Aside, Fault> {
     let raw: &RawWant = body.take()?;
     check(body.kind, raw.block.get() < BLOCKS_MAX && raw.reserved == [0; 4])?;
-    Ok(Aside::Want { block: BlockIndex(raw.block.get()), checksum: Checksum(raw.checksum.get()) })
+    let of = body.snapshot_left()?;
+    Ok(Aside::Want { block: BlockIndex(raw.block.get()), checksum: Checksum(raw.checksum.get()), of })
 }
 
 fn take_have(body: &mut Body<'_>) -> Result<Aside, Fault> {
@@ -143,7 +146,8 @@ fn take_have(body: &mut Body<'_>) -> Result<Aside, Fault> {
         0 => None,
         _ => Some(Box::new(*body.take::<[u8; BLOCK_BYTES]>()?)),
     };
-    Ok(Aside::Have { block: BlockIndex(raw.block.get()), checksum: Checksum(raw.checksum.get()), data })
+    let of = body.snapshot_left()?;
+    Ok(Aside::Have { block: BlockIndex(raw.block.get()), checksum: Checksum(raw.checksum.get()), of, data })
 }
 
 fn take_compare(body: &mut Body<'_>) -> Result<Aside, Fault> {

@@ -125,7 +125,8 @@ pub(crate) struct RawSnapshot {
     pub blocks: U64,
 }
 
-/// A group; the checksums of its blocks follow, and they are the payload.
+/// A group; the checksums of its blocks that are not holes follow. Then, if some of them are lost, which (8, a bit for each
+/// block of the group); the others are the payload.
 #[derive(FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
 #[repr(C)]
 pub(crate) struct RawCopy {
@@ -206,6 +207,20 @@ impl<'a> Body<'a> {
             found.push(snapshot);
         }
         Ok(found)
+    }
+
+    /// A snapshot, if anything is left.
+    pub fn snapshot_left(&mut self) -> Result<Option<Snapshot>, Fault> {
+        if self.is_over() {
+            return Ok(None);
+        }
+        let raw: &RawSnapshot = self.take()?;
+        self.snapshot(raw).map(Some)
+    }
+
+    /// Whether nothing is left.
+    pub fn is_over(&self) -> bool {
+        self.rest.is_empty()
     }
 
     /// A snapshot, if it can be one.

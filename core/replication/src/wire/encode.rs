@@ -211,9 +211,8 @@ fn push_body(message: &Message<Payload>, out: &mut Vec<u8>) -> Begun {
             (Kind::EpochAck, *epoch)
         }
         Message::Copy { epoch, group, born, content } => {
-            assert_eq!(content.blocks() + content.holes().count_ones(), GROUP_BLOCKS, "a copy is of a whole group");
             push(out, &RawCopy { group: group.0.into(), born: (*born).into(), holes: content.holes().into() });
-            push_checksums(content, out);
+            push_group(content, out);
             (Kind::Copy, *epoch)
         }
         Message::Cut { epoch, snapshot } => (push_snapshots(std::slice::from_ref(snapshot), out), *epoch),
@@ -244,6 +243,21 @@ fn push_entries(some: &[Entry<Payload>], out: &mut Vec<u8>) {
         assert!(has_all, "a write has one block of data for each of its range");
         assert!((1..=WRITE_BLOCKS_MAX).contains(&payload.blocks()), "larger writes are cut when they are admitted");
         push_checksums(payload, out);
+    }
+}
+
+/// The checksums of all blocks that are not holes, in order, and which of them are lost.
+fn push_group(content: &Payload, out: &mut Vec<u8>) {
+    let (lost, checksums) = content.lost().map_or((0, &[][..]), |lost| (lost.blocks, &lost.checksums[..]));
+    let blocks = content.blocks() + content.holes().count_ones() + lost.count_ones();
+    assert_eq!(blocks, GROUP_BLOCKS, "a copy is of a whole group");
+    let (mut of_data, mut of_lost) = (content.checksums().iter(), checksums.iter());
+    for bit in (0..GROUP_BLOCKS).filter(|bit| content.holes() >> bit & 1 == 0) {
+        let next = if lost >> bit & 1 == 1 { of_lost.next() } else { of_data.next() };
+        push(out, &U32::new(next.expect("they were counted").0));
+    }
+    if lost != 0 {
+        push(out, &U64::new(lost));
     }
 }
 

@@ -228,6 +228,17 @@ pub enum Fault {
         /// What was found.
         found: u64,
     },
+    /// What is lost of a group cannot be.
+    #[error(
+        "a copy of a group with holes {holes:#x} that has lost blocks {found:#x}: there must be some, and none of them \
+         holes; the sender is broken, report it"
+    )]
+    Lost {
+        /// A bit for each.
+        found: u64,
+        /// A bit for each.
+        holes: u64,
+    },
     /// Nothing that is said beside the order.
     #[error(
         "{kind:?}: a block, a range or a flag is none, or reserved bytes are not 0: the sender is broken, report it"

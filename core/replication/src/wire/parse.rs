@@ -10,7 +10,7 @@ use zerocopy::little_endian::U64;
 use crate::aside::Aside;
 use crate::configuration::Configuration;
 use crate::message::Message;
-use crate::payload::{Memory, Payload};
+use crate::payload::{Lost, Memory, Payload};
 use crate::wire::aside;
 use crate::wire::body::{
     Body, RawAck, RawCopy, RawEpochAck, RawHeartbeat, RawJoin, RawMember, RawNewEpoch, RawOpen, RawSnapshot, RawStart,
@@ -199,7 +199,7 @@ fn take_lacking(header: &Header, body: &mut Body<'_>) -> Result<Taken, Fault> {
             let blocks = tail.iter().map(|entry| entry.change.payload_blocks()).sum();
             (Lacking::Enter { epoch, last, tail }, blocks)
         }
-        Kind::Copy => take_copy(epoch, body)?,
+        Kind::Copy => return take_copy(epoch, body),
         Kind::Join => return take_join(header, body),
         Kind::Heartbeat | Kind::HeartbeatAck | Kind::Ack | Kind::NewEpoch | Kind::EpochAck | Kind::Fetch => {
             unreachable!("they have no payload")
@@ -213,13 +213,29 @@ fn take_lacking(header: &Header, body: &mut Body<'_>) -> Result<Taken, Fault> {
     Ok(Taken::Lacking { lacking, payload_bytes: blocks as usize * BLOCK_BYTES, checksums })
 }
 
-fn take_copy(epoch: Epoch, body: &mut Body<'_>) -> Result<(Lacking, u32), Fault> {
+fn take_copy(epoch: Epoch, body: &mut Body<'_>) -> Result<Taken, Fault> {
     let raw: &RawCopy = body.take()?;
     let (group, holes) = (GroupIndex(raw.group.get()), raw.holes.get());
     if group.0 >= GROUPS_MAX {
         return Err(Fault::Group { found: group.0 });
     }
-    Ok((Lacking::Copy { epoch, group, born: raw.born.get(), holes }, GROUP_BLOCKS - holes.count_ones()))
+    let mut checksums = body.checksums((GROUP_BLOCKS - holes.count_ones()) as usize)?;
+    let lost = if body.is_over() { None } else { Some(take_lost(number(body)?, holes, &mut checksums)?) };
+    let payload_bytes = checksums.len() * BLOCK_BYTES;
+    let lacking = Lacking::Copy { epoch, group, born: raw.born.get(), holes, lost };
+    Ok(Taken::Lacking { lacking, payload_bytes, checksums })
+}
+
+/// Takes the checksums of blocks that are lost out of those of all blocks that are not holes.
+fn take_lost(blocks: u64, holes: u64, checksums: &mut Vec<Checksum>) -> Result<Lost, Fault> {
+    if blocks == 0 || blocks & holes != 0 {
+        return Err(Fault::Lost { found: blocks, holes });
+    }
+    let bits = (0..GROUP_BLOCKS).filter(|bit| holes >> bit & 1 == 0);
+    let (lost, data): (Vec<_>, Vec<_>) =
+        bits.zip(std::mem::take(checksums)).partition(|(bit, _)| blocks >> bit & 1 == 1);
+    checksums.extend(data.into_iter().map(|(_, checksum)| checksum));
+    Ok(Lost { blocks, checksums: lost.into_iter().map(|(_, checksum)| checksum).collect() })
 }
 
 fn take_join(header: &Header, body: &mut Body<'_>) -> Result<Taken, Fault> {

@@ -4,7 +4,7 @@ use block::{Checksum, Epoch, GroupIndex, Incarnation, WriteSeq};
 
 use crate::entry::{Change, Entry};
 use crate::message::Message;
-use crate::payload::{BadBlock, Memory, Payload};
+use crate::payload::{BadBlock, Lost, Memory, Payload};
 use crate::snapshot::Snapshot;
 use crate::wire::fault::Fault;
 use crate::wire::groups;
@@ -27,7 +27,7 @@ pub(crate) enum Lacking {
     Prepare { epoch: Epoch, entry: Entry<()>, acked: u64, stable: WriteSeq },
     Entries { epoch: Epoch, entries: Vec<Entry<()>> },
     Join { incarnation: Incarnation, nonce: u64, stable: WriteSeq, checksum: Checksum, snapshots: Vec<Snapshot> },
-    Copy { epoch: Epoch, group: GroupIndex, born: WriteSeq, holes: u64 },
+    Copy { epoch: Epoch, group: GroupIndex, born: WriteSeq, holes: u64, lost: Option<Lost> },
     Relay { epoch: Epoch, entry: Entry<()> },
     Enter { epoch: Epoch, last: u64, tail: Vec<Entry<()>> },
 }
@@ -89,8 +89,11 @@ impl Lacking {
             Self::Relay { epoch, entry } => Message::Relay { epoch, entry: blocks.fill(&entry) },
             Self::Entries { epoch, entries } => Message::Entries { epoch, entries: blocks.fill_all(&entries) },
             Self::Enter { epoch, last, tail } => Message::Enter { epoch, last, tail: blocks.fill_all(&tail) },
-            Self::Copy { epoch, group, born, holes } => {
+            Self::Copy { epoch, group, born, holes, lost: None } => {
                 Message::Copy { epoch, group, born, content: blocks.all.with_holes(holes) }
+            }
+            Self::Copy { epoch, group, born, holes, lost: Some(lost) } => {
+                Message::Copy { epoch, group, born, content: blocks.all.with_lost(holes, lost) }
             }
             Self::Join { .. } => unreachable!("its payload is not blocks"),
         }

@@ -58,13 +58,16 @@ fn changed(name: &str, at: usize, with: &[u8]) -> Result<Parsed, Fault> {
 
 #[test]
 fn what_makes_no_sense_is_refused_even_when_its_checksums_are_right() {
-    let cases: [(&str, usize, &[u8]); 13] = [
+    let cases: [(&str, usize, &[u8]); 16] = [
         ("want", 5, &[1]),
         ("want", 12, &[1]),
         ("have", 12, &[2]),
         ("have", 12, &[0]),
         ("have not", 13, &[1]),
         ("have not", 12, &[1]),
+        ("want of a snapshot", 16, &[0; 8]),
+        ("want of a snapshot", 36, &[0; 8]),
+        ("have not of a snapshot", 12, &[1]),
         ("compare", 20, &[0, 0]),
         ("compare", 20, &[1, 1]),
         ("compare", 29, &[1]),

@@ -16,7 +16,7 @@ fn changes_of_a_member_never_wait_for_a_learner() {
         let expected = match name {
             "heartbeat" | "heartbeat ack" | "ack" => Channel::Control,
             "join" | "join, clean" | "join with snapshots" | "start" | "start with snapshots" | "cut" => Channel::Copy,
-            "copy" | "copy of nothing" | "copied" | "relay" => Channel::Copy,
+            "copy" | "copy of nothing" | "copy with lost blocks" | "copied" | "relay" => Channel::Copy,
             "enter" | "enter, no tail" | "flushed" => Channel::Copy,
             _ => Channel::Live,
         };

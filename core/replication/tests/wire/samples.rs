@@ -8,7 +8,7 @@ use block::{
 };
 use replication::wire::{Envelope, Fault, Parsed, encode, parse, payloads};
 use replication::{
-    Aside, Change, Configuration, Entry, Found, GroupRange, GroupSet, Memory, Message, Payload, Snapshot,
+    Aside, Change, Configuration, Entry, Found, GroupRange, GroupSet, Lost, Memory, Message, Payload, Snapshot,
 };
 
 pub const EPOCH: Epoch = Epoch(0x0102_0304);
@@ -103,6 +103,7 @@ pub fn messages() -> Vec<(&'static str, Message<Payload>)> {
         ("start", Message::Start { epoch, nonce: 0xd1, groups: 0xe5, snapshots: vec![] }),
         ("copy", Message::Copy { epoch, group: GroupIndex(0xe1), born: stable, content: group(!0b1010) }),
         ("copy of nothing", Message::Copy { epoch, group: GroupIndex(2), born: stable, content: group(u64::MAX) }),
+        ("copy with lost blocks", copy_with_lost()),
         ("copied", Message::Copied { epoch }),
         ("relay", Message::Relay { epoch, entry: write(10, 3, 1, false) }),
         ("enter", Message::Enter { epoch, last: 12, tail: vec![zero(11), write(12, 4, 1, false)] }),
@@ -123,14 +124,27 @@ pub fn asides() -> Vec<(&'static str, Aside)> {
     let digests = vec![Checksum(0x75), Checksum(0x76)];
     let found = Found { blocks: 0x71, read: 0x72, repaired: 0x73, lost: 0x74, digests };
     vec![
-        ("want", Aside::Want { block, checksum }),
-        ("have", Aside::Have { block, checksum, data: Some(Box::new([7; PAGE_BYTES])) }),
-        ("have not", Aside::Have { block, checksum, data: None }),
+        ("want", Aside::Want { block, checksum, of: None }),
+        ("have", Aside::Have { block, checksum, of: None, data: Some(Box::new([7; PAGE_BYTES])) }),
+        ("have not", Aside::Have { block, checksum, of: None, data: None }),
+        ("want of a snapshot", Aside::Want { block, checksum, of: Some(SNAPSHOT) }),
+        (
+            "have of a snapshot",
+            Aside::Have { block, checksum, of: Some(SNAPSHOT), data: Some(Box::new([7; PAGE_BYTES])) },
+        ),
+        ("have not of a snapshot", Aside::Have { block, checksum, of: Some(SNAPSHOT), data: None }),
         ("compare", Aside::Compare { id: 0x61, at: seq(0x0b, 0x91), groups, reads: true, snapshots: vec![] }),
         ("compare with snapshots", Aside::Compare { id: 0x61, at: seq(0x0b, 0x91), groups, reads: true, snapshots }),
         ("compared", Aside::Compared { id: 0x61, found: Some(found) }),
         ("not compared", Aside::Compared { id: 0x61, found: None }),
     ]
+}
+
+/// Of the blocks that are no holes, 1, 3 and 5, the middle one is lost.
+fn copy_with_lost() -> Message<Payload> {
+    let lost = Lost { blocks: 0b1000, checksums: vec![Checksum(0x5758_595a)] };
+    let content = payload(2).with_lost(!0b10_1010, lost);
+    Message::Copy { epoch: EPOCH, group: GroupIndex(0xe1), born: seq(0x0b, 0x91), content }
 }
 
 fn group(holes: u64) -> Payload {

@@ -24,6 +24,13 @@ impl Map {
         versions.find(|&version| self.holds(version, block, location))
     }
 
+    /// All versions that do.
+    #[must_use]
+    pub fn holders(&self, writer: VolumeId, block: BlockIndex, location: Location) -> Vec<VersionId> {
+        let holder = self.find_holder(writer, block, location);
+        holder.map_or_else(Vec::new, |holder| self.all_holders(holder, block, location))
+    }
+
     /// Replaces `from` by `to` in every version that holds it at `block`; checksum and stamp stay. True if there was
     /// one: then `from` has died and `to` is live. Else nothing was changed. `writer` as in [`Map::find_holder`].
     pub fn relocate(&mut self, writer: VolumeId, block: BlockIndex, from: Location, to: Location) -> bool {

@@ -448,6 +448,27 @@ fn a_replica_whose_pool_is_there_without_it_is_made_anew_as_another() {
 }
 
 #[test]
+fn a_pool_is_removed_when_no_volume_counts_on_it_and_another_takes_its_place() {
+    let (mut world, mut members) = made(4, of(3));
+    let gone = volume(&world).in_sync().find(|pool| *pool != primary(&world)).unwrap();
+    world.disconnect(&node_of(&world, gone));
+    let remove = Change::RemovePool { pool: gone, force: false };
+    assert!(matches!(world.apply(None, remove.clone()), Err(Refusal::PoolCounts { .. })), "it is a member yet");
+    settle(&mut world, &mut members);
+    assert!(volume(&world).member(gone).is_none() && volume(&world).replicas.contains_key(&gone));
+    world.apply(None, remove).unwrap();
+    assert!(!volume(&world).replicas.contains_key(&gone));
+    assert_eq!(world.state.tombstones().count(), 0);
+    settle(&mut world, &mut members);
+    assert_eq!(volume(&world).health(), Health::Ready, "{}", explained(&world));
+    let peers = |world: &World| -> Vec<PoolId> {
+        let intents = world.nodes.keys().flat_map(|node| world.state.intent(node).replicas);
+        intents.flat_map(|intent| intent.replication.unwrap().peers).map(|peer| peer.pool).collect()
+    };
+    assert!(!peers(&world).contains(&gone), "nobody looks for it any more");
+}
+
+#[test]
 fn an_operator_can_choose_the_primary() {
     let (mut world, mut members) = made(3, of(3));
     let other = volume(&world).in_sync().find(|pool| *pool != primary(&world)).unwrap();

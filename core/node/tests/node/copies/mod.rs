@@ -3,6 +3,7 @@
 mod decider;
 mod directed;
 mod growth;
+mod lost;
 mod random;
 mod rot;
 mod snapshots;

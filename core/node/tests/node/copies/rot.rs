@@ -193,7 +193,7 @@ fn scrub_has_repaired_what_it_finds() {
     trio.flush(client);
     rot(&mut trio, backup, 9);
     // The first pass begins an hour after the start.
-    trio.nodes[backup].now = trio.nodes[backup].now + Duration::from_secs(2 * 3600);
+    trio.now = trio.now + Duration::from_secs(2 * 3600);
     trio.until("it is repaired", |trio| counters(trio, backup) == (1, 1, 0));
 }
 
