@@ -9,6 +9,8 @@
 //! long a call may take, `fault` what is answered when it fails; `identity`, `controller`, `group`, `metadata` and `node` the
 //! services; `host` makes this host known to the cluster.
 
+mod capability;
+mod capacity;
 mod cluster;
 mod controller;
 mod deadline;
@@ -18,8 +20,15 @@ mod group;
 mod host;
 mod identity;
 mod metadata;
+mod names;
+mod needed;
 mod node;
+mod pages;
+mod parameters;
 mod plugin;
+mod told;
+mod topology;
+mod view;
 
 pub use endpoint::{Endpoint, EndpointError};
 pub use plugin::{Config, EndError, Mode, NodeConfig, Plugin, StartError};
