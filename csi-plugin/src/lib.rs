@@ -1,0 +1,3 @@
+//! Kubernetes volumes.
+
+pub mod host;
