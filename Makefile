@@ -8,7 +8,7 @@ CARGO_DENY := 0.20.2
 CARGO_FUZZ := 0.13.2
 # For building (RocksDB is C++, its bindings are made with libclang); real clients for the tests; peers for the benchmarks.
 PACKAGES_BUILD := gcc g++ libc6-dev libclang-dev
-PACKAGES_TEST := libnbd-bin python3-libnbd nbdkit qemu-utils fio e2fsprogs fuse3 mount git iproute2 iptables \
+PACKAGES_TEST := libnbd-bin python3-libnbd nbdkit qemu-utils fio e2fsprogs xfsprogs btrfs-progs fuse3 mount git iproute2 iptables \
 	qemu-system-x86 busybox-static cpio kmod binutils
 PACKAGES_BENCH := fio qemu-utils nbdkit
 
