@@ -18,6 +18,13 @@ pub fn lacking() -> Option<&'static str> {
     tests.into_iter().find(|(there, _)| !there).map(|(_, what)| what)
 }
 
+/// Whether this process has CAP_SYS_RESOURCE, which containers may lack also as root.
+pub fn may_resize_ext4() -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let set = status.lines().find_map(|line| line.strip_prefix("CapEff:")).unwrap();
+    u64::from_str_radix(set.trim(), 16).unwrap() & (1 << 24) != 0
+}
+
 /// A device, and a folder with places to mount it.
 #[derive(Debug)]
 pub struct Loop {

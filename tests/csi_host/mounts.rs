@@ -2,13 +2,13 @@
 
 use std::path::Path;
 
-use csi_plugin::host::{
+use csi_plugin::system::{
     Content, Filesystem, MountTable, Wish, bind, format, grow, look, mount, refuse_twin, unmount, usage,
 };
 use tests::skip::skip;
 use tests::tool::{run, tool};
 
-use crate::loops::{Loop, block, lacking};
+use crate::loops::{Loop, block, lacking, may_resize_ext4};
 
 const MIB: u64 = 320;
 
@@ -73,9 +73,9 @@ fn two_mounts_at_one_place_are_both_taken_away() {
     }
     let disk = formatted(Filesystem::Ext4);
     let place = disk.place("m");
-    for _ in 0..2 {
-        block(mount(disk.device(), &place, wish(Filesystem::Ext4, false))).unwrap();
-    }
+    block(mount(disk.device(), &place, wish(Filesystem::Ext4, false))).unwrap();
+    assert!(block(mount(disk.device(), &place, wish(Filesystem::Ext4, false))).is_err(), "mount sees that it is there");
+    block(bind(&place, &place, false)).unwrap();
     block(unmount(&place)).unwrap();
     assert!(MountTable::read().unwrap().at(&place).is_none());
 }
@@ -127,6 +127,10 @@ fn a_filesystem_grows_while_it_is_used() {
         return skip("a_filesystem_grows_while_it_is_used", what);
     }
     for filesystem in Filesystem::ALL {
+        if filesystem == Filesystem::Ext4 && !may_resize_ext4() {
+            println!("ext4 is left out: growing it in use needs CAP_SYS_RESOURCE, which is taken from this process");
+            continue;
+        }
         let disk = formatted(filesystem);
         let place = disk.place("m");
         block(mount(disk.device(), &place, wish(filesystem, false))).unwrap();

@@ -8,9 +8,9 @@ use proto::v1::{AccessMode, AttachVolumeReply, AttachVolumeRequest};
 use serde::Serialize;
 
 use crate::args::WaitArgs;
-use crate::client::{Client, ClientError, Token, request_id};
 use crate::output::{self, Format};
 use crate::view::{self, Mode};
+use client::{Client, ClientError, Token, request_id};
 
 /// Who is to have what.
 #[derive(Clone, Copy, Debug)]
@@ -126,7 +126,7 @@ mod tests {
     use proto::v1::AttachVolumeReply;
 
     use super::{Attached, Wish};
-    use crate::client::Token;
+    use client::Token;
 
     fn attached(read_only: bool, addresses: &[&str]) -> (Attached, String) {
         let token = Token::draw().unwrap();

@@ -9,7 +9,7 @@ use std::time::Duration;
 use super::attach::{Wish, attach};
 use super::detach::detach;
 use crate::args::ConnectionArgs;
-use crate::client::{Client, ClientError, Token, request_id};
+use client::{Client, ClientError, Token, request_id};
 
 /// How long a copy waits for a volume that nobody serves.
 const PATIENCE: Duration = Duration::from_secs(120);

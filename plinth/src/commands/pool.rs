@@ -7,8 +7,8 @@ use proto::v1::pool_service_client::PoolServiceClient;
 use proto::v1::{ListPoolsRequest, Pool};
 
 use crate::args::ConnectionArgs;
-use crate::client::{Client, ClientError};
 use crate::{output, view};
+use client::{Client, ClientError};
 
 /// Shows all pools of a cluster.
 pub async fn list(args: &ConnectionArgs) -> Result<ExitCode> {

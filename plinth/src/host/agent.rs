@@ -10,10 +10,10 @@ use tokio::time::{sleep, timeout};
 
 use super::{client_name, end, host};
 use crate::args::{AttachArgs, ConnectionArgs, MethodArg};
-use crate::client::{Client, Token};
 use crate::commands::{self, Wish};
 use crate::exit::Usage;
 use crate::serve::Signals;
+use client::{Client, Token};
 
 /// How long the cluster is asked whether the attachment of a device that is there still holds. Without an answer it is
 /// taken to hold: what was fenced is let in by nobody.

@@ -9,8 +9,8 @@ use serde_json::json;
 
 use super::host;
 use crate::args::{ConnectionArgs, DetachHereArgs};
-use crate::client::Client;
 use crate::{commands, output};
+use client::Client;
 
 /// Detaches the volume; one that is not attached here is fine.
 pub async fn run(args: &DetachHereArgs) -> Result<ExitCode> {

@@ -35,10 +35,12 @@ const XFS_FEATURES: [(Version, &str, &str); 5] = [
     ((6, 10), "-n", "parent=0"),
 ];
 
-/// The same of btrfs.
-const BTRFS_FEATURES: [(Version, &str, &str); 1] = [
+/// The same of btrfs, whose program tells which words it knows.
+const BTRFS_FEATURES: [&str; 2] = [
     // Linux 6.1
-    ((6, 1), "-O", "^block-group-tree"),
+    "block-group-tree",
+    // Linux 6.7
+    "raid-stripe-tree",
 ];
 
 /// Why there is no filesystem.
@@ -90,8 +92,8 @@ pub async fn format(
     };
     let (program, mut arguments) = match filesystem {
         Filesystem::Ext4 => ("mkfs.ext4", ext4()),
-        Filesystem::Xfs => ("mkfs.xfs", newer("mkfs.xfs", &["-K", "-q"], &XFS_FEATURES).await?),
-        Filesystem::Btrfs => ("mkfs.btrfs", newer("mkfs.btrfs", &["-K", "-q", "-s", "4096"], &BTRFS_FEATURES).await?),
+        Filesystem::Xfs => ("mkfs.xfs", xfs().await?),
+        Filesystem::Btrfs => ("mkfs.btrfs", btrfs().await?),
     };
     // Without it the programs look for themselves, and refuse what is not blank: one more look costs nothing.
     arguments.extend(again.then(|| if filesystem == Filesystem::Ext4 { "-F" } else { "-f" }.to_owned()));
@@ -101,29 +103,30 @@ pub async fn format(
     Ok(())
 }
 
-/// No blocks are kept for root; what is not discarded was never written.
+/// Blocks of 4 KiB, also on small volumes; none are kept for root. What is not discarded was never written.
 fn ext4() -> Vec<String> {
-    ["-q", "-m", "0", "-E", "nodiscard", "-O", EXT4_FEATURES].map(str::to_owned).to_vec()
+    ["-q", "-b", "4096", "-m", "0", "-E", "nodiscard", "-O", EXT4_FEATURES].map(str::to_owned).to_vec()
 }
 
-/// The features to switch off, of those that this version of the program knows.
-async fn newer(
-    program: &str,
-    first: &[&str],
-    features: &[(Version, &str, &str)],
-) -> Result<Vec<String>, ProgramFault> {
-    let told = program::run(program, ["-V"], VERSION_MAX).await?;
+async fn xfs() -> Result<Vec<String>, ProgramFault> {
+    let told = program::run("mkfs.xfs", ["-V"], VERSION_MAX).await?;
     // Of a version that cannot be read nothing is known; its defaults have to do.
     let version = version(&told.printed).unwrap_or_default();
-    let known = features.iter().filter(|(since, ..)| *since <= version);
+    let known = XFS_FEATURES.iter().filter(|(since, ..)| *since <= version);
     let words = known.flat_map(|(_, option, word)| [*option, *word]);
-    Ok(first.iter().copied().chain(words).map(str::to_owned).collect())
+    Ok(["-K", "-q"].into_iter().chain(words).map(str::to_owned).collect())
 }
 
-/// `mkfs.xfs version 6.1.0`, `mkfs.btrfs, part of btrfs-progs v6.2`.
+async fn btrfs() -> Result<Vec<String>, ProgramFault> {
+    let told = program::run("mkfs.btrfs", ["-O", "list-all"], VERSION_MAX).await?;
+    let is_known = |feature: &&&str| [&told.printed, &told.said].iter().any(|text| text.contains(**feature));
+    let words = BTRFS_FEATURES.iter().filter(is_known).flat_map(|feature| ["-O".to_owned(), format!("^{feature}")]);
+    Ok(["-K", "-q", "-s", "4096"].into_iter().map(str::to_owned).chain(words).collect())
+}
+
+/// `mkfs.xfs version 6.1.0`.
 fn version(told: &str) -> Option<Version> {
-    let words = told.split_whitespace().map(|word| word.trim_start_matches('v'));
-    words.filter_map(number).next()
+    told.split_whitespace().find_map(number)
 }
 
 fn number(word: &str) -> Option<Version> {
@@ -138,10 +141,9 @@ mod tests {
     use super::{check_words, version};
 
     #[test]
-    fn versions_are_read_as_the_programs_tell_them() {
+    fn a_version_is_read_as_the_program_tells_it() {
         assert_eq!(version("mkfs.xfs version 6.1.0"), Some((6, 1)));
-        assert_eq!(version("mkfs.btrfs, part of btrfs-progs v6.2"), Some((6, 2)));
-        assert_eq!(version("mkfs.btrfs, part of btrfs-progs v6.16-rc1\n+features"), Some((6, 16)));
+        assert_eq!(version("mkfs.xfs version 6.16-rc1"), Some((6, 16)));
         assert_eq!(version("nothing"), None);
     }
 

@@ -17,8 +17,10 @@ use super::program::{self, ProgramFault};
 
 /// How long a look may take: it reads a few hundred KiB.
 const LOOK_MAX: Duration = Duration::from_secs(60);
-/// What must be zero at both ends. Interrupted runs of our mkfs programs leave it so, or leave a mark.
-const EDGE_BYTES: usize = 64 << 10;
+/// What must be zero at both ends. Interrupted runs of our mkfs programs leave it so, or leave a mark: their first block
+/// is written last. Ours have blocks of 4 KiB.
+const HEAD_BYTES: usize = 4 << 10;
+const TAIL_BYTES: usize = 64 << 10;
 /// Where xfs says that mkfs.xfs is under way, and its signature.
 const XFS_UNFINISHED_AT: usize = 126;
 const XFS_SIGNATURE: &[u8] = b"XFSB";
@@ -120,12 +122,11 @@ async fn edges(device: &Path) -> Result<Vec<u8>, ContentFault> {
 fn read_edges(device: &Path) -> io::Result<Vec<u8>> {
     let file = File::open(device)?;
     let size_bytes = rustix::fs::seek(&file, rustix::fs::SeekFrom::End(0))?;
-    let last = size_bytes.saturating_sub(EDGE_BYTES as u64);
-    let mut edges = vec![0; 2 * EDGE_BYTES];
-    for (edge, from) in edges.chunks_mut(EDGE_BYTES).zip([0, last]) {
-        let len = usize::try_from(size_bytes).unwrap_or(EDGE_BYTES).min(EDGE_BYTES);
-        file.read_exact_at(&mut edge[..len], from)?;
-    }
+    let mut edges = vec![0; HEAD_BYTES + TAIL_BYTES];
+    let (head, tail) = edges.split_at_mut(HEAD_BYTES);
+    // Nobody makes a volume that small; should one come, it cannot be read so, and is left alone.
+    file.read_exact_at(head, 0)?;
+    file.read_exact_at(tail, size_bytes.saturating_sub(TAIL_BYTES as u64))?;
     Ok(edges)
 }
 
