@@ -23,6 +23,7 @@ mod plugin;
 pub mod system;
 
 pub use endpoint::{Endpoint, EndpointError};
+pub use node::{Attacher, DevicesConfig, NotAnAttacher};
 pub use plugin::{Config, EndError, Mode, NodeConfig, Plugin, StartError};
 
 /// What the plugin is called: the `driver` of volumes, and the `provisioner` of storage classes.

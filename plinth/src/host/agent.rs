@@ -152,7 +152,12 @@ async fn undo(host: &Host, args: &AttachArgs, left: Option<&Record>) {
     if left.is_some_and(|record| record.generation != 0) {
         return;
     }
-    if let Err(error) = end::end(host, &args.name, &args.connection, Ending::Forced).await {
+    let undone = match args.renew {
+        // Who may use the volume was decided elsewhere.
+        true => end::end_here(host, &args.name, Ending::Forced).await,
+        false => end::end(host, &args.name, &args.connection, Ending::Forced).await.map(drop),
+    };
+    if let Err(error) = undone {
         tracing::error!("not all is undone: {error:#}; `plinth detach {}` goes on with that", args.name);
     }
 }
