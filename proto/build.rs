@@ -2,11 +2,12 @@
 
 use std::error::Error;
 
-const FILES: [&str; 10] = [
+const FILES: [&str; 11] = [
     "plinth/v1/volume.proto",
     "plinth/v1/snapshot.proto",
     "plinth/v1/operation.proto",
     "plinth/v1/node.proto",
+    "plinth/v1/host.proto",
     "plinth/v1/cluster.proto",
     "plinth/link/link.proto",
     "plinth/raft/raft.proto",

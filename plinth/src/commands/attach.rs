@@ -63,6 +63,7 @@ pub async fn attach(client: &mut Client, wish: Wish<'_>, token: &Token) -> Resul
         client: wish.client.to_owned(),
         mode: mode.into(),
         token: token.bytes().to_vec(),
+        ..AttachVolumeRequest::default()
     };
     client.call(request, async |channel, request| VolumeServiceClient::new(channel).attach(request).await).await
 }

@@ -86,6 +86,7 @@ fn spec(args: &CreateArgs) -> Result<v1::VolumeSpec> {
         description: args.description.clone(),
         labels: labels(&args.label)?,
         open: args.open,
+        places: Vec::new(),
     })
 }
 

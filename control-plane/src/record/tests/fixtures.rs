@@ -1,7 +1,7 @@
 //! Records as every version wrote them. Those of the last are read as what they were, and written in the same bytes today,
-//! and so are entries of version 2, which knew no snapshots; its state, and records of version 1, which knew one replica of a
-//! volume, are read as what they were. A record that changes has another
-//! version, and its old bytes stay here to be read.
+//! and so are entries of versions 2 and 3, which knew no snapshots, and no hosts; their states, and records of version 1, which
+//! knew one replica of a volume, are read as what they were. A record that changes has another version, and its old bytes
+//! stay here to be read.
 //!
 //! `PLINTH_WRITE_FIXTURES=1` writes those that are missing.
 
@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 
 use block::{Epoch, Incarnation, PoolId, SnapshotId, VolumeId, WriteSeq};
 use cluster::{
-    AccessMode, Addresses, Admin, Change, ClusterId, Command, Contents, Generation, GroupId, GroupPhase, Hold,
+    AccessMode, Addresses, Admin, Change, Claim, ClusterId, Command, Contents, Generation, GroupId, GroupPhase, Hold,
     HoldState, Labels, Modification, Name, NodeReport, PoolReport, Progress, Proposal, ReplicaReport, Replicas,
     RequestId, Revision, Role, Settings, SnapshotCopy, Source, Standing, State, Time, TokenHash, VolumeSpec,
     ZoneSpread,
@@ -72,6 +72,7 @@ fn spec() -> VolumeSpec {
         zone_spread: ZoneSpread::Preferred,
         pool_tags: vec!["ssd".to_owned()],
         node_selector: labels(),
+        places: Vec::new(),
         description: "orders".to_owned(),
         labels: Labels::from([("app".to_owned(), "shop".to_owned())]),
         open: true,
@@ -117,7 +118,7 @@ fn member(volume: u64, role: Role, resync: Option<Progress>) -> ReplicaReport {
 }
 
 fn attach(mode: AccessMode) -> Change {
-    Change::Attach { volume: name("db"), client: name("host"), mode, token: TokenHash([3; 32]) }
+    Change::Attach { volume: name("db"), client: name("host"), mode, token: TokenHash([3; 32]), claim: Claim::Take }
 }
 
 fn create(volume: &str) -> Change {
@@ -208,6 +209,30 @@ fn changes_of_version_3() -> Vec<(&'static str, Change)> {
         ("set-schedule", schedule("@daily")),
         ("remove-schedule", Change::RemoveSchedule { volume: name("db"), schedule: name("daily") }),
     ]
+}
+
+/// What hosts and places added.
+fn changes_of_version_4() -> Vec<(&'static str, Change)> {
+    let mode = AccessMode::ReadWrite;
+    let claimed =
+        |claim| Change::Attach { volume: name("db"), client: name("host"), mode, token: TokenHash([4; 32]), claim };
+    vec![
+        ("attach-keep", claimed(Claim::Keep)),
+        ("attach-renew", claimed(Claim::Renew)),
+        ("create-in-places", placed("placed")),
+        ("register-host", host()),
+        ("remove-host", Change::RemoveHost { host: name("host") }),
+    ]
+}
+
+fn placed(volume: &str) -> Change {
+    let other = Labels::from([("zone".to_owned(), "b".to_owned()), ("region".to_owned(), "r".to_owned())]);
+    let spec = VolumeSpec { places: vec![labels(), other], ..spec() };
+    Change::CreateVolume { name: name(volume), size_bytes: 1 << 30, spec, source: None }
+}
+
+fn host() -> Change {
+    Change::RegisterHost { host: name("host"), labels: labels() }
 }
 
 fn snapshot(snapshot: &str, volume: &str) -> Change {
@@ -344,6 +369,7 @@ fn replicated() -> State {
             client: name("host"),
             mode: AccessMode::ReadWrite,
             token: TokenHash([3; 32]),
+            claim: Claim::Take,
         },
         Change::HandOver { volume: name("pair"), pool: two },
     ];
@@ -401,6 +427,13 @@ fn entries_of_version_3_are_read_and_written_as_they_were() {
 }
 
 #[test]
+fn entries_of_version_4_are_read_and_written_as_they_were() {
+    for (name, entry) in entries_of(changes_of_version_4(), 90) {
+        check(4, &name, &entry, &record::write_entry(&entry), record::read_entry);
+    }
+}
+
+#[test]
 fn marks_are_read_and_written_as_they_were() {
     let id = log_id(7, 2, 1 << 40);
     check_mark("log-id", &id, &record::write_log_id(&id), record::read_log_id);
@@ -447,9 +480,8 @@ fn a_state_of_version_2_is_read() {
 }
 
 #[test]
-fn a_state_of_version_3_is_read_and_written_as_it_was() {
-    let state = with_snapshots();
-    let contents = state.contents().clone();
+fn a_state_of_version_3_is_read() {
+    let contents = with_snapshots().contents().clone();
     let is_everything = [
         !contents.graves.is_empty(),
         !contents.foreign_snapshots.is_empty(),
@@ -461,5 +493,13 @@ fn a_state_of_version_3_is_read_and_written_as_it_was() {
         contents.operations.values().any(|operation| operation.failed.is_some()),
     ];
     assert_eq!(is_everything, [true; 8], "it has one of everything: {contents:#?}");
-    check(3, "state", &contents, &record::write_state(&state), read_contents);
+    check_read(3, "state", &contents, read_contents);
+}
+
+#[test]
+fn a_state_of_version_4_is_read_and_written_as_it_was() {
+    let state = applied(with_snapshots(), 86_500_000, [host(), placed("placed")]);
+    let contents = state.contents().clone();
+    assert!(contents.hosts.len() == 1 && contents.volumes.values().any(|volume| volume.spec.places.len() == 2));
+    check(4, "state", &contents, &record::write_state(&state), read_contents);
 }
