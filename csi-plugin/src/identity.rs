@@ -96,8 +96,7 @@ mod tests {
 
     #[test]
     fn only_what_is_there_is_advertised() {
-        let devices =
-            DevicesConfig { program: PathBuf::new(), folder: PathBuf::new(), attacher: Attacher::Auto };
+        let devices = DevicesConfig { program: PathBuf::new(), folder: PathBuf::new(), attacher: Attacher::Auto };
         let node = NodeConfig { node_id: "n1".to_owned(), labels: BTreeMap::new(), devices, volumes_max: 0 };
         assert_eq!(capabilities(&Mode::Controller).len(), 5);
         assert_eq!(capabilities(&Mode::All(node.clone())), capabilities(&Mode::Controller));

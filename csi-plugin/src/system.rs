@@ -9,6 +9,7 @@ mod content;
 mod filesystem;
 mod format;
 mod grow;
+mod mark;
 mod mounting;
 mod mounts;
 mod program;

@@ -48,7 +48,10 @@ pub struct Caller {
 
 /// As a filesystem.
 pub fn mount(fs_type: &str) -> csi::VolumeCapability {
-    capability(AccessType::Mount(MountVolume { fs_type: fs_type.to_owned(), ..MountVolume::default() }), Mode::SingleNodeWriter)
+    capability(
+        AccessType::Mount(MountVolume { fs_type: fs_type.to_owned(), ..MountVolume::default() }),
+        Mode::SingleNodeWriter,
+    )
 }
 
 /// As a device.
@@ -201,7 +204,12 @@ impl Caller {
         self.runtime.block_on(send(client, request)).map(Response::into_inner)
     }
 
-    pub fn stage_as(&self, volume: &str, capability: csi::VolumeCapability, context: &[(&str, &str)]) -> Result<(), Status> {
+    pub fn stage_as(
+        &self,
+        volume: &str,
+        capability: csi::VolumeCapability,
+        context: &[(&str, &str)],
+    ) -> Result<(), Status> {
         self.stage_within(CALL_MAX, volume, capability, context)
     }
 
@@ -260,10 +268,8 @@ impl Caller {
     }
 
     pub fn unpublish(&self, volume: &str, pod: &str) -> Result<(), Status> {
-        let message = csi::NodeUnpublishVolumeRequest {
-            volume_id: volume.to_owned(),
-            target_path: text(&self.target(pod)),
-        };
+        let message =
+            csi::NodeUnpublishVolumeRequest { volume_id: volume.to_owned(), target_path: text(&self.target(pod)) };
         self.call(CALL_MAX, message, async |mut client, request| client.node_unpublish_volume(request).await).map(drop)
     }
 

@@ -4,9 +4,7 @@ use std::io;
 
 use tonic::{Code, Status};
 
-use crate::system::{
-    ContentFault, FormatFault, MountFault, ProgramFault, RepairFault, TwinFault, UsageFault,
-};
+use crate::system::{ContentFault, FormatFault, MountFault, ProgramFault, RepairFault, TwinFault, UsageFault};
 
 /// One program of the host.
 fn of_program(fault: &ProgramFault) -> Code {
@@ -37,6 +35,7 @@ impl From<FormatFault> for Status {
     fn from(fault: FormatFault) -> Self {
         let code = match &fault {
             FormatFault::Program(program) => of_program(program),
+            FormatFault::Mark { .. } => Code::Unavailable,
             FormatFault::Word(_) | FormatFault::Words => Code::InvalidArgument,
         };
         Self::new(code, fault.to_string())

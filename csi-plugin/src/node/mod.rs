@@ -41,6 +41,9 @@ const LOOK_MAX: Duration = Duration::from_secs(3);
 /// How long the cluster is asked for what is needed.
 const ASK_MAX: Duration = Duration::from_secs(20);
 
+/// Longest name of a volume.
+const NAME_BYTES_MAX: usize = 128;
+
 /// This host.
 #[derive(Debug)]
 struct Node {
@@ -52,7 +55,10 @@ struct Node {
 impl Node {
     /// A volume, as the cluster has it.
     async fn volume(&self, volume_id: &str) -> Result<v1::Volume, Status> {
-        self.cluster.ask(ASK_MAX).volume(name_of(volume_id)).await.map_err(|error| of_client(&error))
+        if !is_name(volume_id) {
+            return Err(Status::not_found("there is no volume of this id"));
+        }
+        self.cluster.ask(ASK_MAX).volume(volume_id).await.map_err(|error| of_client(&error))
     }
 
     /// The volume's attachment to this node.
@@ -66,13 +72,15 @@ impl Node {
 
     /// What is here of a volume.
     fn attachment(&self, volume_id: &str) -> Result<Option<Attachment>, Status> {
-        self.devices.attachment(name_of(volume_id))
+        if is_name(volume_id) { self.devices.attachment(volume_id) } else { Ok(None) }
     }
 }
 
-/// Volumes are known to Kubernetes by their names.
-fn name_of(volume_id: &str) -> &str {
-    volume_id
+/// Whether an id, which is a volume's name, can be one of ours; any other is that of nothing, and never part of a path.
+fn is_name(volume_id: &str) -> bool {
+    let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
+    let all = volume_id.chars().all(|c| plain(c) || matches!(c, '.' | '_' | '-'));
+    volume_id.starts_with(plain) && all && volume_id.len() <= NAME_BYTES_MAX
 }
 
 /// An empty file to show a device at.

@@ -76,9 +76,9 @@ impl Places {
     pub fn all(&self) -> impl Iterator<Item = &Mount> {
         let origin = self.device_origin();
         let shows = move |mount: &&Mount| origin.as_ref().is_some_and(|origin| mount.origin == *origin);
-        self.table.below(Path::new("/")).filter(move |mount| {
-            (mount.source == self.device && mount.filesystem != "devtmpfs") || shows(mount)
-        })
+        self.table
+            .below(Path::new("/"))
+            .filter(move |mount| (mount.source == self.device && mount.filesystem != "devtmpfs") || shows(mount))
     }
 
     /// Mounts of the volume elsewhere than at these places: what pods have.

@@ -34,7 +34,9 @@ impl Node {
         };
         let device = match Found::from(attachment.clone()) {
             Found::Kept(_) | Found::Orphan(_) => attachment.record.device.clone().ok_or_else(not_staged)?,
-            Found::Dead(_) => return Err(Status::failed_precondition("the device has died with the process that kept it")),
+            Found::Dead(_) => {
+                return Err(Status::failed_precondition("the device has died with the process that kept it"));
+            }
             Found::Nothing | Found::Coming => return Err(not_staged()),
         };
         let staged = staged_at(&known(&wish.staging).ok_or_else(not_staged)?, &wish.access.shape);

@@ -92,10 +92,7 @@ impl csi::node_server::Node for NodeService {
             volume_id: request.volume_id,
         };
         let staged = self.node.stage(&wish);
-        self.in_turn(&wish.volume_id, time, async {
-            staged.await.map(|()| csi::NodeStageVolumeResponse {})
-        })
-        .await
+        self.in_turn(&wish.volume_id, time, async { staged.await.map(|()| csi::NodeStageVolumeResponse {}) }).await
     }
 
     async fn node_unstage_volume(
@@ -181,7 +178,8 @@ impl csi::node_server::Node for NodeService {
         &self,
         _request: Request<csi::NodeGetCapabilitiesRequest>,
     ) -> Result<Response<csi::NodeGetCapabilitiesResponse>, Status> {
-        let capability = |kind: Type| csi::NodeServiceCapability { r#type: Some(Kind::Rpc(Rpc { r#type: kind.into() })) };
+        let capability =
+            |kind: Type| csi::NodeServiceCapability { r#type: Some(Kind::Rpc(Rpc { r#type: kind.into() })) };
         Ok(Response::new(csi::NodeGetCapabilitiesResponse { capabilities: CAPABILITIES.map(capability).to_vec() }))
     }
 

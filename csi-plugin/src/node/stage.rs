@@ -14,11 +14,11 @@ use attach::{Attachment, Ending};
 use proto::v1;
 use tonic::Status;
 
+use super::Node;
 use super::answers::of_io;
 use super::devices::{DeviceWish, Found};
 use super::places::{Places, device_file, known, listed, staged_at};
 use super::wish::{Access, Context, Shape};
-use super::Node;
 use crate::system::{self, Content, Filesystem, MountTable, Wish};
 
 /// What NodeStageVolume asks for.
@@ -68,7 +68,11 @@ impl Node {
         let file = device_file(path);
         let pods = Places::of(&device)?.elsewhere(&[path, &file]);
         if !pods.is_empty() {
-            let sentence = format!("{} is of no use any more, {why}; delete the pods that have it at {}", device.display(), listed(&pods));
+            let sentence = format!(
+                "{} is of no use any more, {why}; delete the pods that have it at {}",
+                device.display(),
+                listed(&pods)
+            );
             return Err(Status::failed_precondition(sentence));
         }
         tracing::warn!("{} is cleared away: {why}", device.display());
@@ -218,7 +222,8 @@ async fn show(
 /// The device is the volume that is meant: of its number, and not smaller.
 fn identified<'a>(attachment: &'a Attachment, volume: &v1::Volume) -> Result<&'a Path, Status> {
     let record = &attachment.record;
-    let other = |what: String| Status::internal(format!("the device is not volume {}: {what}; nothing was done", volume.name));
+    let other =
+        |what: String| Status::internal(format!("the device is not volume {}: {what}; nothing was done", volume.name));
     let device = record.device.as_deref().ok_or_else(|| other("it is gone".to_owned()))?;
     if record.volume != volume.id {
         return Err(other(format!("it is volume number {} and not {}", record.volume, volume.id)));
@@ -247,10 +252,10 @@ async fn prepared(
 ) -> Result<(Filesystem, Origin), Status> {
     let found = system::look(device).await?;
     match &found {
-        Content::Blank | Content::Unfinished(_) if read_only => {
+        Content::Blank | Content::Unfinished if read_only => {
             Err(Status::failed_precondition("the volume is empty, and may only be read: use it for writing once"))
         }
-        Content::Blank | Content::Unfinished(_) => {
+        Content::Blank | Content::Unfinished => {
             let filesystem = wanted.unwrap_or(Filesystem::Ext4);
             system::format(device, filesystem, &found, mkfs_options).await?;
             Ok((filesystem, Origin::New))

@@ -24,7 +24,9 @@ impl Node {
         let mount = places.ours_at(&path).ok_or_else(nowhere)?;
         let wrong = wrong(&attachment, &device, &places);
         let usage = if places.shows_device(mount) {
-            attach::size_bytes(&device).map(|size_bytes| vec![of_device(size_bytes)]).map_err(|error| of_io("the device's size", &error))
+            attach::size_bytes(&device)
+                .map(|size_bytes| vec![of_device(size_bytes)])
+                .map_err(|error| of_io("the device's size", &error))
         } else {
             system::usage(&path).await.map(of_filesystem).map_err(Status::from)
         };
@@ -45,15 +47,20 @@ fn wrong(attachment: &Attachment, device: &Path, places: &Places) -> Option<Stri
     }
     match Found::from(attachment.clone()) {
         Found::Dead(_) if attachment.record.method == Method::Fuse => {
-            return Some(format!("the process that served the device of volume {name} has died; delete the pods that use it"));
+            return Some(format!(
+                "the process that served the device of volume {name} has died; delete the pods that use it"
+            ));
         }
         Found::Dead(_) => return Some(format!("volume {name} is being taken away from this node")),
         Found::Orphan(_) => {
-            return Some(format!("nobody keeps the device of volume {name}: when its primary fails it waits for the next"));
+            return Some(format!(
+                "nobody keeps the device of volume {name}: when its primary fails it waits for the next"
+            ));
         }
         Found::Nothing | Found::Coming | Found::Kept(_) => {}
     }
-    let stopped = places.all().any(|mount| mount.filesystem_read_only && !mount.read_only && !places.shows_device(mount));
+    let stopped =
+        places.all().any(|mount| mount.filesystem_read_only && !mount.read_only && !places.shows_device(mount));
     stopped.then(|| format!("the filesystem of volume {name} has met an error and takes no more writes"))
 }
 

@@ -59,7 +59,8 @@ pub(super) fn needed<'a>(value: &'a str, field: &str) -> Result<&'a str, Status>
 /// A path that must be there and absolute.
 pub(super) fn path(value: &str, field: &str) -> Result<PathBuf, Status> {
     let path = Path::new(needed(value, field)?);
-    let odd = value.len() > PATH_BYTES_MAX || value.contains('\0') || path.components().any(|part| part.as_os_str() == "..");
+    let odd =
+        value.len() > PATH_BYTES_MAX || value.contains('\0') || path.components().any(|part| part.as_os_str() == "..");
     if odd || !path.is_absolute() || path.parent().is_none() {
         return Err(invalid(format!("{field} is no absolute path below /")));
     }

@@ -1,10 +1,12 @@
 //! New filesystems, of features that kernels of some years ago can read.
 
-use std::path::Path;
+use std::io;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::content::Content;
 use super::filesystem::Filesystem;
+use super::mark::{remove_mark, set_mark};
 use super::program::{self, ProgramFault};
 
 /// How long mkfs may take.
@@ -49,8 +51,18 @@ pub enum FormatFault {
     /// mkfs.
     #[error(transparent)]
     Program(#[from] ProgramFault),
+    /// The mark that says so meanwhile.
+    #[error("cannot note on {} that it is being formatted: {source}", device.display())]
+    Mark {
+        /// The device.
+        device: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
     /// The words of the StorageClass.
-    #[error("the mkfs option {0:?} is not allowed: options are words of letters, digits and _=,.^:+- and name no files")]
+    #[error(
+        "the mkfs option {0:?} is not allowed: options are words of letters, digits and _=,.^:+- and name no files"
+    )]
     Word(String),
     /// Too many of them.
     #[error("there are more than {WORDS_MAX} mkfs options")]
@@ -77,7 +89,7 @@ pub fn check_words(words: &[String]) -> Result<(), FormatFault> {
 /// them writes beside another one, or below a mount.
 ///
 /// # Errors
-/// See [`FormatFault`]. What is there then is nothing, or says that it is unfinished.
+/// See [`FormatFault`]. What is there then says that it is unfinished.
 pub async fn format(
     device: &Path,
     filesystem: Filesystem,
@@ -87,7 +99,7 @@ pub async fn format(
     check_words(words)?;
     let again = match found {
         Content::Blank => false,
-        Content::Unfinished(_) => true,
+        Content::Unfinished => true,
         Content::Whole(..) => unreachable!("callers format only what holds nothing"),
     };
     let (program, mut arguments) = match filesystem {
@@ -99,8 +111,10 @@ pub async fn format(
     arguments.extend(again.then(|| if filesystem == Filesystem::Ext4 { "-F" } else { "-f" }.to_owned()));
     arguments.extend_from_slice(words);
     let arguments = arguments.iter().map(Path::new).chain([device]);
+    let marking = |source| FormatFault::Mark { device: device.to_owned(), source };
+    set_mark(device).await.map_err(marking)?;
     program::succeed(program, arguments, FORMAT_MAX).await?;
-    Ok(())
+    remove_mark(device).await.map_err(marking)
 }
 
 /// Blocks of 4 KiB, also on small volumes; none are kept for root. What is not discarded was never written.

@@ -21,8 +21,19 @@ const FLAGS_MAX: usize = 64;
 const FLAG_BYTES_MAX: usize = 256;
 /// Options that make another thing than the mount of a device's filesystem.
 const FLAGS_REFUSED: [&str; 13] = [
-    "bind", "rbind", "move", "remount", "loop", "offset", "sizelimit", "shared", "rshared", "private", "rprivate",
-    "slave", "rslave",
+    "bind",
+    "rbind",
+    "move",
+    "remount",
+    "loop",
+    "offset",
+    "sizelimit",
+    "shared",
+    "rshared",
+    "private",
+    "rprivate",
+    "slave",
+    "rslave",
 ];
 
 /// How a filesystem is to be mounted.
