@@ -88,13 +88,16 @@ impl csi::identity_server::Identity for IdentityService {
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeMap;
+    use std::path::PathBuf;
 
     use super::capabilities;
+    use crate::node::{Attacher, DevicesConfig};
     use crate::plugin::{Mode, NodeConfig};
 
     #[test]
     fn only_what_is_there_is_advertised() {
-        let node = NodeConfig { node_id: "n1".to_owned(), labels: BTreeMap::new() };
+        let devices = DevicesConfig { program: PathBuf::new(), folder: PathBuf::new(), attacher: Attacher::Auto };
+        let node = NodeConfig { node_id: "n1".to_owned(), labels: BTreeMap::new(), devices, volumes_max: 0 };
         assert_eq!(capabilities(&Mode::Controller).len(), 5);
         assert_eq!(capabilities(&Mode::All(node.clone())), capabilities(&Mode::Controller));
         assert_eq!(capabilities(&Mode::Node(node)).len(), 2);

@@ -7,7 +7,7 @@
 //!
 //! Files: `plugin` from the configuration to the end; `endpoint` the socket; `cluster` the way to the API, `deadline` how
 //! long a call may take, `fault` what is answered when it fails; `identity`, `controller`, `group`, `metadata` and `node` the
-//! services; `host` makes this host known to the cluster.
+//! services; `system` what a node's operating system does for a volume; `host` makes this host known to the cluster.
 
 mod capability;
 mod capacity;
@@ -26,11 +26,13 @@ mod node;
 mod pages;
 mod parameters;
 mod plugin;
+pub mod system;
 mod told;
 mod topology;
 mod view;
 
 pub use endpoint::{Endpoint, EndpointError};
+pub use node::{Attacher, DevicesConfig, NotAnAttacher};
 pub use plugin::{Config, EndError, Mode, NodeConfig, Plugin, StartError};
 
 /// What the plugin is called: the `driver` of volumes, and the `provisioner` of storage classes.

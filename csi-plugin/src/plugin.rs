@@ -22,7 +22,7 @@ use crate::group::GroupService;
 use crate::host;
 use crate::identity::IdentityService;
 use crate::metadata::MetadataService;
-use crate::node::NodeService;
+use crate::node::{DevicesConfig, NodeService};
 
 /// Calls of one connection that may be under way.
 const CONCURRENCY_MAX: usize = 256;
@@ -58,6 +58,10 @@ pub struct NodeConfig {
     pub node_id: String,
     /// Where it is: `zone`, `region`, `rack`.
     pub labels: BTreeMap<String, String>,
+    /// How volumes become devices there.
+    pub devices: DevicesConfig,
+    /// How many volumes it takes; 0 leaves that to Kubernetes.
+    pub volumes_max: u32,
 }
 
 /// Why a plugin did not start.
@@ -111,7 +115,8 @@ impl Plugin {
         let cluster = Arc::new(Cluster::new(&control));
         let (stop, stopping) = watch::channel(false);
         let register = mode.node().map(|node| tokio::spawn(host::register(node.clone(), Arc::clone(&cluster))));
-        let server = tokio::spawn(serve(listener, mode, cluster, stopping));
+        let node = mode.node().map(|node| NodeService::new(node.clone(), Arc::clone(&cluster), &control));
+        let server = tokio::spawn(serve(listener, mode, node, cluster, stopping));
         Ok(Self { server, register, stop })
     }
 
@@ -143,6 +148,7 @@ impl Plugin {
 async fn serve(
     listener: Listener,
     mode: Mode,
+    node: Option<NodeService>,
     cluster: Arc<Cluster>,
     mut stopping: watch::Receiver<bool>,
 ) -> Result<(), tonic::transport::Error> {
@@ -156,9 +162,7 @@ async fn serve(
         .add_optional_service(of_controller().map(ControllerService::new).map(ControllerServer::new))
         .add_optional_service(of_controller().map(GroupService::new).map(GroupControllerServer::new))
         .add_optional_service(of_controller().map(MetadataService::new).map(SnapshotMetadataServer::new))
-        .add_optional_service(
-            mode.node().map(|node| NodeService::new(node.clone(), Arc::clone(&cluster))).map(NodeServer::new),
-        )
+        .add_optional_service(node.map(NodeServer::new))
         .serve_with_incoming_shutdown(incoming, async move {
             // A sender that is gone means the same.
             let _stopped = stopping.wait_for(|stop| *stop).await;

@@ -1,8 +1,9 @@
 //! Options of `plinth csi`.
 
 use clap::ValueEnum;
-use csi_plugin::Endpoint;
+use csi_plugin::{Attacher, Endpoint};
 
+use super::host::FolderArgs;
 use super::value::{self, Pair};
 
 /// Options of `plinth csi`.
@@ -36,6 +37,15 @@ pub struct CsiArgs {
     /// Where this host is, for volumes that are to be near: zone=a, region=r, rack=7
     #[arg(long, value_name = "KEY=VALUE", env = "PLINTH_NODE_LABELS", value_delimiter = ',')]
     pub label: Vec<Pair>,
+    /// How volumes become devices of this host, unless their StorageClass says so: auto, nbd, iscsi or fuse
+    #[arg(long, env = "PLINTH_CSI_ATTACHER", default_value_t = Attacher::Auto)]
+    pub attacher: Attacher,
+    /// How many volumes this host takes; 0 leaves that to Kubernetes
+    #[arg(long, value_name = "N", env = "PLINTH_CSI_MAX_VOLUMES", default_value_t = 0)]
+    pub max_volumes: u32,
+    /// Where this host keeps what is attached.
+    #[command(flatten)]
+    pub folder: FolderArgs,
 }
 
 /// Which services it has.
@@ -64,6 +74,8 @@ mod tests {
                 true,
             ),
             ("plinth csi --mode all --node-id h", true),
+            ("plinth csi --mode node --node-id h --attacher fuse --max-volumes 7 --folder /x", true),
+            ("plinth csi --mode node --node-id h --attacher magic", false),
             ("plinth csi", false),
             ("plinth csi --mode node", false),
             ("plinth csi --mode controller --endpoint tcp://a:1", false),

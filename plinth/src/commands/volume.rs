@@ -60,7 +60,13 @@ pub async fn run(args: &VolumeArgs) -> Result<ExitCode> {
             return delete::run(&mut client, names, *force, *wait, format).await;
         }
         VolumeCommand::Attach { name, client: who, read_only, wait } => {
-            attach::run(&mut client, attach::Wish { name, client: who, read_only: *read_only }, *wait, format).await?;
+            attach::run(
+                &mut client,
+                attach::Wish { name, client: who, read_only: *read_only, renew: false },
+                *wait,
+                format,
+            )
+            .await?;
         }
         VolumeCommand::Export(export) => super::export::run(&args.connection, export).await?,
         VolumeCommand::Import(import) => super::import::run(&args.connection, import).await?,

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use anyhow::{Context, Result};
-use csi_plugin::{Config, Mode, NodeConfig, Plugin};
+use csi_plugin::{Config, DevicesConfig, Mode, NodeConfig, Plugin};
 
 use super::needed;
 use crate::args::{CsiArgs, CsiMode, Pair};
@@ -52,5 +52,8 @@ fn config(args: &CsiArgs) -> Result<Config> {
 fn node(args: &CsiArgs) -> Result<NodeConfig> {
     let node_id = needed(args.node_id.clone(), "node-id", "host7")?;
     let labels = Pair::map(&args.label).map_err(Usage).context("--label")?;
-    Ok(NodeConfig { node_id, labels })
+    let folder = std::path::absolute(&args.folder.folder).context("--folder")?;
+    let program = std::env::current_exe().context("the path of this program")?;
+    let devices = DevicesConfig { program, folder, attacher: args.attacher };
+    Ok(NodeConfig { node_id, labels, devices, volumes_max: args.max_volumes })
 }

@@ -42,6 +42,12 @@ pub async fn end(host: &Host, name: &str, connection: &ConnectionArgs, ending: E
     Ok(true)
 }
 
+/// Ends all there is on this host, and leaves what the cluster knows as it is.
+pub async fn end_here(host: &Host, name: &str, ending: Ending) -> Result<()> {
+    host.lower(name, ending).await?;
+    Ok(host.forget(name)?)
+}
+
 /// Ends our attachment in the cluster, and no later one of the same name.
 async fn tell_cluster(record: &Record, connection: &ConnectionArgs) -> Result<()> {
     let mut client = Client::new(connection);
