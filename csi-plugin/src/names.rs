@@ -15,6 +15,8 @@ const NAME_BYTES_MAX: usize = 128;
 const PREFIX: &str = "csi-";
 /// Hexadecimal digits of a hash.
 const HASH_DIGITS: usize = 32;
+/// What is left of a name that was hashed.
+const READABLE_MAX: usize = SNAPSHOT_BYTES_MAX - PREFIX.len() - HASH_DIGITS - 1;
 const _: () = assert!(VOLUME_BYTES_MAX + 1 + SNAPSHOT_BYTES_MAX == NAME_BYTES_MAX, "a group's snapshot has a name");
 
 /// What a volume is called in the cluster.
@@ -44,7 +46,8 @@ fn fitting(name: &str, bytes_max: usize) -> String {
     if is_name(name) && name.len() <= bytes_max && !is_made(name) {
         return name.to_owned();
     }
-    let readable: String = name.chars().map(readable).take(bytes_max - PREFIX.len() - HASH_DIGITS - 1).collect();
+    // As short as any: paths of sockets on the node have the name in them.
+    let readable: String = name.chars().map(readable).take(READABLE_MAX).collect();
     format!("{PREFIX}{readable}-{}", digest(name))
 }
 

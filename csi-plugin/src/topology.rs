@@ -6,14 +6,12 @@ use proto::csi::{Topology, TopologyRequirement};
 use proto::v1::{Place, VolumeSpec, ZoneSpread};
 
 const PREFIX: &str = "topology.plinth.dev/";
-/// Labels that are places. Others of a node are its own.
-const PLACES: [&str; 3] = ["zone", "region", "rack"];
 const RACK: &str = "rack";
 
 /// Labels of a node as the place it is in.
 pub(crate) fn of_labels(labels: &BTreeMap<String, String>) -> Topology {
-    let segments = labels.iter().filter(|(key, _)| PLACES.contains(&key.as_str()));
-    Topology { segments: segments.map(|(key, value)| (format!("{PREFIX}{key}"), value.clone())).collect() }
+    let segments = labels.iter().map(|(key, value)| (format!("{PREFIX}{key}"), value.clone()));
+    Topology { segments: segments.collect() }
 }
 
 /// The labels that a node there has. A key that is not ours is no label of any node: nothing is there.
@@ -77,7 +75,7 @@ mod tests {
     use proto::csi::{Topology, TopologyRequirement};
     use proto::v1::{VolumeSpec, ZoneSpread};
 
-    use super::{accessible, fits, of_labels, plans};
+    use super::{accessible, fits, labels, of_labels, plans};
 
     fn zone(zone: &str) -> Topology {
         Topology { segments: [("topology.plinth.dev/zone".to_owned(), zone.to_owned())].into() }
@@ -125,10 +123,12 @@ mod tests {
     }
 
     #[test]
-    fn only_labels_that_are_places_are_told() {
-        let labels = [("zone", "a"), ("rack", "7"), ("disk", "ssd")].map(|(key, value)| (key.into(), value.into()));
-        let keys: Vec<String> = of_labels(&labels.into()).segments.into_keys().collect();
+    fn a_place_is_what_its_labels_say_and_back() {
+        let there = [("zone", "a"), ("rack", "7")].map(|(key, value)| (key.to_owned(), value.to_owned())).into();
+        let topology = of_labels(&there);
+        let keys: Vec<&str> = topology.segments.keys().map(String::as_str).collect();
         assert_eq!(keys, ["topology.plinth.dev/rack", "topology.plinth.dev/zone"]);
+        assert_eq!(labels(&topology), there);
     }
 
     #[test]

@@ -72,8 +72,7 @@ fn a_killed_plugin_comes_back_at_its_socket_and_goes_on() {
         // It was answered or not; nobody knows what became of it.
         let _answered = scene.run(async |_| call.await);
         scene.start_plugin("h1");
-        let plugins = &mut scene;
-        wait::until("the plugin to be back", || plugins.probe().filter(|ready| *ready));
+        wait::until("the plugin to be back", || scene.probe().filter(|ready| *ready));
         assert_eq!(scene.create(volume(&name)).unwrap().volume_id, name);
     }
     let named = |id: &str| id.starts_with('v');

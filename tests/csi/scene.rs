@@ -1,5 +1,6 @@
 //! A cluster and a plugin, and what a sidecar would ask it.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::PathBuf;
@@ -15,7 +16,7 @@ use proto::csi::volume_capability::{AccessMode, AccessType, BlockVolume};
 use proto::v1::volume_service_client::VolumeServiceClient;
 use tempfile::TempDir;
 use tests::node::program;
-use tests::tool::Running;
+use tests::tool::{Running, output, tool};
 use tests::wait;
 use tokio::runtime::{Builder, Runtime};
 use tonic::transport::{Channel, Endpoint};
@@ -31,7 +32,7 @@ pub struct Scene {
     folder: TempDir,
     control: SocketAddr,
     cluster: Option<Running>,
-    plugins: Vec<Running>,
+    plugins: BTreeMap<String, Running>,
     runtime: Runtime,
     channel: Channel,
 }
@@ -55,7 +56,7 @@ pub fn volume(name: &str) -> csi::CreateVolumeRequest {
 }
 
 /// Of a class, or of one volume.
-pub fn parameters<const N: usize>(pairs: [(&str, &str); N]) -> std::collections::BTreeMap<String, String> {
+pub fn parameters<const N: usize>(pairs: [(&str, &str); N]) -> BTreeMap<String, String> {
     pairs.map(|(key, value)| (key.to_owned(), value.to_owned())).into()
 }
 
@@ -82,7 +83,7 @@ impl Scene {
         let runtime = Builder::new_current_thread().enable_all().build().unwrap();
         let endpoint = format!("unix://{}", folder.path().join("h1.sock").display());
         let channel = runtime.block_on(async { Endpoint::from_shared(endpoint).unwrap().connect_lazy() });
-        let mut scene = Self { folder, control, cluster: None, plugins: Vec::new(), runtime, channel };
+        let mut scene = Self { folder, control, cluster: None, plugins: BTreeMap::new(), runtime, channel };
         scene.start_plugin("h1");
         scene
     }
@@ -111,12 +112,13 @@ impl Scene {
                 .into_iter()
                 .chain(["--label", "zone=node1", "--folder", &folder]);
         let arguments: Vec<String> = arguments.map(str::to_owned).collect();
-        self.plugins.push(Running::start(&program(), &arguments, &self.path(&format!("{host}.log"))));
+        let log = self.path(&format!("{host}.log"));
+        self.plugins.insert(host.to_owned(), Running::start(&program(), &arguments, &log));
     }
 
-    /// The first plugin's process.
+    /// The process of the plugin that is asked.
     pub fn plugin(&mut self) -> &mut Running {
-        &mut self.plugins[0]
+        self.plugins.get_mut("h1").expect("it was started")
     }
 
     pub fn path(&self, name: &str) -> PathBuf {
@@ -145,6 +147,7 @@ impl Scene {
             let room = self.call(async |mut client, request| client.get_capacity(request).await, request).ok()?;
             room.maximum_volume_size.filter(|bytes| *bytes > GIB)
         });
+        wait::until("the first volume", || self.list(0, "").ok().filter(|list| !list.entries.is_empty()));
     }
 
     fn until_known(&self, hosts: &[&str]) {
@@ -233,8 +236,41 @@ impl Scene {
     }
 }
 
+impl Drop for Scene {
+    /// Devices and mounts outlive a plugin that is killed.
+    fn drop(&mut self) {
+        self.plugins.clear();
+        let within = self.folder.path().display().to_string();
+        let table = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+        let places = table.lines().filter_map(|line| line.split(' ').nth(4)).filter(|place| place.starts_with(&within));
+        for place in places.collect::<Vec<_>>().into_iter().rev() {
+            let _gone = output(tool("umount").args(["-l", place]));
+        }
+        for folder in ["h1-attach", "h2-attach"] {
+            let control = self.control.to_string();
+            let volumes = fs::read_dir(self.path(folder)).into_iter().flatten().flatten();
+            for volume in volumes.filter_map(|entry| entry.file_name().into_string().ok()) {
+                let folder = self.path(folder).display().to_string();
+                let mut detach = tool(&program().display().to_string());
+                let _gone = output(detach.args([
+                    "detach",
+                    &volume,
+                    "--force",
+                    "--timeout",
+                    "5",
+                    "--folder",
+                    &folder,
+                    "--control",
+                    &control,
+                ]));
+            }
+        }
+        self.cluster = None;
+    }
+}
+
 /// What a node is told.
-pub type Published = std::collections::BTreeMap<String, String>;
+pub type Published = BTreeMap<String, String>;
 
 pub fn publish_request(volume: &str, host: &str, mode: Mode, readonly: bool) -> csi::ControllerPublishVolumeRequest {
     csi::ControllerPublishVolumeRequest {
