@@ -1,8 +1,8 @@
 //! How a volume is to be used, and what of that a cluster can do.
 
 use proto::csi::VolumeCapability;
-use proto::csi::volume_capability::AccessType;
 use proto::csi::volume_capability::access_mode::Mode;
+use proto::csi::volume_capability::{AccessMode, AccessType};
 use proto::v1;
 use tonic::Status;
 
@@ -44,7 +44,7 @@ pub(crate) fn parse(capability: Option<&VolumeCapability>) -> Result<Use, Capabi
         Some(AccessType::Block(_) | AccessType::Mount(_)) => {}
         None => return Err(CapabilityError::NoType),
     }
-    let mode = capability.access_mode.as_ref().map_or(Mode::Unknown, |mode| mode.mode());
+    let mode = capability.access_mode.as_ref().map_or(Mode::Unknown, AccessMode::mode);
     let (mode, is_single_node) = match mode {
         Mode::SingleNodeWriter | Mode::SingleNodeSingleWriter | Mode::SingleNodeMultiWriter => {
             (v1::AccessMode::ReadWrite, true)

@@ -16,7 +16,7 @@ pub(crate) async fn told<T>(
     match &answer {
         Ok(_) => tracing::info!(call, subject, ms, "done"),
         Err(status) if is_ours(status.code()) => {
-            tracing::warn!(call, subject, ms, code = ?status.code(), "{}", status.message())
+            tracing::warn!(call, subject, ms, code = ?status.code(), "{}", status.message());
         }
         Err(status) => tracing::info!(call, subject, ms, code = ?status.code(), "{}", status.message()),
     }

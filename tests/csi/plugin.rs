@@ -43,11 +43,11 @@ fn it_stops_in_good_order_and_its_socket_is_gone() {
     let mut scene = Scene::new();
     let socket = scene.path("h1.sock");
     // A call that is under way is answered.
-    let answered = scene.run(async |channel| {
+    let (answered,) = scene.run(async |channel| {
         let call =
             tokio::spawn(async move { ControllerClient::new(channel).create_volume(limited(volume("db"))).await });
         tokio::time::sleep(Duration::from_millis(5)).await;
-        call
+        (call,)
     });
     scene.plugin().signal(Signal::TERM);
     let answer = scene.run(async |_| answered.await.unwrap());
@@ -63,10 +63,10 @@ fn a_killed_plugin_comes_back_at_its_socket_and_goes_on() {
     for round in 0..5 {
         let name = format!("v{round}");
         let wish = volume(&name);
-        let call = scene.run(async |channel| {
+        let (call,) = scene.run(async |channel| {
             let call = tokio::spawn(async move { ControllerClient::new(channel).create_volume(limited(wish)).await });
             tokio::time::sleep(Duration::from_millis(round * 3)).await;
-            call
+            (call,)
         });
         scene.plugin().kill();
         // It was answered or not; nobody knows what became of it.

@@ -70,13 +70,7 @@ fn parse_change(found: Wire) -> Result<Change, Invalid> {
         Wire::DeleteVolume(wire::DeleteVolume { volume, force }) => {
             Change::DeleteVolume { volume: name(&volume, "delete_volume.volume")?, force }
         }
-        Wire::Attach(wire::Attach { volume, client, mode, token_hash, claim }) => Change::Attach {
-            volume: name(&volume, "attach.volume")?,
-            client: name(&client, "attach.client")?,
-            mode: parse_mode(mode, "attach.mode")?,
-            token: token(&token_hash, "attach.token_hash")?,
-            claim: parse_claim(claim, "attach.claim")?,
-        },
+        Wire::Attach(found) => parse_attach(&found)?,
         Wire::Detach(wire::Detach { volume, client }) => Change::Detach {
             volume: name(&volume, "detach.volume")?,
             client: client.map(|client| name(&client, "detach.client")).transpose()?,
@@ -107,6 +101,16 @@ fn parse_change(found: Wire) -> Result<Change, Invalid> {
         }
         Wire::RemoveHost(wire::RemoveHost { host }) => Change::RemoveHost { host: name(&host, "remove_host.host")? },
         Wire::Tick(wire::Tick {}) => Change::Tick,
+    })
+}
+
+fn parse_attach(found: &wire::Attach) -> Result<Change, Invalid> {
+    Ok(Change::Attach {
+        volume: name(&found.volume, "attach.volume")?,
+        client: name(&found.client, "attach.client")?,
+        mode: parse_mode(found.mode, "attach.mode")?,
+        token: token(&found.token_hash, "attach.token_hash")?,
+        claim: parse_claim(found.claim, "attach.claim")?,
     })
 }
 
