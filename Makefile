@@ -6,9 +6,10 @@ SHELL := /bin/bash
 
 CARGO_DENY := 0.20.2
 CARGO_FUZZ := 0.13.2
+CSI_SANITY := 5.6.0
 # For building (RocksDB is C++, its bindings are made with libclang); real clients for the tests; peers for the benchmarks.
 PACKAGES_BUILD := gcc g++ libc6-dev libclang-dev
-PACKAGES_TEST := libnbd-bin python3-libnbd nbdkit qemu-utils fio e2fsprogs fuse3 mount git iproute2 iptables \
+PACKAGES_TEST := libnbd-bin python3-libnbd nbdkit qemu-utils fio e2fsprogs xfsprogs btrfs-progs fuse3 mount git iproute2 iptables \
 	qemu-system-x86 busybox-static cpio kmod binutils
 PACKAGES_BENCH := fio qemu-utils nbdkit
 
@@ -61,6 +62,7 @@ build:
 	cargo build --release --workspace --all-targets
 
 unit: build ## unit, property, session and integration tests, tidiness rules, real clients on a real node
+	@.ci/csi-sanity $(CSI_SANITY) >/dev/null
 	SEEDS=100 cargo test --release --workspace --no-fail-fast
 
 deny: ## licences, sources and bans of all dependencies

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use proto::link::node_link_server::NodeLinkServer;
 use proto::v1::cluster_service_server::ClusterServiceServer;
+use proto::v1::host_service_server::HostServiceServer;
 use proto::v1::node_service_server::NodeServiceServer;
 use proto::v1::operation_service_server::OperationServiceServer;
 use proto::v1::pool_service_server::PoolServiceServer;
@@ -226,6 +227,7 @@ async fn serve(
         .add_service(Forward::new(SnapshotServiceServer::new(desk.clone()), Arc::clone(&leaders)))
         .add_service(Forward::new(OperationServiceServer::new(desk.clone()), Arc::clone(&leaders)))
         .add_service(Forward::new(NodeServiceServer::new(desk.clone()), Arc::clone(&leaders)))
+        .add_service(Forward::new(HostServiceServer::new(desk.clone()), Arc::clone(&leaders)))
         .add_service(Forward::new(PoolServiceServer::new(desk.clone()), Arc::clone(&leaders)))
         .add_service(Forward::new(ClusterServiceServer::new(desk), leaders))
         .serve_with_incoming_shutdown(TcpListenerStream::new(listener), async move {

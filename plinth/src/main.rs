@@ -3,7 +3,6 @@
 
 mod archives;
 mod args;
-mod client;
 mod commands;
 mod daemon;
 mod dev;
@@ -12,6 +11,7 @@ mod host;
 mod logging;
 mod null;
 mod output;
+mod progress;
 mod serve;
 mod view;
 
@@ -41,6 +41,7 @@ fn run(command: &Command) -> Result<ExitCode> {
         Command::Dev(args) => dev::run(args),
         Command::Control(args) => daemon::control::run(args),
         Command::Storage(args) => daemon::storage::run(args),
+        Command::Csi(args) => daemon::csi::run(args),
         Command::Volume(args) => commands::volume(args),
         Command::Snapshot(args) => commands::snapshot(args),
         Command::Attach(args) => host::attach(args),

@@ -26,3 +26,10 @@ pub mod raft {
 pub mod record {
     tonic::include_proto!("plinth.record");
 }
+
+/// What Kubernetes asks of a storage plugin.
+pub mod csi {
+    pub use prost_types::Timestamp;
+
+    tonic::include_proto!("csi.v1");
+}

@@ -4,6 +4,7 @@ mod cluster;
 mod diff;
 mod fault;
 mod forward;
+mod hosts;
 mod nodes;
 mod operations;
 mod pages;

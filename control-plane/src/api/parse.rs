@@ -2,7 +2,7 @@
 
 use block::PoolId;
 use cluster::{
-    AccessMode, Labels, Modification, Name, REPLICAS_MAX, RequestId, Source, TokenHash, VolumeSpec, ZoneSpread,
+    AccessMode, Claim, Labels, Modification, Name, REPLICAS_MAX, RequestId, Source, TokenHash, VolumeSpec, ZoneSpread,
 };
 use proto::v1;
 use sha2::{Digest, Sha256};
@@ -43,7 +43,9 @@ pub(super) fn request_id(bytes: &[u8]) -> Result<Option<RequestId>, Status> {
 pub(super) fn spec(spec: Option<v1::VolumeSpec>) -> Result<VolumeSpec, Status> {
     let spec = spec.unwrap_or_default();
     let zone_spread = spread(spec.zone_spread());
-    let v1::VolumeSpec { replicas, pool_tags, node_selector, description, labels: all, open, in_sync_min, .. } = spec;
+    let v1::VolumeSpec {
+        replicas, pool_tags, node_selector, description, labels: all, open, in_sync_min, places, ..
+    } = spec;
     let (replicas, in_sync_min) = (few("spec.replicas", replicas.max(1))?, few("spec.in_sync_min", in_sync_min)?);
     for tag in &pool_tags {
         check_label("spec.pool_tags", tag)?;
@@ -54,6 +56,7 @@ pub(super) fn spec(spec: Option<v1::VolumeSpec>) -> Result<VolumeSpec, Status> {
         zone_spread,
         pool_tags,
         node_selector: labels("spec.node_selector", node_selector)?,
+        places: places.into_iter().map(|place| labels("spec.places", place.labels)).collect::<Result<_, _>>()?,
         description,
         labels: labels("spec.labels", all)?,
         open,
@@ -109,6 +112,16 @@ pub(super) fn mode(mode: i32) -> Result<AccessMode, Status> {
         Ok(v1::AccessMode::ReadWrite) => Ok(AccessMode::ReadWrite),
         Ok(v1::AccessMode::ReadOnly) => Ok(AccessMode::ReadOnly),
         Ok(v1::AccessMode::Unspecified) | Err(_) => Err(invalid("mode", "READ_WRITE or READ_ONLY is needed")),
+    }
+}
+
+/// What a client that asks for an attachment takes to be so already.
+pub(super) fn claim(renew: bool, keep: bool) -> Result<Claim, Status> {
+    match (renew, keep) {
+        (false, false) => Ok(Claim::Take),
+        (false, true) => Ok(Claim::Keep),
+        (true, false) => Ok(Claim::Renew),
+        (true, true) => Err(invalid("renew", "it cannot be beside `keep`: choose one")),
     }
 }
 

@@ -2,7 +2,7 @@
 
 use block::{PoolId, SnapshotId, VolumeId};
 use cluster::{
-    AccessMode, Admin, Group, GroupId, Health, Keep, Link, Maker, Name, Node, Observed, Operation, OperationId,
+    AccessMode, Admin, Group, GroupId, Health, Host, Keep, Link, Maker, Name, Node, Observed, Operation, OperationId,
     OperationKind, Pool, Replica, Schedule, Severity, Snapshot, Source, State, Volume, ZoneSpread,
 };
 use proto::v1;
@@ -132,6 +132,7 @@ fn spec(volume: &Volume) -> v1::VolumeSpec {
         open: spec.open,
         in_sync_min: spec.members_min.map(u32::from).unwrap_or_default(),
         zone_spread: spread(spec.zone_spread).into(),
+        places: spec.places.into_iter().map(|labels| v1::Place { labels }).collect(),
     }
 }
 
@@ -239,6 +240,10 @@ pub(super) fn node(state: &State, name: &Name, node: &Node) -> v1::Node {
         replicas: pools.iter().map(|pool| pool.replicas).sum(),
         pools,
     }
+}
+
+pub(super) fn host(name: &Name, host: &Host) -> v1::Host {
+    v1::Host { name: name.to_string(), labels: host.labels.clone(), seen_ms: host.seen.0 }
 }
 
 pub(super) fn pool(state: &State, id: PoolId, pool: &Pool) -> v1::Pool {

@@ -65,15 +65,21 @@ impl VolumeService for Desk {
         Ok(Response::new(v1::DeleteVolumeReply { operation }))
     }
 
+    async fn room(&self, request: Request<v1::RoomRequest>) -> Result<Response<v1::RoomReply>, Status> {
+        let spec = parse::spec(request.into_inner().spec)?;
+        let cluster::Room { volume_max_bytes, total_bytes } = self.look(|state| state.room(&spec)).await?;
+        Ok(Response::new(v1::RoomReply { volume_max_bytes, total_bytes }))
+    }
+
     async fn attach(
         &self,
         request: Request<v1::AttachVolumeRequest>,
     ) -> Result<Response<v1::AttachVolumeReply>, Status> {
-        let v1::AttachVolumeRequest { request_id, name, client, mode, token } = request.into_inner();
+        let v1::AttachVolumeRequest { request_id, name, client, mode, token, renew, keep } = request.into_inner();
         let name = parse::name("name", &name)?;
         let client = parse::name("client", &client)?;
-        let (mode, token) = (parse::mode(mode)?, parse::token(&token)?);
-        let change = Change::Attach { volume: name.clone(), client, mode, token };
+        let (mode, token, claim) = (parse::mode(mode)?, parse::token(&token)?, parse::claim(renew, keep)?);
+        let change = Change::Attach { volume: name.clone(), client, mode, token, claim };
         let answer = self.propose(change, parse::request_id(&request_id)?).await?;
         let generation = match answer {
             Answer::Attached { generation, .. } => generation.0,

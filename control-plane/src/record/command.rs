@@ -13,8 +13,8 @@ use super::invalid::{Invalid, bytes_of, name, number, pool, request, required, t
 use super::point::{encode_copies, encode_source, parse_copies, parse_source};
 use super::replica::{encode_proposal, encode_standing, parse_proposal, parse_standing};
 use super::volume::{
-    copies, encode_addresses, encode_admin, encode_mode, encode_settings, encode_spec, encode_spread, parse_addresses,
-    parse_admin, parse_mode, parse_settings, parse_spec, parse_spread,
+    copies, encode_addresses, encode_admin, encode_claim, encode_mode, encode_settings, encode_spec, encode_spread,
+    parse_addresses, parse_admin, parse_claim, parse_mode, parse_settings, parse_spec, parse_spread,
 };
 use super::{group, point, schedule};
 
@@ -73,12 +73,7 @@ fn parse_change(found: Wire) -> Result<Change, Invalid> {
         Wire::DeleteVolume(wire::DeleteVolume { volume, force }) => {
             Change::DeleteVolume { volume: name(&volume, "delete_volume.volume")?, force }
         }
-        Wire::Attach(wire::Attach { volume, client, mode, token_hash }) => Change::Attach {
-            volume: name(&volume, "attach.volume")?,
-            client: name(&client, "attach.client")?,
-            mode: parse_mode(mode, "attach.mode")?,
-            token: token(&token_hash, "attach.token_hash")?,
-        },
+        Wire::Attach(found) => parse_attach(&found)?,
         Wire::Detach(wire::Detach { volume, client }) => Change::Detach {
             volume: name(&volume, "detach.volume")?,
             client: client.map(|client| name(&client, "detach.client")).transpose()?,
@@ -104,7 +99,21 @@ fn parse_change(found: Wire) -> Result<Change, Invalid> {
         }
         Wire::SetSchedule(found) => schedule::parse_set(&found)?,
         Wire::RemoveSchedule(found) => schedule::parse_remove(&found)?,
+        Wire::RegisterHost(wire::RegisterHost { host, labels }) => {
+            Change::RegisterHost { host: name(&host, "register_host.host")?, labels }
+        }
+        Wire::RemoveHost(wire::RemoveHost { host }) => Change::RemoveHost { host: name(&host, "remove_host.host")? },
         Wire::Tick(wire::Tick {}) => Change::Tick,
+    })
+}
+
+fn parse_attach(found: &wire::Attach) -> Result<Change, Invalid> {
+    Ok(Change::Attach {
+        volume: name(&found.volume, "attach.volume")?,
+        client: name(&found.client, "attach.client")?,
+        mode: parse_mode(found.mode, "attach.mode")?,
+        token: token(&found.token_hash, "attach.token_hash")?,
+        claim: parse_claim(found.claim, "attach.claim")?,
     })
 }
 
@@ -142,11 +151,12 @@ fn encode_change(change: &Change) -> Wire {
         Change::DeleteVolume { volume, force } => {
             Wire::DeleteVolume(wire::DeleteVolume { volume: volume.to_string(), force: *force })
         }
-        Change::Attach { volume, client, mode, token } => Wire::Attach(wire::Attach {
+        Change::Attach { volume, client, mode, token, claim } => Wire::Attach(wire::Attach {
             volume: volume.to_string(),
             client: client.to_string(),
             mode: encode_mode(*mode),
             token_hash: token.0.to_vec(),
+            claim: encode_claim(*claim),
         }),
         Change::Detach { volume, client } => {
             Wire::Detach(wire::Detach { volume: volume.to_string(), client: client.as_ref().map(ToString::to_string) })
@@ -167,6 +177,10 @@ fn encode_change(change: &Change) -> Wire {
         Change::DeleteGroup { group } => Wire::DeleteGroup(wire::DeleteGroup { group: group.to_string() }),
         Change::SetSchedule { volume, schedule: name, cron, keep } => schedule::encode_set(volume, name, cron, *keep),
         Change::RemoveSchedule { volume, schedule: name } => schedule::encode_remove(volume, name),
+        Change::RegisterHost { host, labels } => {
+            Wire::RegisterHost(wire::RegisterHost { host: host.to_string(), labels: labels.clone() })
+        }
+        Change::RemoveHost { host } => Wire::RemoveHost(wire::RemoveHost { host: host.to_string() }),
         Change::Tick => Wire::Tick(wire::Tick {}),
     }
 }

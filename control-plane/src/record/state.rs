@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use block::{PoolId, SnapshotId, VolumeId};
 use cluster::{
-    Answer, Attachment, Attachments, Contents, Generation, GroupId, Link, Name, Node, OperationId, Phase, Pool,
+    Answer, Attachment, Attachments, Contents, Generation, GroupId, Host, Link, Name, Node, OperationId, Phase, Pool,
     RemovedPool, RequestId, Revision, State, Time, Tombstone, Volume,
 };
 use prost::Message;
@@ -28,15 +28,15 @@ use super::volume::{
     parse_mode, parse_settings, parse_spec,
 };
 
-/// What is written. Version 1, in which a volume has one replica, version 2, without snapshots, and version 3, without removed
-/// pools, are read as well.
+/// What is written. Version 1, in which a volume has one replica, version 2, without snapshots, and version 3, without hosts,
+/// places and removed pools, are read as well.
 const VERSION: u32 = 4;
 
 pub(crate) fn read_state(bytes: &[u8]) -> Result<State, Invalid> {
     let found: wire::State = decode(bytes, "state")?;
     match found.version {
-        1..=VERSION => {}
         0 => return Err(Invalid::new("state.version", Fault::Missing)),
+        1..=VERSION => {}
         found => return Err(Invalid::new("state.version", Fault::Newer { found, known: VERSION })),
     }
     State::load(parse(found)?).map_err(|contradiction| Invalid::value("state", contradiction))
@@ -53,6 +53,7 @@ fn parse(found: wire::State) -> Result<Contents, Invalid> {
         nodes: map(found.nodes, "state.nodes", parse_node)?,
         pools: map(found.pools, "state.pools", parse_pool)?,
         removed_pools: map(found.removed_pools, "state.removed_pools", |pool| parse_removed(&pool))?,
+        hosts: map(found.hosts, "state.hosts", parse_host)?,
         volumes: map(found.volumes, "state.volumes", parse_volume)?,
         tombstones: map(found.tombstones, "state.tombstones", |tombstone| parse_tombstone(&tombstone))?,
         operations: map(found.operations, "state.operations", parse_operation)?,
@@ -102,6 +103,7 @@ fn encode(contents: &Contents) -> wire::State {
         last_snapshot: contents.last_snapshot,
         last_group: contents.last_group,
         removed_pools: contents.removed_pools.iter().map(encode_removed).collect(),
+        hosts: contents.hosts.iter().map(encode_host).collect(),
     }
 }
 
@@ -142,6 +144,16 @@ fn encode_node((name, node): (&Name, &Node)) -> wire::Node {
         admin: encode_admin(*admin),
         link: Some(link),
     }
+}
+
+fn parse_host(found: wire::Host) -> Result<(Name, Host), Invalid> {
+    let wire::Host { name: host, labels, seen } = found;
+    Ok((name(&host, "host.name")?, Host { labels, seen: Time(seen) }))
+}
+
+fn encode_host((name, host): (&Name, &Host)) -> wire::Host {
+    let Host { labels, seen } = host;
+    wire::Host { name: name.to_string(), labels: labels.clone(), seen: seen.0 }
 }
 
 fn parse_pool(found: wire::Pool) -> Result<(PoolId, Pool), Invalid> {

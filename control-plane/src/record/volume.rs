@@ -1,19 +1,20 @@
 //! Parts that commands and the state have in common.
 
-use cluster::{AccessMode, Addresses, Admin, Settings, VolumeSpec, ZoneSpread};
+use cluster::{AccessMode, Addresses, Admin, Claim, Settings, VolumeSpec, ZoneSpread};
 use proto::record as wire;
 
 use super::invalid::{Invalid, required};
 
 pub(super) fn parse_spec(found: Option<wire::VolumeSpec>, field: &'static str) -> Result<VolumeSpec, Invalid> {
     let found = required(found, field)?;
-    let wire::VolumeSpec { pool_tags, node_selector, description, labels, open, .. } = found;
+    let wire::VolumeSpec { pool_tags, node_selector, description, labels, open, places, .. } = found;
     Ok(VolumeSpec {
         replicas: copies(found.replicas, "spec.replicas")?,
         members_min: found.members_min.map(|count| copies(count, "spec.members_min")).transpose()?,
         zone_spread: parse_spread(found.zone_spread, "spec.zone_spread")?,
         pool_tags,
         node_selector,
+        places: places.into_iter().map(|place| place.labels).collect(),
         description,
         labels,
         open,
@@ -21,7 +22,7 @@ pub(super) fn parse_spec(found: Option<wire::VolumeSpec>, field: &'static str) -
 }
 
 pub(super) fn encode_spec(spec: &VolumeSpec) -> wire::VolumeSpec {
-    let VolumeSpec { replicas, members_min, zone_spread, pool_tags, node_selector, description, labels, open } =
+    let VolumeSpec { replicas, members_min, zone_spread, pool_tags, node_selector, places, description, labels, open } =
         spec.clone();
     wire::VolumeSpec {
         replicas: replicas.into(),
@@ -29,6 +30,7 @@ pub(super) fn encode_spec(spec: &VolumeSpec) -> wire::VolumeSpec {
         zone_spread: encode_spread(zone_spread),
         pool_tags,
         node_selector,
+        places: places.into_iter().map(|labels| wire::Labels { labels }).collect(),
         description,
         labels,
         open,
@@ -111,4 +113,22 @@ pub(super) fn encode_mode(mode: AccessMode) -> i32 {
         AccessMode::ReadOnly => wire::AccessMode::ReadOnly,
     };
     mode.into()
+}
+
+pub(super) fn parse_claim(found: i32, field: &'static str) -> Result<Claim, Invalid> {
+    match wire::AttachClaim::try_from(found) {
+        Ok(wire::AttachClaim::Take) => Ok(Claim::Take),
+        Ok(wire::AttachClaim::Keep) => Ok(Claim::Keep),
+        Ok(wire::AttachClaim::Renew) => Ok(Claim::Renew),
+        Err(_) => Err(Invalid::value(field, found)),
+    }
+}
+
+pub(super) fn encode_claim(claim: Claim) -> i32 {
+    let claim = match claim {
+        Claim::Take => wire::AttachClaim::Take,
+        Claim::Keep => wire::AttachClaim::Keep,
+        Claim::Renew => wire::AttachClaim::Renew,
+    };
+    claim.into()
 }

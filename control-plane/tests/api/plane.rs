@@ -7,6 +7,7 @@ use std::time::Duration;
 use control_plane::{Config, ControlPlane, Start};
 use proto::v1;
 use proto::v1::cluster_service_client::ClusterServiceClient;
+use proto::v1::host_service_client::HostServiceClient;
 use proto::v1::operation_service_client::OperationServiceClient;
 use proto::v1::snapshot_service_client::SnapshotServiceClient;
 use proto::v1::volume_service_client::VolumeServiceClient;
@@ -57,6 +58,10 @@ impl Clients {
 
     pub fn volumes(&self) -> VolumeServiceClient<Channel> {
         VolumeServiceClient::new(self.channel.clone())
+    }
+
+    pub fn hosts(&self) -> HostServiceClient<Channel> {
+        HostServiceClient::new(self.channel.clone())
     }
 
     pub fn snapshots(&self) -> SnapshotServiceClient<Channel> {

@@ -33,6 +33,7 @@ async fn a_volume_is_made_grown_attached_and_deleted() {
         client: client.into(),
         mode: v1::AccessMode::ReadWrite.into(),
         token: vec![token; 16],
+        ..Default::default()
     };
     let attached = clients.volumes().attach(attach("host1", 1)).await.unwrap().into_inner();
     let retried = clients.volumes().attach(attach("host1", 1)).await.unwrap().into_inner();
@@ -50,6 +51,79 @@ async fn a_volume_is_made_grown_attached_and_deleted() {
     clients.finish(deleted.operation).await;
     let error = clients.volumes().get(v1::GetVolumeRequest { name: "db".into() }).await.unwrap_err();
     assert_eq!((error.code(), word(&error)), (Code::NotFound, "no-such-volume"));
+    plane.stop().await;
+}
+
+/// Who comes late, after its attachment was ended, gets nothing; who has one keeps it, whoever asks again.
+#[tokio::test]
+async fn an_attachment_is_kept_or_renewed_only_while_it_is_there() {
+    let folder = tempfile::tempdir().unwrap();
+    let plane = founder(folder.path()).await;
+    let clients = Clients::of(plane.address());
+    let _node = Node::start("n1", 1, plane.address()).await;
+    clients.until("the node", |status| status.nodes_up == 1 && status.capacity_bytes > 0).await;
+    let made = clients.create("db", GIB).await.unwrap();
+    clients.finish(made.operation).await;
+    let request = |mode: v1::AccessMode, token: u8| v1::AttachVolumeRequest {
+        name: "db".into(),
+        client: "host1".into(),
+        mode: mode.into(),
+        token: vec![token; 16],
+        ..Default::default()
+    };
+    let ask = async |request| clients.volumes().attach(request).await.map(|answer| answer.into_inner().generation);
+    let keep = |mode, token| v1::AttachVolumeRequest { keep: true, ..request(mode, token) };
+    let renew = |mode, token| v1::AttachVolumeRequest { renew: true, ..request(mode, token) };
+    let (write, read) = (v1::AccessMode::ReadWrite, v1::AccessMode::ReadOnly);
+    let late = ask(renew(write, 1)).await.unwrap_err();
+    assert_eq!((late.code(), word(&late)), (Code::FailedPrecondition, "not-attached"));
+    assert_eq!(ask(keep(write, 2)).await.unwrap(), 1);
+    assert_eq!(ask(keep(write, 3)).await.unwrap(), 1);
+    assert_eq!(ask(renew(write, 4)).await.unwrap(), 2);
+    let other = ask(keep(read, 5)).await.unwrap_err();
+    assert_eq!((other.code(), word(&other)), (Code::AlreadyExists, "attached-otherwise"));
+    assert_eq!(ask(renew(read, 6)).await.unwrap_err().code(), Code::FailedPrecondition);
+    let both = v1::AttachVolumeRequest { keep: true, ..renew(write, 7) };
+    assert_eq!(ask(both).await.unwrap_err().code(), Code::InvalidArgument);
+    let detach = v1::DetachVolumeRequest { name: "db".into(), client: "host1".into(), ..Default::default() };
+    let detached = clients.volumes().detach(detach).await.unwrap().into_inner();
+    clients.finish(detached.operation).await;
+    assert_eq!(word(&ask(renew(write, 4)).await.unwrap_err()), "not-attached");
+    plane.stop().await;
+}
+
+#[tokio::test]
+async fn room_is_what_can_be_made() {
+    let folder = tempfile::tempdir().unwrap();
+    let plane = founder(folder.path()).await;
+    let clients = Clients::of(plane.address());
+    let _node = Node::start("n1", 1, plane.address()).await;
+    clients.until("the node", |status| status.nodes_up == 1 && status.capacity_bytes > 0).await;
+    let room = async |spec| clients.volumes().room(v1::RoomRequest { spec: Some(spec) }).await.unwrap().into_inner();
+    let found = room(v1::VolumeSpec::default()).await;
+    assert!(found.volume_max_bytes > 0 && found.total_bytes >= found.volume_max_bytes, "{found:?}");
+    assert_eq!(room(v1::VolumeSpec { replicas: 2, ..Default::default() }).await, v1::RoomReply::default());
+    let largest = clients.create("db", found.volume_max_bytes).await.unwrap();
+    clients.finish(largest.operation).await;
+    assert!(room(v1::VolumeSpec::default()).await.volume_max_bytes < found.volume_max_bytes);
+    plane.stop().await;
+}
+
+#[tokio::test]
+async fn hosts_are_known_when_they_told_of_themselves() {
+    let folder = tempfile::tempdir().unwrap();
+    let plane = founder(folder.path()).await;
+    let clients = Clients::of(plane.address());
+    let get = async |name: &str| clients.hosts().get(v1::GetHostRequest { name: name.into() }).await;
+    assert_eq!(word(&get("h1").await.unwrap_err()), "no-such-host");
+    let labels = [("zone".to_owned(), "a".to_owned())].into();
+    let register = v1::RegisterHostRequest { name: "h1".into(), labels, ..Default::default() };
+    clients.hosts().register(register).await.unwrap();
+    assert_eq!(get("h1").await.unwrap().into_inner().labels["zone"], "a");
+    assert_eq!(clients.hosts().list(v1::ListHostsRequest {}).await.unwrap().into_inner().hosts.len(), 1);
+    let remove = v1::RemoveHostRequest { name: "h1".into(), ..Default::default() };
+    clients.hosts().remove(remove.clone()).await.unwrap();
+    assert_eq!(word(&clients.hosts().remove(remove).await.unwrap_err()), "no-such-host");
     plane.stop().await;
 }
 

@@ -32,6 +32,19 @@ pub enum AccessMode {
     ReadOnly,
 }
 
+/// What a client that asks for an attachment takes to be so already.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Claim {
+    /// Nothing: one that it has is replaced.
+    #[default]
+    Take,
+    /// It may have one in this mode, which stays as it is, and so does whoever uses it.
+    Keep,
+    /// It has one in this mode, which is replaced. One that was ended meanwhile is not made again: who comes late with the
+    /// permission of yesterday must not take the volume from whoever is to have it today.
+    Renew,
+}
+
 /// Permission of one client to use a volume.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Attachment {
@@ -61,6 +74,10 @@ pub(crate) enum AttachError {
     Held(Attachment),
     /// There are [`READERS_MAX`].
     TooMany,
+    /// The client has the volume in the other mode.
+    Otherwise(AccessMode),
+    /// The client does not have the volume in this mode.
+    NotHeld,
 }
 
 impl Attachments {
@@ -71,7 +88,8 @@ impl Attachments {
     }
 
     /// Whether one can be added.
-    pub(crate) fn check(&self, client: &Name, mode: AccessMode) -> Result<(), AttachError> {
+    pub(crate) fn check(&self, client: &Name, mode: AccessMode, claim: Claim) -> Result<(), AttachError> {
+        self.check_claim(client, mode, claim)?;
         let others = || self.held.iter().filter(|held| held.client != *client);
         let excludes = |held: &&Attachment| mode == AccessMode::ReadWrite || held.mode == AccessMode::ReadWrite;
         if let Some(holder) = others().find(excludes) {
@@ -83,13 +101,26 @@ impl Attachments {
         Ok(())
     }
 
-    /// Adds one that was checked. A client that has one already gets a new one in its place, and whoever used the old one
-    /// is shut out; unless mode and token are the same: then it asks for what it has.
-    pub(crate) fn attach(&mut self, client: &Name, mode: AccessMode, token: TokenHash) -> Generation {
-        let same = |held: &&Attachment| held.client == *client && held.mode == mode && held.token == token;
-        if let Some(held) = self.held.iter().find(same) {
-            return held.generation;
+    fn check_claim(&self, client: &Name, mode: AccessMode, claim: Claim) -> Result<(), AttachError> {
+        let held = self.held.iter().find(|held| held.client == *client).map(|held| held.mode);
+        match (claim, held) {
+            (Claim::Take, _) | (Claim::Keep, None) => Ok(()),
+            (Claim::Keep | Claim::Renew, Some(held)) if held == mode => Ok(()),
+            (Claim::Keep, Some(held)) => Err(AttachError::Otherwise(held)),
+            (Claim::Renew, None | Some(_)) => Err(AttachError::NotHeld),
         }
+    }
+
+    /// That of a client which asks for what it has, in this mode: the token tells, or that any will do.
+    pub(crate) fn kept(&self, client: &Name, mode: AccessMode, token: TokenHash, claim: Claim) -> Option<Generation> {
+        let keeps = |held: &Attachment| claim == Claim::Keep || held.token == token;
+        let same = |held: &&Attachment| held.client == *client && held.mode == mode && keeps(held);
+        self.held.iter().find(same).map(|held| held.generation)
+    }
+
+    /// Adds one that was checked. A client that has one already gets a new one in its place, and whoever used the old one
+    /// is shut out.
+    pub(crate) fn attach(&mut self, client: &Name, mode: AccessMode, token: TokenHash) -> Generation {
         self.held.retain(|held| held.client != *client);
         self.raise();
         self.held.push(Attachment { client: client.clone(), mode, generation: self.generation, token });
@@ -115,7 +146,7 @@ impl Attachments {
 
 #[cfg(test)]
 mod tests {
-    use super::{AccessMode, AttachError, Attachments, Generation, READERS_MAX, TokenHash};
+    use super::{AccessMode, AttachError, Attachments, Claim, Generation, READERS_MAX, TokenHash};
     use crate::name::Name;
 
     fn client(name: &str) -> Name {
@@ -128,8 +159,19 @@ mod tests {
         mode: AccessMode,
         token: u8,
     ) -> Result<Generation, AttachError> {
-        attachments.check(&client(who), mode)?;
-        Ok(attachments.attach(&client(who), mode, TokenHash([token; 32])))
+        claimed(attachments, who, mode, token, Claim::Take)
+    }
+
+    fn claimed(
+        attachments: &mut Attachments,
+        who: &str,
+        mode: AccessMode,
+        token: u8,
+        claim: Claim,
+    ) -> Result<Generation, AttachError> {
+        attachments.check(&client(who), mode, claim)?;
+        let kept = attachments.kept(&client(who), mode, TokenHash([token; 32]), claim);
+        Ok(kept.unwrap_or_else(|| attachments.attach(&client(who), mode, TokenHash([token; 32]))))
     }
 
     /// Every pair of a first and a second attachment: whether the second is let in.
@@ -152,7 +194,7 @@ mod tests {
             match attach(&mut attachments, two, second, 2) {
                 Ok(generation) => assert_eq!(generation, Generation(2)),
                 Err(AttachError::Held(holder)) => assert_eq!(holder.client, client(one)),
-                Err(AttachError::TooMany) => panic!("there are two"),
+                Err(error) => panic!("{error:?}"),
             }
             let held = if !fits || one == two { 1 } else { 2 };
             assert_eq!((attachments.held().len(), attachments.generation.0), (held, 1 + u64::from(fits)));
@@ -178,6 +220,46 @@ mod tests {
         assert_eq!(attach(&mut attachments, "a", AccessMode::ReadWrite, 2), Ok(Generation(2)));
         assert_eq!(attach(&mut attachments, "a", AccessMode::ReadOnly, 2), Ok(Generation(3)));
         assert_eq!(attachments.held().len(), 1);
+    }
+
+    /// What a client has, what it asks for, and how: what it gets.
+    #[test]
+    fn a_claim_that_does_not_hold_is_refused_and_one_that_is_kept_stays() {
+        use AccessMode::{ReadOnly, ReadWrite};
+        use AttachError::{NotHeld, Otherwise};
+        let rows = [
+            (None, ReadWrite, Claim::Keep, Ok(Generation(1))),
+            (Some(ReadWrite), ReadWrite, Claim::Keep, Ok(Generation(1))),
+            (Some(ReadOnly), ReadOnly, Claim::Keep, Ok(Generation(1))),
+            (Some(ReadWrite), ReadOnly, Claim::Keep, Err(Otherwise(ReadWrite))),
+            (Some(ReadOnly), ReadWrite, Claim::Keep, Err(Otherwise(ReadOnly))),
+            (None, ReadWrite, Claim::Renew, Err(NotHeld)),
+            (Some(ReadWrite), ReadWrite, Claim::Renew, Ok(Generation(2))),
+            (Some(ReadWrite), ReadOnly, Claim::Renew, Err(NotHeld)),
+            (Some(ReadOnly), ReadWrite, Claim::Renew, Err(NotHeld)),
+            (Some(ReadWrite), ReadOnly, Claim::Take, Ok(Generation(2))),
+        ];
+        for (has, mode, claim, expected) in rows {
+            let mut attachments = Attachments::default();
+            if let Some(has) = has {
+                attach(&mut attachments, "a", has, 1).unwrap();
+            }
+            let before = attachments.clone();
+            let found = claimed(&mut attachments, "a", mode, 2, claim);
+            assert_eq!(found, expected, "{has:?} {mode:?} {claim:?}");
+            let stays = found.is_err() || (claim == Claim::Keep && has.is_some());
+            assert_eq!(attachments == before, stays, "{has:?} {mode:?} {claim:?}");
+        }
+    }
+
+    #[test]
+    fn nobody_renews_what_another_client_has() {
+        let mut attachments = Attachments::default();
+        attach(&mut attachments, "a", AccessMode::ReadWrite, 1).unwrap();
+        let found = claimed(&mut attachments, "b", AccessMode::ReadWrite, 2, Claim::Renew);
+        assert_eq!(found, Err(AttachError::NotHeld));
+        let found = claimed(&mut attachments, "b", AccessMode::ReadWrite, 2, Claim::Keep);
+        assert!(matches!(found, Err(AttachError::Held(_))), "{found:?}");
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use block::{PoolId, SnapshotId, VolumeId};
 
-use crate::attachment::{AccessMode, Generation, TokenHash};
+use crate::attachment::{AccessMode, Claim, Generation, TokenHash};
 use crate::configuration::Proposal;
 use crate::group::GroupId;
 use crate::name::Name;
@@ -129,6 +129,8 @@ pub enum Change {
         mode: AccessMode,
         /// What proves it.
         token: TokenHash,
+        /// What the client takes to be so already.
+        claim: Claim,
     },
     /// A client is not to use a volume any more.
     Detach {
@@ -136,6 +138,18 @@ pub enum Change {
         volume: Name,
         /// Who; `None` for everybody.
         client: Option<Name>,
+    },
+    /// A host that uses volumes is there.
+    RegisterHost {
+        /// What it is called: the client that volumes are attached to.
+        host: Name,
+        /// Where it is.
+        labels: Labels,
+    },
+    /// A host will not come again.
+    RemoveHost {
+        /// Which.
+        host: Name,
     },
     /// The cluster's settings.
     Set(Settings),

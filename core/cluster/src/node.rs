@@ -69,6 +69,12 @@ impl Node {
         self.labels.get("zone").map(String::as_str)
     }
 
+    /// Whether it has all these labels.
+    #[must_use]
+    pub fn is_in(&self, place: &Labels) -> bool {
+        place.iter().all(|(key, value)| self.labels.get(key) == Some(value))
+    }
+
     /// Whether it is heard.
     #[must_use]
     pub fn is_up(&self) -> bool {

@@ -7,13 +7,13 @@
 use std::collections::BTreeSet;
 use std::fmt;
 
-use block::{PoolId, VolumeId};
+use block::{BLOCK_BYTES, PoolId, VOLUME_BYTES_MAX, VolumeId};
 
 use crate::name::Name;
 use crate::node::{Admin, Node, Pool};
 use crate::replica::{Fate, Replica};
 use crate::state::State;
-use crate::volume::{Volume, VolumeSpec, ZoneSpread};
+use crate::volume::{VOLUME_BYTES_MIN, Volume, VolumeSpec, ZoneSpread};
 
 /// Why a pool cannot take a replica.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -33,6 +33,8 @@ pub enum PoolReason {
         /// What is asked for.
         wanted: String,
     },
+    /// Its node is in none of the places that are asked for.
+    Elsewhere,
     /// It lacks a tag.
     Tag(String),
     /// Its node has a replica of the volume.
@@ -66,6 +68,7 @@ impl fmt::Display for PoolReason {
             Self::NotOpen => f.write_str("its node has not opened it"),
             Self::Failed => f.write_str("its device failed"),
             Self::Label { key, wanted } => write!(f, "its node is not labelled {key}={wanted}"),
+            Self::Elsewhere => f.write_str("its node is in none of the places that are asked for"),
             Self::Tag(tag) => write!(f, "it is not tagged {tag}"),
             Self::NodeTaken => f.write_str("its node has a replica of the volume"),
             Self::ZoneTaken { zone } => write!(f, "zone {zone} has a replica of the volume"),
@@ -98,6 +101,15 @@ impl fmt::Display for NoPlace {
         }
         Ok(())
     }
+}
+
+/// How much can be promised to new volumes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Room {
+    /// The largest of them.
+    pub volume_max_bytes: u64,
+    /// All of them together, as far as their replicas find pools.
+    pub total_bytes: u64,
 }
 
 /// What is to be placed.
@@ -142,6 +154,29 @@ impl State {
             pools.push(pool);
         }
         Ok(pools)
+    }
+
+    /// How much can be promised to volumes like this.
+    #[must_use]
+    pub fn room(&self, spec: &VolumeSpec) -> Room {
+        let fits = |blocks: u64| self.place(blocks * BLOCK_BYTES as u64, spec, None).is_ok();
+        let (mut fitting, mut too_many) =
+            (VOLUME_BYTES_MIN / BLOCK_BYTES as u64, VOLUME_BYTES_MAX / BLOCK_BYTES as u64 + 1);
+        if !fits(fitting) {
+            return Room::default();
+        }
+        while too_many - fitting > 1 {
+            let blocks = fitting.midpoint(too_many);
+            if fits(blocks) { fitting = blocks } else { too_many = blocks }
+        }
+        let takes = |id, pool: &Pool| {
+            let node = self.contents.nodes.get(&pool.node).expect("a pool's node is known");
+            self.excludes(id, pool, node, VOLUME_BYTES_MIN, spec).is_none()
+        };
+        let pools = self.contents.pools.iter().filter(|(id, pool)| takes(**id, pool));
+        let all_bytes = pools.fold(0_u64, |sum, (id, pool)| sum.saturating_add(self.unpromised_bytes(*id, pool)));
+        let volume_max_bytes = fitting * BLOCK_BYTES as u64;
+        Room { volume_max_bytes, total_bytes: volume_max_bytes.max(all_bytes / u64::from(spec.replicas.max(1))) }
     }
 
     /// The pool for another replica of a volume.
@@ -239,6 +274,9 @@ impl State {
             spec.node_selector.iter().find(|(key, wanted)| node.labels.get(*key) != Some(wanted))
         {
             return Some(PoolReason::Label { key: key.clone(), wanted: wanted.clone() });
+        }
+        if !spec.places.is_empty() && !spec.places.iter().any(|place| node.is_in(place)) {
+            return Some(PoolReason::Elsewhere);
         }
         if let Some(tag) = spec.pool_tags.iter().find(|tag| !pool.tags.contains(tag)) {
             return Some(PoolReason::Tag(tag.clone()));

@@ -103,6 +103,29 @@ pub enum Refusal {
         /// How.
         mode: AccessMode,
     },
+    /// The client has the volume, and not as it asked for.
+    #[error("volume \"{volume}\" is attached to \"{client}\" {} already: detach it first", access(*held))]
+    AttachedOtherwise {
+        /// Which.
+        volume: Name,
+        /// Who.
+        client: Name,
+        /// How it has it.
+        held: AccessMode,
+    },
+    /// The client does not have the volume.
+    #[error("volume \"{volume}\" is not attached to \"{client}\" {} any more: attach it anew", access(*mode))]
+    NotAttached {
+        /// Which.
+        volume: Name,
+        /// Who.
+        client: Name,
+        /// How it says to have it.
+        mode: AccessMode,
+    },
+    /// No such host.
+    #[error("there is no host \"{0}\"")]
+    NoSuchHost(Name),
     /// Too many readers.
     #[error("volume \"{0}\" has {READERS_MAX} readers, the most there can be")]
     Readers(Name),

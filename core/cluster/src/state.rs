@@ -7,6 +7,7 @@ use block::{PoolId, SnapshotId, VolumeId};
 
 use crate::command::{Answer, RequestId, Revision, Time};
 use crate::group::{Group, GroupId};
+use crate::host::Host;
 use crate::index::Index;
 use crate::name::Name;
 use crate::node::{Node, Pool, RemovedPool};
@@ -73,6 +74,8 @@ pub struct Contents {
     pub pools: BTreeMap<PoolId, Pool>,
     /// Pools that were removed, and are left alone when they come back.
     pub removed_pools: BTreeMap<PoolId, RemovedPool>,
+    /// Hosts that use volumes, as they told of themselves.
+    pub hosts: BTreeMap<Name, Host>,
     /// Volumes.
     pub volumes: BTreeMap<VolumeId, Volume>,
     /// Replicas that are not wanted any more and whose space is not free yet, by volume and pool.
@@ -230,6 +233,17 @@ impl State {
     #[must_use]
     pub fn node(&self, name: &Name) -> Option<&Node> {
         self.contents.nodes.get(name)
+    }
+
+    /// Every host that told of itself.
+    pub fn hosts(&self) -> impl Iterator<Item = (&Name, &Host)> {
+        self.contents.hosts.iter()
+    }
+
+    /// One of them.
+    #[must_use]
+    pub fn host(&self, name: &Name) -> Option<&Host> {
+        self.contents.hosts.get(name)
     }
 
     /// Every pool.

@@ -36,6 +36,8 @@ pub struct VolumeSpec {
     pub pool_tags: Vec<String>,
     /// Labels that a node must have; `zone` is one of them.
     pub node_selector: Labels,
+    /// Places, each some labels: a node must have all those of one of them. Anywhere will do when there are none.
+    pub places: Vec<Labels>,
     /// For people.
     pub description: String,
     /// For people and their tools.
@@ -52,6 +54,7 @@ impl Default for VolumeSpec {
             zone_spread: ZoneSpread::default(),
             pool_tags: Vec::new(),
             node_selector: Labels::new(),
+            places: Vec::new(),
             description: String::new(),
             labels: Labels::new(),
             open: false,

@@ -1,9 +1,13 @@
 //! How commands reach a cluster, and how they show what it says.
 
+use std::sync::Arc;
 use std::time::Duration;
+
+use client::Approach;
 
 use super::value;
 use crate::output::Format;
+use crate::progress::Progress;
 
 /// Options of every command that asks a cluster.
 #[derive(Clone, Debug, clap::Args)]
@@ -25,6 +29,12 @@ pub struct ConnectionArgs {
     /// How to show it
     #[arg(short, long, value_enum, default_value_t = Format::Table, global = true)]
     pub output: Format,
+}
+
+impl From<&ConnectionArgs> for Approach {
+    fn from(args: &ConnectionArgs) -> Self {
+        Self { addresses: args.control.clone(), timeout: args.timeout, onlooker: Arc::new(Progress::new()) }
+    }
 }
 
 /// Options of every command that starts what takes time.

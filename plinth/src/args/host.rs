@@ -49,6 +49,9 @@ pub struct AttachArgs {
     /// Keep the device in this process, until a signal
     #[arg(long)]
     pub foreground: bool,
+    /// Only if the cluster has it attached to this client already, and never telling the cluster of its end
+    #[arg(long, hide = true)]
+    pub renew: bool,
     /// Where things are.
     #[command(flatten)]
     pub folder: FolderArgs,

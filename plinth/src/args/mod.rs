@@ -3,6 +3,7 @@
 mod archive;
 mod cluster;
 mod connection;
+mod csi;
 mod daemon;
 mod dev;
 mod host;
@@ -19,6 +20,7 @@ use clap::{Parser, Subcommand};
 pub use archive::{DiffArgs, ExportArgs, ImportArgs};
 pub use cluster::{ClusterArgs, ClusterCommand, ExplainArgs, StatusArgs};
 pub use connection::{ConnectionArgs, WaitArgs};
+pub use csi::{CsiArgs, CsiMode};
 pub use daemon::{ControlArgs, StorageArgs};
 pub use dev::DevArgs;
 pub use host::{AttachArgs, AttachmentsArgs, DetachHereArgs, FolderArgs, MethodArg};
@@ -54,6 +56,8 @@ pub enum Command {
     Control(ControlArgs),
     /// Run a storage node
     Storage(StorageArgs),
+    /// Run the plugin by which Kubernetes uses volumes
+    Csi(CsiArgs),
     /// Make, change, attach and delete volumes
     Volume(VolumeArgs),
     /// Make a volume a block device of this host, and keep it through failovers

@@ -8,9 +8,9 @@ use proto::v1::{AccessMode, AttachVolumeReply, AttachVolumeRequest};
 use serde::Serialize;
 
 use crate::args::WaitArgs;
-use crate::client::{Client, ClientError, Token, request_id};
 use crate::output::{self, Format};
 use crate::view::{self, Mode};
+use client::{Client, ClientError, Token, request_id};
 
 /// Who is to have what.
 #[derive(Clone, Copy, Debug)]
@@ -21,6 +21,8 @@ pub struct Wish<'a> {
     pub client: &'a str,
     /// Beside other readers; otherwise alone.
     pub read_only: bool,
+    /// Only in place of the attachment that the client has already.
+    pub renew: bool,
 }
 
 /// How a client reaches the volume that it may use now.
@@ -63,6 +65,8 @@ pub async fn attach(client: &mut Client, wish: Wish<'_>, token: &Token) -> Resul
         client: wish.client.to_owned(),
         mode: mode.into(),
         token: token.bytes().to_vec(),
+        renew: wish.renew,
+        ..AttachVolumeRequest::default()
     };
     client.call(request, async |channel, request| VolumeServiceClient::new(channel).attach(request).await).await
 }
@@ -126,13 +130,13 @@ mod tests {
     use proto::v1::AttachVolumeReply;
 
     use super::{Attached, Wish};
-    use crate::client::Token;
+    use client::Token;
 
     fn attached(read_only: bool, addresses: &[&str]) -> (Attached, String) {
         let token = Token::draw().unwrap();
         let nbd_addresses = addresses.iter().map(|address| (*address).to_owned()).collect();
         let reply = AttachVolumeReply { generation: 7, nbd_addresses, ..AttachVolumeReply::default() };
-        (Attached::of(Wish { name: "db", client: "host1", read_only }, &token, reply), token.hex())
+        (Attached::of(Wish { name: "db", client: "host1", read_only, renew: false }, &token, reply), token.hex())
     }
 
     #[test]

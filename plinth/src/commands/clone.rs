@@ -6,8 +6,8 @@ use proto::v1::source::From;
 
 use super::volume::labels;
 use crate::args::{CloneArgs, CreateArgs};
-use crate::client::{Client, ClientError};
 use crate::exit::Usage;
+use client::{Client, ClientError};
 
 /// What is asked of the cluster by `plinth volume create`: size, parameters and source.
 pub(super) async fn wish(

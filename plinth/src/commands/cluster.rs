@@ -8,9 +8,9 @@ use proto::v1::cluster_service_client::ClusterServiceClient;
 
 use super::status;
 use crate::args::{ClusterArgs, ClusterCommand};
-use crate::client::{Client, ClientError, request_id};
 use crate::output::{self, Detail, Format};
 use crate::view;
+use client::{Client, ClientError, request_id};
 
 /// Runs the command.
 pub async fn run(args: &ClusterArgs) -> Result<ExitCode> {

@@ -8,10 +8,10 @@ use proto::v1::{DeleteVolumeRequest, operation};
 use serde::Serialize;
 
 use crate::args::WaitArgs;
-use crate::client::{Client, ClientError, request_id};
 use crate::exit::Exit;
 use crate::output::{self, Format};
 use crate::view;
+use client::{Client, ClientError, request_id};
 
 /// A deleted volume, and the freeing of its space if it still goes on.
 #[derive(Serialize)]
@@ -36,7 +36,7 @@ pub async fn run(
             Ok(one) => deleted.push(one),
             Err(error) => {
                 crate::complain(&error.to_string());
-                failure = failure.or(Some(error.exit()));
+                failure = failure.or(Some(Exit::from(&error)));
             }
         }
     }

@@ -6,9 +6,9 @@ use proto::v1::volume_service_client::VolumeServiceClient;
 
 use super::volume::settled;
 use crate::args::DetachArgs;
-use crate::client::{Client, ClientError, request_id};
 use crate::exit::Usage;
 use crate::output::Format;
+use client::{Client, ClientError, request_id};
 
 /// Detaches whom the command names, or the only one there is.
 pub async fn run(client: &mut Client, args: &DetachArgs, format: Format) -> Result<()> {

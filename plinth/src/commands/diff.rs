@@ -6,8 +6,8 @@ use proto::v1::snapshot_service_client::SnapshotServiceClient;
 use serde::Serialize;
 
 use crate::args::DiffArgs;
-use crate::client::Client;
 use crate::output::{self, Format, size};
+use client::Client;
 
 /// All ranges, and their sum.
 #[derive(Serialize)]

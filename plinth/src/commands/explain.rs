@@ -6,8 +6,8 @@ use anyhow::Result;
 use serde::Serialize;
 
 use crate::args::ExplainArgs;
-use crate::client::Client;
 use crate::output;
+use client::Client;
 
 /// What a thing is and what it waits for.
 #[derive(Serialize)]

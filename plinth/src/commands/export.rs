@@ -15,8 +15,8 @@ use serde::Serialize;
 use super::loan::Loan;
 use crate::archives::{Writer, is_standard};
 use crate::args::{ConnectionArgs, ExportArgs};
-use crate::client::{Client, request_id};
 use crate::output::{self, size};
+use client::{Client, request_id};
 
 /// Reads under way.
 const READS_MAX: usize = 16;

@@ -10,9 +10,9 @@ use serde::Serialize;
 use super::snapshot::{Deleted, freed, said};
 use super::volume::labels;
 use crate::args::{GroupCommand, WaitArgs};
-use crate::client::{Client, ClientError, request_id};
 use crate::output::{self, Format, Moment};
 use crate::view;
+use client::{Client, ClientError, request_id};
 
 /// A group, and its making if that still goes on.
 #[derive(Serialize)]

@@ -13,8 +13,8 @@ use super::export::{bar, bytes_of};
 use super::loan::Loan;
 use crate::archives::{Piece, Reader};
 use crate::args::{ConnectionArgs, ImportArgs};
-use crate::client::{Client, ClientError, request_id};
 use crate::output::{self, size};
+use client::{Client, ClientError, request_id};
 
 /// Zeroed at once: 1 GiB.
 const ZEROES_MAX: u32 = 1 << 18;

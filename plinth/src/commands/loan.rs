@@ -9,7 +9,7 @@ use std::time::Duration;
 use super::attach::{Wish, attach};
 use super::detach::detach;
 use crate::args::ConnectionArgs;
-use crate::client::{Client, ClientError, Token, request_id};
+use client::{Client, ClientError, Token, request_id};
 
 /// How long a copy waits for a volume that nobody serves.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -71,7 +71,7 @@ impl<'a> Loan<'a> {
 
     async fn remote(&self, read_only: bool) -> Result<Remote> {
         let (mut asking, token) = (Client::new(self.connection), Token::draw()?);
-        let wish = Wish { name: &self.volume.name, client: &self.client, read_only };
+        let wish = Wish { name: &self.volume.name, client: &self.client, read_only, renew: false };
         let reply = attach(&mut asking, wish, &token).await?;
         if let Some(operation) = reply.operation {
             asking.finish(operation).await?;

@@ -8,9 +8,9 @@ use proto::v1::node_service_client::NodeServiceClient;
 use serde_json::json;
 
 use crate::args::{NodeArgs, NodeCommand};
-use crate::client::{Aim, Client, ClientError, request_id};
 use crate::output::{self, Format, Moment};
 use crate::view;
+use client::{Aim, Client, ClientError, request_id};
 
 /// Runs the command.
 pub async fn run(args: &NodeArgs) -> Result<ExitCode> {

@@ -7,9 +7,9 @@ use proto::v1::operation_service_client::OperationServiceClient;
 use proto::v1::{GetOperationRequest, ListOperationsRequest, Operation};
 
 use crate::args::{OperationArgs, OperationCommand};
-use crate::client::{Client, ClientError};
 use crate::output::{self, Format, Moment};
 use crate::view;
+use client::{Client, ClientError};
 
 /// Runs the command.
 pub async fn run(args: &OperationArgs) -> Result<ExitCode> {

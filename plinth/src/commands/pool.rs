@@ -8,8 +8,8 @@ use proto::v1::{ListPoolsRequest, Pool, RemovePoolReply, RemovePoolRequest};
 use serde_json::json;
 
 use crate::args::{ConnectionArgs, RemovePoolArgs};
-use crate::client::{Client, ClientError, request_id};
 use crate::{output, view};
+use client::{Client, ClientError, request_id};
 
 /// Shows all pools of a cluster.
 pub async fn list(args: &ConnectionArgs) -> Result<ExitCode> {

@@ -5,9 +5,9 @@ use proto::v1;
 use proto::v1::volume_service_client::VolumeServiceClient;
 
 use crate::args::{Choice, HandOverArgs, ModifyArgs, PromoteArgs};
-use crate::client::{Aim, Client, ClientError, request_id};
 use crate::output::{self, Format};
 use crate::view;
+use client::{Aim, Client, ClientError, request_id};
 
 /// Changes what may change while a volume is used, and waits for replicas that come or go.
 pub async fn modify(client: &mut Client, args: &ModifyArgs, format: Format) -> Result<()> {

@@ -5,9 +5,9 @@ use proto::v1;
 use proto::v1::volume_service_client::VolumeServiceClient;
 
 use crate::args::ScheduleCommand;
-use crate::client::{Client, ClientError, request_id};
 use crate::output::{self, Format, Moment};
 use crate::view;
+use client::{Client, ClientError, request_id};
 
 /// Runs the command.
 pub async fn run(client: &mut Client, command: &ScheduleCommand, format: Format) -> Result<()> {

@@ -10,10 +10,10 @@ use serde::Serialize;
 use super::group;
 use super::volume::labels;
 use crate::args::{SnapshotArgs, SnapshotCommand, WaitArgs};
-use crate::client::{Client, ClientError, request_id};
 use crate::exit::Exit;
 use crate::output::{self, Format, Moment, size};
 use crate::view;
+use client::{Client, ClientError, request_id};
 
 /// A snapshot, and its making if that still goes on.
 #[derive(Serialize)]
@@ -130,7 +130,7 @@ pub(super) fn said(what: &str, all: Vec<Result<Deleted, ClientError>>, format: F
             Ok(one) => deleted.push(one),
             Err(error) => {
                 crate::complain(&error.to_string());
-                failure = failure.or(Some(error.exit()));
+                failure = failure.or(Some(Exit::from(&error)));
             }
         }
     }
@@ -140,15 +140,4 @@ pub(super) fn said(what: &str, all: Vec<Result<Deleted, ClientError>>, format: F
     };
     output::show(format, &deleted, |_| deleted.iter().map(sentence).collect())?;
     Ok(failure.map_or(ExitCode::SUCCESS, Exit::into))
-}
-
-impl Client {
-    /// One snapshot.
-    ///
-    /// # Errors
-    /// See [`ClientError`].
-    pub async fn snapshot(&mut self, name: &str) -> Result<v1::Snapshot, ClientError> {
-        let request = v1::GetSnapshotRequest { name: name.to_owned() };
-        self.call(request, async |channel, request| SnapshotServiceClient::new(channel).get(request).await).await
-    }
 }

@@ -7,8 +7,8 @@ use proto::v1::cluster_service_client::ClusterServiceClient;
 use proto::v1::{StatusReply, StatusRequest};
 
 use crate::args::StatusArgs;
-use crate::client::{Client, ClientError};
 use crate::{output, view};
+use client::{Client, ClientError};
 
 /// Shows it; what is wrong with the cluster is no failure of the command.
 pub async fn run(args: &StatusArgs) -> Result<ExitCode> {

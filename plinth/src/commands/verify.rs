@@ -8,9 +8,9 @@ use indicatif::{ProgressBar, ProgressStyle};
 use proto::v1;
 use proto::v1::volume_service_client::VolumeServiceClient;
 
-use crate::client::{Client, ClientError};
 use crate::output::{self, Format};
 use crate::view::Verification;
+use client::{Client, ClientError};
 
 /// Verifies it; 0 when it is sound, else 1.
 pub async fn run(client: &mut Client, name: &str, data: bool, format: Format) -> Result<ExitCode> {

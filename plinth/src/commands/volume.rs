@@ -5,15 +5,14 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use proto::v1;
-use proto::v1::volume_service_client::VolumeServiceClient;
 use serde::Serialize;
 
 use super::{attach, clone, delete, detach, replicas, schedule, verify};
 use crate::args::{CreateArgs, Pair, VolumeArgs, VolumeCommand, WaitArgs};
-use crate::client::{Client, ClientError, request_id};
 use crate::exit::Usage;
 use crate::output::{self, Format, Moment, size};
 use crate::view;
+use client::{Client, ClientError};
 
 /// A volume after a change, and what still goes on.
 #[derive(Serialize)]
@@ -61,49 +60,19 @@ pub async fn run(args: &VolumeArgs) -> Result<ExitCode> {
             return delete::run(&mut client, names, *force, *wait, format).await;
         }
         VolumeCommand::Attach { name, client: who, read_only, wait } => {
-            attach::run(&mut client, attach::Wish { name, client: who, read_only: *read_only }, *wait, format).await?;
+            attach::run(
+                &mut client,
+                attach::Wish { name, client: who, read_only: *read_only, renew: false },
+                *wait,
+                format,
+            )
+            .await?;
         }
         VolumeCommand::Export(export) => super::export::run(&args.connection, export).await?,
         VolumeCommand::Import(import) => super::import::run(&args.connection, import).await?,
         VolumeCommand::Detach(detach) => detach::run(&mut client, detach, format).await?,
     }
     Ok(ExitCode::SUCCESS)
-}
-
-impl Client {
-    /// One volume.
-    ///
-    /// # Errors
-    /// See [`ClientError`].
-    pub async fn volume(&mut self, name: &str) -> Result<v1::Volume, ClientError> {
-        let request = v1::GetVolumeRequest { name: name.to_owned() };
-        self.call(request, async |channel, request| VolumeServiceClient::new(channel).get(request).await).await
-    }
-
-    /// Makes a volume.
-    ///
-    /// # Errors
-    /// See [`ClientError`].
-    pub async fn create_volume(
-        &mut self,
-        name: &str,
-        size_bytes: u64,
-        spec: v1::VolumeSpec,
-        source: Option<v1::Source>,
-    ) -> Result<v1::VolumeChange, ClientError> {
-        let (request_id, name, spec) = (request_id()?, name.to_owned(), Some(spec));
-        let request = v1::CreateVolumeRequest { request_id, name, size_bytes, spec, source };
-        self.call(request, async |channel, request| VolumeServiceClient::new(channel).create(request).await).await
-    }
-
-    /// Makes a volume larger.
-    ///
-    /// # Errors
-    /// See [`ClientError`].
-    pub async fn resize_volume(&mut self, name: &str, size_bytes: u64) -> Result<v1::VolumeChange, ClientError> {
-        let request = v1::ResizeVolumeRequest { request_id: request_id()?, name: name.to_owned(), size_bytes };
-        self.call(request, async |channel, request| VolumeServiceClient::new(channel).resize(request).await).await
-    }
 }
 
 /// How `plinth dev` keeps its volumes: nobody needs a token.
@@ -123,6 +92,7 @@ fn spec(args: &CreateArgs) -> Result<v1::VolumeSpec> {
         description: args.description.clone(),
         labels: labels(&args.label)?,
         open: args.open,
+        places: Vec::new(),
     })
 }
 

@@ -1,7 +1,8 @@
-//! The daemons: a voter, a storage node. Options come from the command line and a config file.
+//! The daemons: a voter, a storage node, the plugin of Kubernetes. Options come from the command line and a config file.
 
 mod config;
 pub mod control;
+pub mod csi;
 pub mod storage;
 
 use std::fmt::Display;

@@ -14,9 +14,9 @@ use std::time::Duration;
 use anyhow::Result;
 
 use crate::args::DevArgs;
-use crate::client::Client;
 use crate::output;
 use crate::serve::{self, Signals};
+use client::Client;
 use hold::Hold;
 use plan::Plan;
 use start::Started;

@@ -8,10 +8,10 @@ use storage_node::StorageNode;
 
 use super::READY_MAX;
 use super::plan::Plan;
-use crate::client::Client;
 use crate::commands;
 use crate::daemon::{self, with_option};
 use crate::serve::Running;
+use client::Client;
 
 /// A cluster in this process.
 pub struct Started {

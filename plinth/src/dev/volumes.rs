@@ -9,10 +9,10 @@ use tokio::time::{Instant, sleep};
 
 use super::READY_MAX;
 use crate::args::VolumeArg;
-use crate::client::{Client, ClientError};
 use crate::commands;
 use crate::output::size;
 use crate::view::{self, Phase};
+use client::{Client, ClientError};
 
 /// The volume of a cluster that is empty when no other is asked for.
 pub const DEFAULT: (&str, u64) = ("demo", 1 << 30);

@@ -10,10 +10,10 @@ use tokio::time::{sleep, timeout};
 
 use super::{client_name, end, host};
 use crate::args::{AttachArgs, ConnectionArgs, MethodArg};
-use crate::client::{Client, Token};
 use crate::commands::{self, Wish};
 use crate::exit::Usage;
 use crate::serve::Signals;
+use client::{Client, Token};
 
 /// How long the cluster is asked whether the attachment of a device that is there still holds. Without an answer it is
 /// taken to hold: what was fenced is let in by nobody.
@@ -118,7 +118,7 @@ async fn attach_anew(args: &AttachArgs, claim: &mut Claim) -> Result<Record> {
     // Before the cluster is asked: should this process die, what it may have been given can still be returned.
     claim.note(record.clone())?;
     let mut client = Client::new(&args.connection);
-    let wish = Wish { name: &args.name, client: &client_name, read_only: args.read_only };
+    let wish = Wish { name: &args.name, client: &client_name, read_only: args.read_only, renew: args.renew };
     let reply = commands::attach_volume(&mut client, wish, &token).await?;
     let volume = reply.volume.context("the cluster's answer lacks the volume")?;
     record.volume = volume.id;
@@ -156,7 +156,12 @@ async fn undo(host: &Host, args: &AttachArgs, left: Option<&Record>) {
     if left.is_some_and(|record| record.generation != 0) {
         return;
     }
-    if let Err(error) = end::end(host, &args.name, &args.connection, Ending::Forced).await {
+    let undone = match args.renew {
+        // Who may use the volume was decided elsewhere.
+        true => end::end_here(host, &args.name, Ending::Forced).await,
+        false => end::end(host, &args.name, &args.connection, Ending::Forced).await.map(drop),
+    };
+    if let Err(error) = undone {
         tracing::error!("not all is undone: {error:#}; `plinth detach {}` goes on with that", args.name);
     }
 }

@@ -86,6 +86,7 @@ fn start(args: &AttachArgs, log: &Path) -> Result<(Child, File)> {
     command.args(["--timeout", &args.connection.timeout.as_secs().to_string()]);
     command.arg("--folder").arg(&args.folder.folder);
     command.args(args.read_only.then_some("--read-only"));
+    command.args(args.renew.then_some("--renew"));
     command.args(args.client.iter().flat_map(|client| ["--client", client]));
     if let Some(device) = &args.device {
         command.arg("--device").arg(device);

@@ -9,8 +9,8 @@ use serde_json::json;
 
 use super::host;
 use crate::args::{ConnectionArgs, DetachHereArgs};
-use crate::client::Client;
 use crate::{commands, output};
+use client::Client;
 
 /// Detaches the volume; one that is not attached here is fine.
 pub async fn run(args: &DetachHereArgs) -> Result<ExitCode> {
@@ -40,6 +40,12 @@ pub async fn end(host: &Host, name: &str, connection: &ConnectionArgs, ending: E
         .with_context(|| format!("the device is gone; `plinth detach {name}` tells the cluster when it answers"))?;
     host.forget(name)?;
     Ok(true)
+}
+
+/// Ends all there is on this host, and leaves what the cluster knows as it is.
+pub async fn end_here(host: &Host, name: &str, ending: Ending) -> Result<()> {
+    host.lower(name, ending).await?;
+    Ok(host.forget(name)?)
 }
 
 /// Ends our attachment in the cluster, and no later one of the same name.

@@ -87,19 +87,6 @@ impl From<v1::Operation> for Operation {
 }
 
 impl Operation {
-    /// What is being done, in words.
-    pub fn what(operation: &v1::Operation) -> String {
-        let kind = Kind::of(operation);
-        match kind {
-            Kind::Snapshot => format!("snapshot {} of volume {}", operation.snapshot, operation.volume),
-            Kind::DeleteSnapshot => format!("delete snapshot {} of volume {}", operation.snapshot, operation.volume),
-            Kind::Group | Kind::DeleteGroup => format!("{} snapshot {}", kind.word(), operation.snapshot),
-            Kind::Create | Kind::Resize | Kind::Delete | Kind::Attach | Kind::Retire | Kind::Unknown => {
-                format!("{} volume {}", kind.word(), operation.volume)
-            }
-        }
-    }
-
     /// A row each.
     pub fn table(operations: &[Self], _detail: Detail, now: Moment) -> String {
         let mut table = table::new(&["ID", "KIND", "VOLUME", "AGE", "STATE", "WAITS FOR"]);

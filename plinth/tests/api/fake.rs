@@ -255,11 +255,15 @@ impl v1::volume_service_server::VolumeService for Shared {
         change.map(|change| Response::new(v1::DeleteVolumeReply { operation: change.operation }))
     }
 
+    async fn room(&self, _request: Request<v1::RoomRequest>) -> Result<Response<v1::RoomReply>, Status> {
+        Err(Status::unimplemented("the fake has no pools"))
+    }
+
     async fn attach(
         &self,
         request: Request<v1::AttachVolumeRequest>,
     ) -> Result<Response<v1::AttachVolumeReply>, Status> {
-        let v1::AttachVolumeRequest { request_id, name, client, mode, token } = request.into_inner();
+        let v1::AttachVolumeRequest { request_id, name, client, mode, token, .. } = request.into_inner();
         let change = self.change("attach", request_id, |state| {
             let mut volume = state.find(&name)?;
             volume.attachments.push(v1::Attachment { client, mode, generation: 1 });

@@ -2,9 +2,9 @@
 
 use block::{Epoch, Incarnation, PoolId, SnapshotId, VolumeId, WriteSeq};
 use cluster::{
-    AccessMode, Addresses, Admin, Change, ClusterId, Command, Cron, Generation, GroupId, Hold, HoldState, Labels,
-    Modification, Name, NodeReport, PoolReport, Progress, Proposal, ReplicaReport, Replicas, RequestId, Revision, Role,
-    Settings, SnapshotCopy, Source, Standing, Time, TokenHash, VolumeSpec, ZoneSpread,
+    AccessMode, Addresses, Admin, Change, Claim, ClusterId, Command, Cron, Generation, GroupId, Hold, HoldState,
+    Labels, Modification, Name, NodeReport, PoolReport, Progress, Proposal, ReplicaReport, Replicas, RequestId,
+    Revision, Role, Settings, SnapshotCopy, Source, Standing, Time, TokenHash, VolumeSpec, ZoneSpread,
 };
 use openraft::EntryPayload;
 use openraft::testing::log_id;
@@ -130,9 +130,11 @@ fn report() -> impl Strategy<Value = NodeReport> {
 }
 
 fn spec() -> impl Strategy<Value = VolumeSpec> {
-    let parts = (any::<(u8, Option<u8>, String, bool)>(), spread(), vec(any::<String>(), 0..3), labels(), labels());
-    parts.prop_map(|((replicas, members_min, description, open), zone_spread, pool_tags, node_selector, labels)| {
-        VolumeSpec { replicas, members_min, zone_spread, pool_tags, node_selector, description, labels, open }
+    let words = (vec(any::<String>(), 0..3), labels(), vec(labels(), 0..3), labels());
+    let parts = (any::<(u8, Option<u8>, String, bool)>(), spread(), words);
+    parts.prop_map(|((replicas, members_min, description, open), zone_spread, words)| {
+        let (pool_tags, node_selector, places, labels) = words;
+        VolumeSpec { replicas, members_min, zone_spread, pool_tags, node_selector, places, description, labels, open }
     })
 }
 
@@ -157,6 +159,10 @@ fn mode() -> impl Strategy<Value = AccessMode> {
     prop_oneof![Just(AccessMode::ReadWrite), Just(AccessMode::ReadOnly)]
 }
 
+fn claim() -> impl Strategy<Value = Claim> {
+    prop_oneof![Just(Claim::Take), Just(Claim::Keep), Just(Claim::Renew)]
+}
+
 fn change() -> impl Strategy<Value = Change> {
     prop_oneof![
         any::<u128>().prop_map(|cluster| Change::Found { cluster: ClusterId(cluster) }),
@@ -176,11 +182,8 @@ fn change() -> impl Strategy<Value = Change> {
         (name(), any::<u64>()).prop_map(|(volume, size_bytes)| Change::ResizeVolume { volume, size_bytes }),
         (name(), modification()).prop_map(|(volume, modification)| Change::ModifyVolume { volume, modification }),
         (name(), any::<bool>()).prop_map(|(volume, force)| Change::DeleteVolume { volume, force }),
-        (name(), name(), mode(), any::<[u8; 32]>()).prop_map(|(volume, client, mode, token)| Change::Attach {
-            volume,
-            client,
-            mode,
-            token: TokenHash(token),
+        (name(), name(), mode(), any::<[u8; 32]>(), claim()).prop_map(|(volume, client, mode, token, claim)| {
+            Change::Attach { volume, client, mode, token: TokenHash(token), claim }
         }),
         (name(), option::of(name())).prop_map(|(volume, client)| Change::Detach { volume, client }),
         any::<(u64, u64, u64)>().prop_map(|(overcommit_percent, full_percent, replace_after_ms)| {
@@ -210,6 +213,8 @@ fn snapshot_change() -> impl Strategy<Value = Change> {
             cron,
             keep
         }),
+        (name(), labels()).prop_map(|(host, labels)| Change::RegisterHost { host, labels }),
+        name().prop_map(|host| Change::RemoveHost { host }),
         (name(), name()).prop_map(|(volume, schedule)| Change::RemoveSchedule { volume, schedule }),
     ]
 }

@@ -1,7 +1,7 @@
 //! Records as every version wrote them. Those of the last are read as what they were, and written in the same bytes today,
-//! and so are entries of version 2, which knew no snapshots; its state, and records of version 1, which knew one replica of a
-//! volume, are read as what they were. A record that changes has another
-//! version, and its old bytes stay here to be read.
+//! and so are entries of versions 2 and 3, which knew no snapshots, and no hosts; their states, and records of version 1, which
+//! knew one replica of a volume, are read as what they were. A record that changes has another version, and its old bytes
+//! stay here to be read.
 //!
 //! `PLINTH_WRITE_FIXTURES=1` writes those that are missing.
 
@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 
 use block::{Epoch, Incarnation, PoolId, SnapshotId, VolumeId, WriteSeq};
 use cluster::{
-    AccessMode, Addresses, Admin, Change, ClusterId, Command, Contents, Generation, GroupId, GroupPhase, Hold,
+    AccessMode, Addresses, Admin, Change, Claim, ClusterId, Command, Contents, Generation, GroupId, GroupPhase, Hold,
     HoldState, Labels, Modification, Name, NodeReport, PoolReport, Progress, Proposal, ReplicaReport, Replicas,
     RequestId, Revision, Role, Settings, SnapshotCopy, Source, Standing, State, Time, TokenHash, VolumeSpec,
     ZoneSpread,
@@ -72,6 +72,7 @@ fn spec() -> VolumeSpec {
         zone_spread: ZoneSpread::Preferred,
         pool_tags: vec!["ssd".to_owned()],
         node_selector: labels(),
+        places: Vec::new(),
         description: "orders".to_owned(),
         labels: Labels::from([("app".to_owned(), "shop".to_owned())]),
         open: true,
@@ -117,7 +118,7 @@ fn member(volume: u64, role: Role, resync: Option<Progress>) -> ReplicaReport {
 }
 
 fn attach(mode: AccessMode) -> Change {
-    Change::Attach { volume: name("db"), client: name("host"), mode, token: TokenHash([3; 32]) }
+    Change::Attach { volume: name("db"), client: name("host"), mode, token: TokenHash([3; 32]), claim: Claim::Take }
 }
 
 fn create(volume: &str) -> Change {
@@ -210,11 +211,6 @@ fn changes_of_version_3() -> Vec<(&'static str, Change)> {
     ]
 }
 
-/// What the removal of pools added.
-fn changes_of_version_4() -> Vec<(&'static str, Change)> {
-    vec![("remove-pool", Change::RemovePool { pool: PoolId(5), force: true })]
-}
-
 /// The same with a pool that was removed, and one that came back.
 fn with_removed_pools() -> State {
     let pool = |node: &str, id: u128| {
@@ -238,6 +234,31 @@ fn with_removed_pools() -> State {
         pool("n9", 90),
     ];
     applied(with_snapshots(), 90_000_000, history)
+}
+
+/// What hosts, places and the removal of pools added.
+fn changes_of_version_4() -> Vec<(&'static str, Change)> {
+    let mode = AccessMode::ReadWrite;
+    let claimed =
+        |claim| Change::Attach { volume: name("db"), client: name("host"), mode, token: TokenHash([4; 32]), claim };
+    vec![
+        ("attach-keep", claimed(Claim::Keep)),
+        ("attach-renew", claimed(Claim::Renew)),
+        ("create-in-places", placed("placed")),
+        ("register-host", host()),
+        ("remove-pool", Change::RemovePool { pool: PoolId(5), force: true }),
+        ("remove-host", Change::RemoveHost { host: name("host") }),
+    ]
+}
+
+fn placed(volume: &str) -> Change {
+    let other = Labels::from([("zone".to_owned(), "b".to_owned()), ("region".to_owned(), "r".to_owned())]);
+    let spec = VolumeSpec { places: vec![labels(), other], ..spec() };
+    Change::CreateVolume { name: name(volume), size_bytes: 1 << 30, spec, source: None }
+}
+
+fn host() -> Change {
+    Change::RegisterHost { host: name("host"), labels: labels() }
 }
 
 fn snapshot(snapshot: &str, volume: &str) -> Change {
@@ -374,6 +395,7 @@ fn replicated() -> State {
             client: name("host"),
             mode: AccessMode::ReadWrite,
             token: TokenHash([3; 32]),
+            claim: Claim::Take,
         },
         Change::HandOver { volume: name("pair"), pool: two },
     ];
@@ -484,18 +506,8 @@ fn a_state_of_version_2_is_read() {
 }
 
 #[test]
-fn a_state_of_version_4_is_read_and_written_as_it_was() {
-    let state = with_removed_pools();
-    let contents = state.contents().clone();
-    let back = contents.removed_pools.values().filter(|pool| pool.back.is_some()).count();
-    assert_eq!((contents.removed_pools.len(), back), (2, 1));
-    check(4, "state", &contents, &record::write_state(&state), read_contents);
-}
-
-#[test]
 fn a_state_of_version_3_is_read() {
-    let state = with_snapshots();
-    let contents = state.contents().clone();
+    let contents = with_snapshots().contents().clone();
     let is_everything = [
         !contents.graves.is_empty(),
         !contents.foreign_snapshots.is_empty(),
@@ -508,4 +520,14 @@ fn a_state_of_version_3_is_read() {
     ];
     assert_eq!(is_everything, [true; 8], "it has one of everything: {contents:#?}");
     check_read(3, "state", &contents, read_contents);
+}
+
+#[test]
+fn a_state_of_version_4_is_read_and_written_as_it_was() {
+    let state = applied(with_removed_pools(), 95_000_000, [host(), placed("placed")]);
+    let contents = state.contents().clone();
+    let back = contents.removed_pools.values().filter(|pool| pool.back.is_some()).count();
+    assert_eq!((contents.removed_pools.len(), back), (2, 1));
+    assert!(contents.hosts.len() == 1 && contents.volumes.values().any(|volume| volume.spec.places.len() == 2));
+    check(4, "state", &contents, &record::write_state(&state), read_contents);
 }

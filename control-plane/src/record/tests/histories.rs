@@ -122,6 +122,7 @@ fn change() -> impl Strategy<Value = Change> {
         client,
         mode: if writes { AccessMode::ReadWrite } else { AccessMode::ReadOnly },
         token: TokenHash([7; 32]),
+        claim: cluster::Claim::Take,
     });
     prop_oneof![
         3 => register,

@@ -16,7 +16,13 @@ fn command(request: &[u8], change: Option<Change>) -> wire::Entry {
 }
 
 fn attach(mode: i32, token_hash: &[u8]) -> wire::Entry {
-    let attach = wire::Attach { volume: "v".to_owned(), client: "c".to_owned(), mode, token_hash: token_hash.to_vec() };
+    let attach = wire::Attach {
+        volume: "v".to_owned(),
+        client: "c".to_owned(),
+        mode,
+        token_hash: token_hash.to_vec(),
+        claim: 0,
+    };
     command(&[], Some(Change::Attach(attach)))
 }
 

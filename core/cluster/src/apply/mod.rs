@@ -4,6 +4,7 @@ mod clones;
 mod configurations;
 mod graves;
 mod groups;
+mod hosts;
 mod nodes;
 mod plan;
 mod pools;
@@ -16,7 +17,7 @@ use crate::command::{Answer, Change, Command, RequestId, Revision, Time};
 use crate::operation::{Operation, OperationId, OperationKind};
 use crate::refusal::Refusal;
 use crate::state::{ClusterId, REQUESTS_KEPT, Settings, State};
-use volumes::Wish;
+use volumes::{Asked, Wish};
 
 impl State {
     /// Applies a command. A request that was answered before gets the same answer again and changes nothing.
@@ -56,7 +57,9 @@ impl State {
             Change::ResizeVolume { volume, size_bytes } => self.resize_volume(now, volume, size_bytes),
             Change::ModifyVolume { volume, modification } => self.modify_volume(now, &volume, modification),
             Change::DeleteVolume { volume, force } => self.delete_volume(now, &volume, force),
-            Change::Attach { volume, client, mode, token } => self.attach(now, &volume, &client, mode, token),
+            Change::Attach { volume, client, mode, token, claim } => {
+                self.attach(now, &volume, &Asked { client, mode, token, claim })
+            }
             Change::Detach { volume, client } => self.detach(now, &volume, client.as_ref()),
             Change::Set(settings) => self.set(settings),
             Change::Configure { volume, proposal } => self.configure(volume, &proposal),
@@ -70,6 +73,8 @@ impl State {
                 self.set_schedule(now, &volume, schedule, cron, keep)
             }
             Change::RemoveSchedule { volume, schedule } => self.remove_schedule(&volume, &schedule),
+            Change::RegisterHost { host, labels } => self.register_host(now, host, labels),
+            Change::RemoveHost { host } => self.remove_host(&host),
             Change::Tick => Ok(self.tick(now)),
         }
     }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use block::VolumeId;
 
 use super::clones::Beginning;
-use crate::attachment::{AccessMode, AttachError, Attachments, TokenHash};
+use crate::attachment::{AccessMode, AttachError, Attachments, Claim, TokenHash};
 use crate::command::{Answer, Time};
 use crate::name::Name;
 use crate::node::LABELS_MAX;
@@ -15,6 +15,14 @@ use crate::replica::Replica;
 use crate::snapshot::Source;
 use crate::state::{State, VOLUMES_MAX};
 use crate::volume::{DESCRIPTION_BYTES_MAX, Modification, Phase, REPLICAS_MAX, Volume, VolumeSpec, is_size};
+
+/// An attachment that is asked for.
+pub(super) struct Asked {
+    pub client: Name,
+    pub mode: AccessMode,
+    pub token: TokenHash,
+    pub claim: Claim,
+}
 
 /// A volume that is asked for.
 pub(super) struct Wish {
@@ -38,6 +46,7 @@ impl State {
             Some(&spec.description),
             spec.labels.len().max(spec.node_selector.len()).max(spec.pool_tags.len()),
         )?;
+        check_words(None, spec.places.iter().map(BTreeMap::len).chain([spec.places.len()]).max().unwrap_or(0))?;
         if let Some((id, there)) = self.volume(&name) {
             return self.same_volume(id, there, &Wish { name, size_bytes, spec, source });
         }
@@ -160,21 +169,26 @@ impl State {
         Ok((replicas, min))
     }
 
-    pub(super) fn attach(
-        &mut self,
-        now: Time,
-        name: &Name,
-        client: &Name,
-        mode: AccessMode,
-        token: TokenHash,
-    ) -> Result<Answer, Refusal> {
-        self.named(name)?.attachments.check(client, mode).map_err(|error| match error {
+    pub(super) fn attach(&mut self, now: Time, name: &Name, asked: &Asked) -> Result<Answer, Refusal> {
+        let Asked { client, mode, token, claim } = asked;
+        self.named(name)?.attachments.check(client, *mode, *claim).map_err(|error| match error {
             AttachError::Held(holder) => Refusal::attached(name, &holder),
             AttachError::TooMany => Refusal::Readers(name.clone()),
+            AttachError::Otherwise(held) => {
+                Refusal::AttachedOtherwise { volume: name.clone(), client: client.clone(), held }
+            }
+            AttachError::NotHeld => Refusal::NotAttached { volume: name.clone(), client: client.clone(), mode: *mode },
         })?;
         let (id, volume) = self.change_volume(name)?;
-        let generation = volume.attachments.attach(client, mode, token);
-        volume.is_attached_again(client, mode);
+        let generation = match volume.attachments.kept(client, *mode, *token, *claim) {
+            // Who may have lost writes has to attach it anew, and this says only that it did once.
+            Some(generation) if *claim == Claim::Keep => generation,
+            kept => {
+                let generation = kept.unwrap_or_else(|| volume.attachments.attach(client, *mode, *token));
+                volume.is_attached_again(client, *mode);
+                generation
+            }
+        };
         let operation = self.start(now, OperationKind::Attach(id, generation));
         Ok(Answer::Attached { generation, operation })
     }

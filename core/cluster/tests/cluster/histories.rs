@@ -60,6 +60,7 @@ fn perform(world: &mut World, number: u128, deed: &Deed) {
             client: client(who),
             mode: if *writes { AccessMode::ReadWrite } else { AccessMode::ReadOnly },
             token: cluster::TokenHash([*who; 32]),
+            claim: if *who == 0 { cluster::Claim::Keep } else { cluster::Claim::Take },
         },
         Deed::Detach(index, who) => Change::Detach { volume: volume(index), client: who.as_ref().map(client) },
         Deed::Cordon(index, cordoned) => Change::Administer {

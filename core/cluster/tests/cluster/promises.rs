@@ -2,8 +2,8 @@
 
 use block::PoolId;
 use cluster::{
-    AccessMode, Admin, Answer, Change, Generation, Labels, Modification, Observed, Refusal, Settings, VolumeSpec,
-    Waiting,
+    AccessMode, Admin, Answer, Change, Claim, Generation, HOSTS_MAX, Labels, Modification, Observed, Refusal, Settings,
+    TokenHash, VolumeSpec, Waiting,
 };
 
 use crate::world::{GIB, SimReplica, World, name, operation};
@@ -253,4 +253,77 @@ fn volumes_nobody_knows_are_told_and_left_alone() {
     world.round();
     assert!(world.state.pools().next().unwrap().1.orphans.iter().eq([&stranger]));
     assert!(world.nodes[&name("n0")].pools[&PoolId(1)].contains_key(&stranger));
+}
+
+/// A pod was moved while its old host was away: what the host still wants must not take the volume back.
+#[test]
+fn a_late_renewal_never_attaches_again_what_was_detached() {
+    let mut world = World::new(1, 10 * GIB);
+    world.create("db", GIB, VolumeSpec::default()).unwrap();
+    world.round();
+    let ask = |world: &mut World, client: &str, token: u8, claim| {
+        let (mode, token) = (AccessMode::ReadWrite, TokenHash([token; 32]));
+        world.apply(None, Change::Attach { volume: name("db"), client: name(client), mode, token, claim })
+    };
+    ask(&mut world, "old", 1, Claim::Keep).unwrap();
+    ask(&mut world, "old", 2, Claim::Renew).unwrap();
+    world.detach("db", Some("old")).unwrap();
+    assert!(matches!(ask(&mut world, "old", 3, Claim::Renew), Err(Refusal::NotAttached { .. })));
+    ask(&mut world, "new", 4, Claim::Keep).unwrap();
+    for claim in [Claim::Renew, Claim::Keep, Claim::Take] {
+        assert!(ask(&mut world, "old", 5, claim).is_err(), "{claim:?}");
+    }
+    let held = world.state.volume(&name("db")).unwrap().1.attachments.held();
+    assert!(held.len() == 1 && held[0].client == name("new") && held[0].token == TokenHash([4; 32]), "{held:?}");
+}
+
+#[test]
+fn a_volume_stays_in_the_places_that_were_asked_for() {
+    let mut world = World::new(6, GIB);
+    let place = |zone: &str| Labels::from([("zone".to_owned(), zone.to_owned())]);
+    let nodes: Vec<_> = world.state.nodes().map(|(_, node)| node.labels["zone"].clone()).collect();
+    assert!(nodes.contains(&"a".to_owned()) && nodes.contains(&"b".to_owned()), "{nodes:?}");
+    for (index, places) in [vec![place("b")], vec![place("nowhere"), place("b")]].into_iter().enumerate() {
+        let volume = format!("in-b-{index}");
+        world.create(&volume, GIB, VolumeSpec { places, ..VolumeSpec::default() }).unwrap();
+        let home = world.state.volume(&name(&volume)).unwrap().1.home();
+        let node = &world.state.pool(home).unwrap().node;
+        assert_eq!(world.state.node(node).unwrap().labels["zone"], "b");
+    }
+    let nowhere = VolumeSpec { places: vec![place("nowhere")], ..VolumeSpec::default() };
+    assert!(world.create("none", GIB, nowhere.clone()).unwrap_err().to_string().contains("none of the places"));
+    assert_eq!(world.state.room(&nowhere).volume_max_bytes, 0);
+}
+
+/// What room says can be made, and one block more cannot.
+#[test]
+fn room_is_exact() {
+    let mut world = World::new(4, GIB);
+    for replicas in [1, 2, 3] {
+        let spec = VolumeSpec { replicas, ..VolumeSpec::default() };
+        let room = world.state.room(&spec);
+        assert!(room.volume_max_bytes >= GIB && room.total_bytes >= room.volume_max_bytes, "{room:?}");
+        assert!(world.state.place(room.volume_max_bytes, &spec, None).is_ok());
+        assert!(world.state.place(room.volume_max_bytes + 4096, &spec, None).is_err());
+        world.create(&format!("v{replicas}"), GIB, spec).unwrap();
+    }
+}
+
+#[test]
+fn the_host_that_was_not_seen_for_longest_makes_room() {
+    let mut world = World::new(1, GIB);
+    let register = |world: &mut World, host: &str| {
+        world.apply_after(1, None, Change::RegisterHost { host: name(host), labels: Labels::new() }).unwrap();
+    };
+    for index in 0..HOSTS_MAX {
+        register(&mut world, &format!("h{index}"));
+    }
+    register(&mut world, "h0");
+    register(&mut world, "one-more");
+    assert_eq!(world.state.hosts().count(), HOSTS_MAX);
+    let known = |host: &str| world.state.host(&name(host)).is_some();
+    assert_eq!((known("h0"), known("h1"), known("one-more")), (true, false, true));
+    assert!(matches!(world.apply(None, Change::RemoveHost { host: name("h1") }), Err(Refusal::NoSuchHost(_))));
+    world.apply(None, Change::RemoveHost { host: name("h0") }).unwrap();
+    assert!(world.state.host(&name("h0")).is_none());
 }

@@ -4,9 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use block::{Epoch, Incarnation, PoolId, SnapshotId, VolumeId, WriteSeq};
 use cluster::{
-    AccessMode, Addresses, Answer, Change, Command, Generation, GroupId, Hold, HoldState, Labels, Name, NodeIntent,
-    NodeReport, OperationId, PoolReport, Refusal, ReplicaIntent, ReplicaReport, Replicas, RequestId, Revision, Role,
-    SnapshotCopy, Standing, State, Time, TokenHash, VolumeSpec,
+    AccessMode, Addresses, Answer, Change, Claim, Command, Generation, GroupId, Hold, HoldState, Labels, Name,
+    NodeIntent, NodeReport, OperationId, PoolReport, Refusal, ReplicaIntent, ReplicaReport, Replicas, RequestId,
+    Revision, Role, SnapshotCopy, Standing, State, Time, TokenHash, VolumeSpec,
 };
 
 pub const GIB: u64 = 1 << 30;
@@ -374,7 +374,7 @@ impl World {
 
     pub fn attach(&mut self, volume: &str, client: &str, mode: AccessMode) -> Result<Answer, Refusal> {
         let token = TokenHash([7; 32]);
-        self.apply(None, Change::Attach { volume: name(volume), client: name(client), mode, token })
+        self.apply(None, Change::Attach { volume: name(volume), client: name(client), mode, token, claim: Claim::Take })
     }
 
     pub fn detach(&mut self, volume: &str, client: Option<&str>) -> Result<Answer, Refusal> {

@@ -69,7 +69,10 @@ impl Operator {
     pub fn attach(&mut self, volume: Name, client: Name, mode: AccessMode, random: &mut Random) {
         let token = format!("{:016x}{:016x}", random.number(), random.number());
         let hash = node::TokenHash::of_text(&token).expect("32 digits");
-        self.ask(Change::Attach { volume, client, mode, token: cluster::TokenHash(hash.0) }, token);
+        self.ask(
+            Change::Attach { volume, client, mode, token: cluster::TokenHash(hash.0), claim: cluster::Claim::Take },
+            token,
+        );
     }
 
     /// Wants this, if it does not want too much already.

@@ -146,6 +146,7 @@ impl History {
                 client: name(&format!("c{client}")),
                 mode: AccessMode::ReadWrite,
                 token: cluster::TokenHash([*client; 32]),
+                claim: cluster::Claim::Take,
             },
             Deed::Detach(index) => Change::Detach { volume: volume(index), client: None },
             Deed::Stop(index) => return self.stop(&node(index)),

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use client::Onlooker;
 use indicatif::{ProgressBar, ProgressStyle};
 
 const TICK: Duration = Duration::from_millis(100);
@@ -16,20 +17,15 @@ impl Progress {
         let style = ProgressStyle::with_template("{spinner} {wide_msg}").expect("the template is right");
         Self(ProgressBar::new_spinner().with_style(style))
     }
+}
 
-    /// Draws nothing.
-    pub fn hidden() -> Self {
-        Self(ProgressBar::hidden())
-    }
-
-    /// Shows this from now on.
-    pub fn say(&self, message: &str) {
+impl Onlooker for Progress {
+    fn say(&self, message: &str) {
         self.0.enable_steady_tick(TICK);
         self.0.set_message(message.to_owned());
     }
 
-    /// Takes the line away.
-    pub fn clear(&self) {
+    fn clear(&self) {
         self.0.finish_and_clear();
     }
 }

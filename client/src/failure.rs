@@ -1,10 +1,8 @@
-//! Why a command failed, and the exit code that says so.
+//! Why there is no answer.
 
 use std::time::Duration;
 
 use tonic::{Code, Status};
-
-use crate::exit::Exit;
 
 /// The metadata with a word for programs.
 const WORD: &str = "plinth-error";
@@ -87,7 +85,8 @@ pub enum ClientError {
 }
 
 impl Refusal {
-    pub(super) fn of(status: &Status) -> Self {
+    /// What a status says.
+    pub fn of(status: &Status) -> Self {
         let word = status.metadata().get(WORD).and_then(|word| word.to_str().ok()).unwrap_or_default();
         let sentence = match status.message() {
             "" => format!("the cluster refused: {}", status.code().description()),
@@ -95,41 +94,9 @@ impl Refusal {
         };
         Self { code: status.code(), sentence, word: word.to_owned() }
     }
-
-    fn exit(&self) -> Exit {
-        match self.code {
-            Code::NotFound => Exit::NotFound,
-            Code::AlreadyExists | Code::FailedPrecondition | Code::Aborted => Exit::Conflict,
-            Code::InvalidArgument | Code::OutOfRange => Exit::Usage,
-            Code::Ok
-            | Code::Cancelled
-            | Code::Unknown
-            | Code::DeadlineExceeded
-            | Code::PermissionDenied
-            | Code::ResourceExhausted
-            | Code::Unimplemented
-            | Code::Internal
-            | Code::Unavailable
-            | Code::DataLoss
-            | Code::Unauthenticated => Exit::Failed,
-        }
-    }
 }
 
 impl ClientError {
-    /// How the program ends.
-    pub fn exit(&self) -> Exit {
-        match self {
-            Self::Refused(refusal) => refusal.exit(),
-            Self::Unreachable { .. }
-            | Self::Unfinished { .. }
-            | Self::Failed { .. }
-            | Self::Unsettled { .. }
-            | Self::Garbled(_)
-            | Self::Random(_) => Exit::Failed,
-        }
-    }
-
     /// Whether there is no such thing.
     pub fn is_not_found(&self) -> bool {
         matches!(self, Self::Refused(refusal) if refusal.code == Code::NotFound)
@@ -138,27 +105,9 @@ impl ClientError {
 
 #[cfg(test)]
 mod tests {
-    use tonic::{Code, Status};
+    use tonic::Status;
 
-    use super::{ClientError, Exit, Refusal};
-
-    #[test]
-    fn every_refusal_has_its_exit_code() {
-        let rows = [
-            (Code::NotFound, Exit::NotFound),
-            (Code::AlreadyExists, Exit::Conflict),
-            (Code::FailedPrecondition, Exit::Conflict),
-            (Code::Aborted, Exit::Conflict),
-            (Code::InvalidArgument, Exit::Usage),
-            (Code::OutOfRange, Exit::Usage),
-            (Code::ResourceExhausted, Exit::Failed),
-            (Code::Internal, Exit::Failed),
-            (Code::Unimplemented, Exit::Failed),
-        ];
-        for (code, exit) in rows {
-            assert_eq!(ClientError::Refused(Refusal::of(&Status::new(code, "no"))).exit(), exit, "{code:?}");
-        }
-    }
+    use super::Refusal;
 
     #[test]
     fn a_refusal_has_a_sentence_and_a_word() {

@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
+use proto::v1::operation::Kind;
 use proto::v1::operation_service_client::OperationServiceClient;
 use proto::v1::{Operation, WaitOperationRequest};
 use tokio::time::Instant;
 
 use super::{ANSWER_MAX, Client, ClientError};
-use crate::view;
 
 /// How long a voter is asked to wait at a time, so that a person sees when what it waits for changes.
 const WAIT_MAX: Duration = Duration::from_secs(2);
@@ -27,16 +27,16 @@ impl Client {
             if left.is_zero() {
                 return Err(self.unfinished(&operation));
             }
-            self.progress.say(&format!("{}: {}", view::Operation::what(&operation), operation.waits_for));
+            self.onlooker.say(&format!("{}: {}", what_is_done(&operation), operation.waits_for));
             operation = match self.wait(operation.id, left.min(WAIT_MAX)).await {
                 // It was there, and numbers are never used again: it has ended, and was forgotten since.
                 Err(error) if error.is_not_found() => break,
                 found => found?,
             };
         }
-        self.progress.clear();
+        self.onlooker.clear();
         if !operation.failed.is_empty() {
-            let what = view::Operation::what(&operation);
+            let what = what_is_done(&operation);
             return Err(ClientError::Failed { id: operation.id, what, why: operation.failed });
         }
         Ok(operation)
@@ -59,9 +59,26 @@ impl Client {
         };
         ClientError::Unfinished {
             id: operation.id,
-            what: view::Operation::what(operation),
+            what: what_is_done(operation),
             waited: self.timeout,
             waits_for: waits_for.to_owned(),
         }
+    }
+}
+
+/// What an operation does, in words.
+pub fn what_is_done(operation: &Operation) -> String {
+    let Operation { snapshot, volume, .. } = operation;
+    match operation.kind() {
+        Kind::Snapshot => format!("snapshot {snapshot} of volume {volume}"),
+        Kind::DeleteSnapshot => format!("delete snapshot {snapshot} of volume {volume}"),
+        Kind::Group => format!("group snapshot {snapshot}"),
+        Kind::DeleteGroup => format!("delete group snapshot {snapshot}"),
+        Kind::Create => format!("create volume {volume}"),
+        Kind::Resize => format!("resize volume {volume}"),
+        Kind::Delete => format!("delete volume {volume}"),
+        Kind::Attach => format!("attach volume {volume}"),
+        Kind::Retire => format!("retire volume {volume}"),
+        Kind::Unspecified => format!("unknown volume {volume}"),
     }
 }

@@ -1,23 +1,26 @@
 //! Asks a cluster. Any voter answers; when one does not, the next is asked, with the very same request: a change carries
 //! a request id, so that it happens once however often it is sent.
+//!
+//! Not here: what is said to people. An [`Onlooker`] is told what is being waited for.
 
+mod calls;
 mod failure;
 mod finish;
 mod list;
-mod progress;
+mod onlooker;
 mod request;
 mod settle;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep, timeout_at};
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Response, Status, Streaming};
 
-use crate::args::ConnectionArgs;
-
 pub use failure::{ClientError, Refusal};
-pub use progress::Progress;
+pub use finish::what_is_done;
+pub use onlooker::{Nobody, Onlooker};
 pub use request::{Token, request_id};
 pub use settle::Aim;
 
@@ -31,8 +34,19 @@ const KEEPALIVE: Duration = Duration::from_secs(5);
 const PAUSE_MIN: Duration = Duration::from_millis(100);
 const PAUSE_MAX: Duration = Duration::from_millis(250);
 
-/// A way to a cluster, for one command of a person.
-#[derive(Debug)]
+/// How a cluster is asked.
+#[derive(Clone, Debug)]
+pub struct Approach {
+    /// Its voters, each HOST:PORT; at least one.
+    pub addresses: Vec<String>,
+    /// How long to try, and to wait for what was asked for.
+    pub timeout: Duration,
+    /// Who is told what is waited for.
+    pub onlooker: Arc<dyn Onlooker>,
+}
+
+/// A way to a cluster, for one command.
+#[derive(Clone, Debug)]
 pub struct Client {
     addresses: Vec<String>,
     /// Which of them is asked.
@@ -40,7 +54,7 @@ pub struct Client {
     channel: Option<Channel>,
     timeout: Duration,
     deadline: Instant,
-    progress: Progress,
+    onlooker: Arc<dyn Onlooker>,
 }
 
 /// How one attempt ended when there was no answer.
@@ -53,18 +67,20 @@ enum Failed {
 
 impl Client {
     /// For a command that starts now.
-    pub fn new(args: &ConnectionArgs) -> Self {
-        Self::with_progress(&args.control, args.timeout, Progress::new())
+    pub fn new(approach: impl Into<Approach>) -> Self {
+        let Approach { addresses, timeout, onlooker } = approach.into();
+        Self { addresses, at: 0, channel: None, timeout, deadline: Instant::now() + timeout, onlooker }
     }
 
     /// Without telling anybody what it waits for.
     pub fn quiet(addresses: &[String], timeout: Duration) -> Self {
-        Self::with_progress(addresses, timeout, Progress::hidden())
+        Self::new(Approach { addresses: addresses.to_vec(), timeout, onlooker: Arc::new(Nobody) })
     }
 
-    fn with_progress(addresses: &[String], timeout: Duration, progress: Progress) -> Self {
-        let deadline = Instant::now() + timeout;
-        Self { addresses: addresses.to_vec(), at: 0, channel: None, timeout, deadline, progress }
+    /// For another command that starts now, on the same connection as long as that serves.
+    #[must_use]
+    pub fn anew(&self, timeout: Duration) -> Self {
+        Self { timeout, deadline: Instant::now() + timeout, ..self.clone() }
     }
 
     /// Asks until there is an answer, a refusal, or no time left.
@@ -137,7 +153,7 @@ impl Client {
             self.turn();
             asked += 1;
             if asked % self.addresses.len() == 0 {
-                self.progress.say(&format!("nobody answers yet ({why})"));
+                self.onlooker.say(&format!("nobody answers yet ({why})"));
                 sleep(pause.min(deadline.saturating_duration_since(Instant::now()))).await;
                 pause = PAUSE_MAX.min(pause * 2);
             }

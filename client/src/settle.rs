@@ -34,7 +34,7 @@ impl Client {
     ) -> Result<T, ClientError> {
         loop {
             if let Some(found) = look(self).await? {
-                self.progress.clear();
+                self.onlooker.clear();
                 return Ok(found);
             }
             let sentences = self.explain(aim.kind, aim.name).await?.join(" ");
@@ -42,7 +42,7 @@ impl Client {
                 let what = aim.what.to_owned();
                 return Err(ClientError::Unsettled { what, waited: self.timeout, sentences });
             }
-            self.progress.say(&format!("{}: {sentences}", aim.what));
+            self.onlooker.say(&format!("{}: {sentences}", aim.what));
             sleep(LOOK_EVERY).await;
         }
     }

@@ -1,0 +1,171 @@
+//! A node that lost its volume changes nothing of it, and can clean up after itself.
+
+use std::fs::{self, File};
+use std::os::unix::fs::FileExt;
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
+use tests::cluster::Cluster;
+use tests::skip::skip;
+use tests::wait;
+use tests::writer::whole;
+use tonic::Code;
+
+use crate::plugin::{Node, block, lacking, mount};
+
+/// Longest time in which a volume of a dead node is at another one, if nothing else is to be done.
+const ELSEWHERE_MAX: Duration = Duration::from_secs(10);
+
+#[test]
+fn a_late_stage_does_not_bring_a_volume_back() {
+    if let Some(what) = lacking() {
+        return skip("a_late_stage_does_not_bring_a_volume_back", what);
+    }
+    let cluster = Cluster::on_loopback();
+    cluster.run(&["volume", "create", "db", "--size", "64MiB"]);
+    let (first, second) = (Node::start(&cluster, "node-a"), Node::start(&cluster, "node-b"));
+    first.give("db");
+    let refused = second.caller().stage("db").unwrap_err();
+    assert!(refused.code() == Code::FailedPrecondition && refused.message().contains("node-b"), "{refused}");
+    first.take("db");
+    assert_eq!(first.caller().stage("db").unwrap_err().code(), Code::FailedPrecondition);
+    second.give("db");
+    second.caller().stage("db").unwrap();
+    assert_eq!(first.caller().stage("db").unwrap_err().code(), Code::FailedPrecondition);
+    second.caller().unstage("db").unwrap();
+    first.is_clean();
+    second.is_clean();
+}
+
+#[test]
+fn what_a_fenced_node_writes_late_changes_nothing() {
+    if let Some(what) = lacking() {
+        return skip("what_a_fenced_node_writes_late_changes_nothing", what);
+    }
+    let cluster = Cluster::on_loopback();
+    cluster.run(&["volume", "create", "db", "--size", "64MiB", "--replicas", "3"]);
+    whole(&cluster);
+    let (first, second) = (Node::start(&cluster, "node-a"), Node::start(&cluster, "node-b"));
+    first.give("db");
+    first.caller().stage_as("db", block(), &[]).unwrap();
+    first.caller().publish_as("db", "pod", block(), false).unwrap();
+    let late = File::options().write(true).open(first.caller().target("pod")).unwrap();
+    late.write_all_at(&[1; 4096], 0).unwrap();
+    late.sync_all().unwrap();
+    first.take("db");
+    second.give("db");
+    second.caller().stage_as("db", block(), &[]).unwrap();
+    second.caller().publish_as("db", "pod", block(), false).unwrap();
+    let device = File::options().read(true).write(true).open(second.caller().target("pod")).unwrap();
+    // It goes to the page cache there, and no further.
+    late.write_all_at(&[2; 4096], 0).unwrap();
+    device.write_all_at(&[3; 4096], 4096).unwrap();
+    device.sync_all().unwrap();
+    drop(late);
+    // The first node comes to itself and cleans up: what it still holds is lost, and that takes no longer.
+    let begin = Instant::now();
+    first.caller().unpublish("db", "pod").unwrap();
+    first.caller().unstage("db").unwrap();
+    println!("a fenced node has cleaned up after {:.1?}", begin.elapsed());
+    first.is_clean();
+    drop(device);
+    second.caller().unpublish("db", "pod").unwrap();
+    second.caller().unstage("db").unwrap();
+    second.caller().stage_as("db", block(), &[]).unwrap();
+    second.caller().publish_as("db", "pod", block(), false).unwrap();
+    let bytes = fs::read(second.caller().target("pod")).unwrap();
+    assert!(bytes[..4096] == [1; 4096] && bytes[4096..8192] == [3; 4096]);
+    second.caller().unpublish("db", "pod").unwrap();
+    second.caller().unstage("db").unwrap();
+    second.is_clean();
+}
+
+#[test]
+fn a_fenced_filesystem_is_taken_away_and_comes_again() {
+    if let Some(what) = lacking() {
+        return skip("a_fenced_filesystem_is_taken_away_and_comes_again", what);
+    }
+    let cluster = Cluster::on_loopback();
+    cluster.run(&["volume", "create", "db", "--size", "64MiB"]);
+    let node = Node::start(&cluster, "node-a");
+    let caller = node.caller();
+    node.give("db");
+    caller.stage("db").unwrap();
+    fs::write(caller.staging("db").join("file"), "kept").unwrap();
+    fs::File::open(caller.staging("db").join("file")).unwrap().sync_all().unwrap();
+    fs::write(caller.staging("db").join("late"), "not synced").unwrap();
+    node.take("db");
+    // Published again, the old device is of no use: stage makes another.
+    node.give("db");
+    caller.stage("db").unwrap();
+    assert_eq!(fs::read_to_string(caller.staging("db").join("file")).unwrap(), "kept");
+    fs::write(caller.staging("db").join("late"), "not synced").unwrap();
+    node.take("db");
+    caller.unstage("db").unwrap();
+    node.is_clean();
+}
+
+#[test]
+fn a_volume_of_a_dead_node_is_elsewhere_at_once() {
+    if let Some(what) = lacking() {
+        return skip("a_volume_of_a_dead_node_is_elsewhere_at_once", what);
+    }
+    let cluster = Cluster::on_loopback();
+    cluster.run(&["volume", "create", "db", "--size", "64MiB", "--replicas", "3"]);
+    whole(&cluster);
+    let (mut first, second) = (Node::start(&cluster, "node-a"), Node::start(&cluster, "node-b"));
+    first.give("db");
+    first.caller().stage("db").unwrap();
+    fs::write(first.caller().staging("db").join("file"), "kept").unwrap();
+    fs::File::open(first.caller().staging("db").join("file")).unwrap().sync_all().unwrap();
+    // All of it dies that could say anything: the plugin, and the process that has the connection.
+    first.kill();
+    let agent = i32::try_from(first.agent("db").unwrap()).unwrap();
+    kill_process(Pid::from_raw(agent).unwrap(), Signal::KILL).unwrap();
+    let begin = Instant::now();
+    first.take("db");
+    let fenced = begin.elapsed();
+    second.give("db");
+    second.caller().stage("db").unwrap();
+    let staged = begin.elapsed();
+    println!("a dead node's volume: fenced after {fenced:.2?}, mounted elsewhere after {staged:.2?}");
+    assert_eq!(fs::read_to_string(second.caller().staging("db").join("file")).unwrap(), "kept");
+    assert!(staged < ELSEWHERE_MAX);
+    second.caller().unstage("db").unwrap();
+    second.is_clean();
+    // The node comes back.
+    first.restart();
+    wait::until("the dead node to be cleaned up", || first.caller().unstage("db").ok());
+    first.is_clean();
+}
+
+#[test]
+fn readers_share_a_volume_and_cannot_write_it() {
+    if let Some(what) = lacking() {
+        return skip("readers_share_a_volume_and_cannot_write_it", what);
+    }
+    use proto::csi::volume_capability::access_mode::Mode;
+    let cluster = Cluster::on_loopback();
+    cluster.run(&["volume", "create", "db", "--size", "64MiB"]);
+    let nodes = [Node::start(&cluster, "node-a"), Node::start(&cluster, "node-b")];
+    nodes[0].give("db");
+    nodes[0].caller().stage("db").unwrap();
+    fs::write(nodes[0].caller().staging("db").join("file"), "for all").unwrap();
+    nodes[0].caller().unstage("db").unwrap();
+    nodes[0].take("db");
+    for node in &nodes {
+        cluster.run(&["volume", "attach", "db", "--client", &node.name, "--read-only"]);
+        let many = || crate::plugin::in_mode(mount("ext4"), Mode::MultiNodeReaderOnly);
+        node.caller().stage_as("db", many(), &[]).unwrap();
+        node.caller().publish_as("db", "pod", many(), true).unwrap();
+        let file = node.caller().target("pod").join("file");
+        assert_eq!(fs::read_to_string(&file).unwrap(), "for all");
+        assert!(fs::write(&file, "no").is_err());
+        assert!(!node.caller().stats("db", &node.caller().target("pod")).unwrap().volume_condition.unwrap().abnormal);
+    }
+    for node in &nodes {
+        node.caller().unpublish("db", "pod").unwrap();
+        node.caller().unstage("db").unwrap();
+        node.is_clean();
+    }
+}

@@ -1,0 +1,299 @@
+//! A plugin of one node as a process, and what the kubelet would ask it.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use proto::csi;
+use proto::csi::node_client::NodeClient;
+use proto::csi::volume_capability::access_mode::Mode;
+use proto::csi::volume_capability::{AccessMode, AccessType, BlockVolume, MountVolume};
+use tempfile::TempDir;
+use tests::cluster::{Cluster, Shell};
+use tests::node::program;
+use tests::tool::{Running, output, run, tool};
+use tests::wait;
+use tokio::runtime::{Builder, Runtime};
+use tonic::transport::{Channel, Endpoint};
+use tonic::{Request, Response, Status};
+
+use crate::loops::lacking as loops_lacking;
+
+/// How long a call may take, as Kubernetes has it.
+const CALL_MAX: Duration = Duration::from_secs(60);
+
+/// What this machine lacks to run these tests.
+pub fn lacking() -> Option<&'static str> {
+    loops_lacking().or_else(|| (!Path::new("/dev/fuse").exists()).then_some("there is no /dev/fuse"))
+}
+
+/// A node: its plugin, which can be killed, and its folders, which stay.
+#[derive(Debug)]
+pub struct Node {
+    folder: TempDir,
+    pub name: String,
+    shell: Shell,
+    control: String,
+    running: Option<Running>,
+}
+
+/// Somebody who calls the plugin.
+#[derive(Debug)]
+pub struct Caller {
+    runtime: Runtime,
+    channel: Channel,
+    folder: PathBuf,
+}
+
+/// As a filesystem.
+pub fn mount(fs_type: &str) -> csi::VolumeCapability {
+    capability(
+        AccessType::Mount(MountVolume { fs_type: fs_type.to_owned(), ..MountVolume::default() }),
+        Mode::SingleNodeWriter,
+    )
+}
+
+/// As a device.
+pub fn block() -> csi::VolumeCapability {
+    capability(AccessType::Block(BlockVolume {}), Mode::SingleNodeWriter)
+}
+
+/// The same in another mode.
+pub fn in_mode(capability: csi::VolumeCapability, mode: Mode) -> csi::VolumeCapability {
+    csi::VolumeCapability { access_mode: Some(AccessMode { mode: mode.into() }), ..capability }
+}
+
+fn capability(access_type: AccessType, mode: Mode) -> csi::VolumeCapability {
+    let access_mode = Some(AccessMode { mode: mode.into() });
+    csi::VolumeCapability { access_type: Some(access_type), access_mode }
+}
+
+impl Node {
+    /// A node of that name, with its plugin running.
+    pub fn start(cluster: &Cluster, name: &str) -> Self {
+        let folder = tempfile::Builder::new().prefix("plinth-").tempdir().unwrap();
+        for part in ["staging", "pods", "attach"] {
+            fs::create_dir(folder.path().join(part)).unwrap();
+        }
+        let (shell, control) = (cluster.shell(), cluster.control());
+        let mut node = Self { folder, name: name.to_owned(), shell, control, running: None };
+        node.restart();
+        node
+    }
+
+    /// Starts the plugin, in place of the one that runs.
+    pub fn restart(&mut self) {
+        self.kill();
+        let socket = format!("unix://{}/csi.sock", self.folder.path().display());
+        let attach = self.folder.path().join("attach").display().to_string();
+        let arguments = ["csi", "--mode", "node", "--endpoint", &socket, "--control", &self.control];
+        let more = ["--node-id", &self.name, "--label", "zone=z1", "--attacher", "fuse", "--folder", &attach];
+        let arguments: Vec<String> = arguments.into_iter().chain(more).map(str::to_owned).collect();
+        self.running = Some(Running::start(&program(), &arguments, &self.folder.path().join("csi.log")));
+        let socket = self.folder.path().join("csi.sock");
+        wait::until("the plugin to listen", || std::os::unix::net::UnixStream::connect(&socket).ok());
+    }
+
+    /// Kills the plugin outright.
+    pub fn kill(&mut self) {
+        self.running = None;
+    }
+
+    /// What the plugin printed.
+    pub fn log(&self) -> String {
+        fs::read_to_string(self.folder.path().join("csi.log")).unwrap_or_default()
+    }
+
+    pub fn caller(&self) -> Caller {
+        Caller::new(self.folder.path())
+    }
+
+    /// Publishes a volume to this node, as the controller does.
+    pub fn give(&self, volume: &str) {
+        self.shell.run(&["volume", "attach", volume, "--client", &self.name]);
+    }
+
+    /// Takes it from this node, as the controller does, whatever the node says.
+    pub fn take(&self, volume: &str) {
+        self.shell.run(&["volume", "detach", volume, "--client", &self.name]);
+    }
+
+    /// The process that keeps a volume's device.
+    pub fn agent(&self, volume: &str) -> Option<u32> {
+        let id = fs::read_to_string(self.folder.path().join("attach").join(volume).join("agent")).ok()?;
+        id.trim().parse().ok()
+    }
+
+    /// What is left on this host of volumes, other than the plugin.
+    pub fn remains(&self) -> Vec<String> {
+        let needle = self.folder.path().to_str().unwrap();
+        let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap();
+        let loops = run(tool("losetup").args(["-a"]));
+        let lines = mounts.lines().chain(loops.lines()).filter(|line| line.contains(needle)).map(str::to_owned);
+        let lines: Vec<String> = lines.collect();
+        let parts = ["attach", "pods"].map(|part| self.folder.path().join(part));
+        let files = parts.iter().flat_map(|part| fs::read_dir(part).unwrap().flatten());
+        let files: Vec<String> = files.map(|entry| entry.path().display().to_string()).collect();
+        lines.into_iter().chain(files).chain(self.processes()).collect()
+    }
+
+    fn processes(&self) -> Vec<String> {
+        let needle = self.folder.path().as_os_str().as_encoded_bytes();
+        let entries = fs::read_dir("/proc").unwrap().flatten();
+        let lines = entries.filter_map(|entry| fs::read(entry.path().join("cmdline")).ok());
+        let ours = lines.filter(|line| line.windows(needle.len()).any(|part| part == needle));
+        let texts = ours.map(|line| String::from_utf8_lossy(&line).replace('\0', " "));
+        texts.filter(|line| !line.contains("--mode node")).collect()
+    }
+
+    /// Nothing is left, at once or soon.
+    pub fn is_clean(&self) {
+        let clean = wait::within(Duration::from_secs(10), || self.remains().is_empty().then_some(()));
+        assert!(clean.is_some(), "{}: {:#?}\n{}", self.name, self.remains(), self.log());
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        self.kill();
+        let table = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+        let points: Vec<&Path> = table.lines().rev().filter_map(|line| line.split(' ').nth(4)).map(Path::new).collect();
+        let ours = |part: &str| {
+            let part = self.folder.path().join(part);
+            points.iter().filter(move |point| point.starts_with(&part)).copied().collect::<Vec<_>>()
+        };
+        for point in ours("pods").into_iter().chain(ours("staging")) {
+            let _ = output(Command::new("umount").arg("-l").arg(point));
+        }
+        let folder = self.folder.path().join("attach");
+        for entry in fs::read_dir(&folder).into_iter().flatten().flatten() {
+            let name = entry.file_name().into_string().unwrap_or_default();
+            let folder = folder.display().to_string();
+            let _ = self.shell.plinth(&["detach", &name, "--force", "--timeout", "2", "--folder", &folder]);
+        }
+    }
+}
+
+impl Caller {
+    pub fn new(folder: &Path) -> Self {
+        let runtime = Builder::new_current_thread().enable_all().build().unwrap();
+        let socket = format!("unix://{}/csi.sock", folder.display());
+        let channel = runtime.block_on(async { Endpoint::from_shared(socket).unwrap().connect_lazy() });
+        Self { runtime, channel, folder: folder.to_owned() }
+    }
+
+    pub fn staging(&self, volume: &str) -> PathBuf {
+        self.folder.join("staging").join(volume)
+    }
+
+    pub fn target(&self, pod: &str) -> PathBuf {
+        self.folder.join("pods").join(pod)
+    }
+
+    /// Any call, with a time limit that the plugin hears of.
+    pub fn call<Q, A>(
+        &self,
+        limit: Duration,
+        message: Q,
+        send: impl AsyncFnOnce(NodeClient<Channel>, Request<Q>) -> Result<Response<A>, Status>,
+    ) -> Result<A, Status> {
+        let mut request = Request::new(message);
+        request.set_timeout(limit);
+        let client = NodeClient::new(self.channel.clone());
+        self.runtime.block_on(send(client, request)).map(Response::into_inner)
+    }
+
+    pub fn stage_as(
+        &self,
+        volume: &str,
+        capability: csi::VolumeCapability,
+        context: &[(&str, &str)],
+    ) -> Result<(), Status> {
+        self.stage_within(CALL_MAX, volume, capability, context)
+    }
+
+    pub fn stage_within(
+        &self,
+        limit: Duration,
+        volume: &str,
+        capability: csi::VolumeCapability,
+        context: &[(&str, &str)],
+    ) -> Result<(), Status> {
+        let staging = self.staging(volume);
+        let _ = fs::create_dir_all(&staging);
+        let context = context.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
+        let message = csi::NodeStageVolumeRequest {
+            volume_id: volume.to_owned(),
+            staging_target_path: text(&staging),
+            volume_capability: Some(capability),
+            volume_context: context,
+            ..csi::NodeStageVolumeRequest::default()
+        };
+        self.call(limit, message, async |mut client, request| client.node_stage_volume(request).await).map(drop)
+    }
+
+    pub fn stage(&self, volume: &str) -> Result<(), Status> {
+        self.stage_as(volume, mount("ext4"), &[])
+    }
+
+    pub fn unstage(&self, volume: &str) -> Result<(), Status> {
+        let message = csi::NodeUnstageVolumeRequest {
+            volume_id: volume.to_owned(),
+            staging_target_path: text(&self.staging(volume)),
+        };
+        self.call(CALL_MAX, message, async |mut client, request| client.node_unstage_volume(request).await).map(drop)
+    }
+
+    pub fn publish_as(
+        &self,
+        volume: &str,
+        pod: &str,
+        capability: csi::VolumeCapability,
+        readonly: bool,
+    ) -> Result<(), Status> {
+        let message = csi::NodePublishVolumeRequest {
+            volume_id: volume.to_owned(),
+            staging_target_path: text(&self.staging(volume)),
+            target_path: text(&self.target(pod)),
+            volume_capability: Some(capability),
+            readonly,
+            ..csi::NodePublishVolumeRequest::default()
+        };
+        self.call(CALL_MAX, message, async |mut client, request| client.node_publish_volume(request).await).map(drop)
+    }
+
+    pub fn publish(&self, volume: &str, pod: &str) -> Result<(), Status> {
+        self.publish_as(volume, pod, mount("ext4"), false)
+    }
+
+    pub fn unpublish(&self, volume: &str, pod: &str) -> Result<(), Status> {
+        let message =
+            csi::NodeUnpublishVolumeRequest { volume_id: volume.to_owned(), target_path: text(&self.target(pod)) };
+        self.call(CALL_MAX, message, async |mut client, request| client.node_unpublish_volume(request).await).map(drop)
+    }
+
+    pub fn stats(&self, volume: &str, path: &Path) -> Result<csi::NodeGetVolumeStatsResponse, Status> {
+        let message = csi::NodeGetVolumeStatsRequest {
+            volume_id: volume.to_owned(),
+            volume_path: text(path),
+            ..csi::NodeGetVolumeStatsRequest::default()
+        };
+        self.call(CALL_MAX, message, async |mut client, request| client.node_get_volume_stats(request).await)
+    }
+
+    pub fn expand(&self, volume: &str, path: &Path, required_bytes: i64) -> Result<i64, Status> {
+        let message = csi::NodeExpandVolumeRequest {
+            volume_id: volume.to_owned(),
+            volume_path: text(path),
+            capacity_range: Some(csi::CapacityRange { required_bytes, limit_bytes: 0 }),
+            ..csi::NodeExpandVolumeRequest::default()
+        };
+        let answer = self.call(CALL_MAX, message, async |mut client, request| client.node_expand_volume(request).await);
+        answer.map(|answer| answer.capacity_bytes)
+    }
+}
+
+fn text(path: &Path) -> String {
+    path.to_str().unwrap().to_owned()
+}
