@@ -49,7 +49,8 @@ fn what_a_fenced_node_writes_late_changes_nothing() {
     first.give("db");
     first.caller().stage_as("db", block(), &[]).unwrap();
     first.caller().publish_as("db", "pod", block(), false).unwrap();
-    let late = File::options().write(true).open(first.caller().target("pod")).unwrap();
+    // Not at the target: a program that has the device open would hang at its end, as long as that hangs.
+    let late = File::options().write(true).open(first.device("db")).unwrap();
     late.write_all_at(&[1; 4096], 0).unwrap();
     late.sync_all().unwrap();
     first.take("db");
@@ -61,12 +62,12 @@ fn what_a_fenced_node_writes_late_changes_nothing() {
     late.write_all_at(&[2; 4096], 0).unwrap();
     device.write_all_at(&[3; 4096], 4096).unwrap();
     device.sync_all().unwrap();
-    drop(late);
     // The first node comes to itself and cleans up: what it still holds is lost, and that takes no longer.
     let begin = Instant::now();
     first.caller().unpublish("db", "pod").unwrap();
     first.caller().unstage("db").unwrap();
     println!("a fenced node has cleaned up after {:.1?}", begin.elapsed());
+    drop(late);
     first.is_clean();
     drop(device);
     second.caller().unpublish("db", "pod").unwrap();

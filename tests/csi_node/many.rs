@@ -112,7 +112,7 @@ fn claim_to_mounted() {
             work();
             steps[step].push(begin.elapsed());
         };
-        timed(0, &|| drop(shell.run(&["volume", "create", &volume, "--size", "10GiB", "--replicas", "3"])));
+        timed(0, &|| drop(shell.run(&["volume", "create", &volume, "--size", "5GiB", "--replicas", "3"])));
         timed(1, &|| node.give(&volume));
         timed(2, &|| caller.stage(&volume).unwrap());
         timed(3, &|| caller.publish(&volume, &volume).unwrap());
@@ -120,6 +120,8 @@ fn claim_to_mounted() {
         timed(5, &|| caller.unstage(&volume).unwrap());
         timed(6, &|| node.take(&volume));
         shell.run(&["volume", "delete", &volume]);
+        // The pools are promised away until it is gone.
+        cluster.settle();
     }
     let names = ["create", "attach", "stage", "publish", "unpublish", "unstage", "detach"];
     for (name, times) in names.iter().zip(&mut steps) {

@@ -125,6 +125,13 @@ impl Node {
         id.trim().parse().ok()
     }
 
+    /// A volume's device.
+    pub fn device(&self, volume: &str) -> PathBuf {
+        let record = fs::read(self.folder.path().join("attach").join(volume).join("record.json")).unwrap();
+        let record: serde_json::Value = serde_json::from_slice(&record).unwrap();
+        PathBuf::from(record["device"].as_str().unwrap())
+    }
+
     /// What is left on this host of volumes, other than the plugin.
     pub fn remains(&self) -> Vec<String> {
         let needle = self.folder.path().to_str().unwrap();

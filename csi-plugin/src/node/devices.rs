@@ -147,7 +147,9 @@ impl Devices {
             }
             match started.as_mut().map(Child::try_wait).transpose() {
                 Err(error) => return Err(broken(&error)),
-                Ok(Some(Some(status))) => return Err(self.failed(wish.name, status)),
+                // It found another one, of a call that was given up: that one is waited for.
+                Ok(Some(Some(_))) if self.find(wish.name)? == Found::Coming => started = None,
+                Ok(Some(Some(status))) => return Err(self.failed(wish.name, status).await),
                 Ok(Some(None)) => {}
                 // Somebody else's, perhaps of a plugin that was here before, may be at it.
                 Ok(None) if self.find(wish.name)? == Found::Coming => {}
@@ -185,13 +187,16 @@ impl Devices {
     }
 
     /// What the process said last, as an answer; nothing of it stays.
-    fn failed(&self, name: &str, status: ExitStatus) -> Status {
+    async fn failed(&self, name: &str, status: ExitStatus) -> Status {
         let log = self.host.log(name);
         let said = fs::read_to_string(&log).unwrap_or_default();
         let last = said.lines().rev().find_map(|line| line.strip_prefix("plinth: "));
         let last: String = last.unwrap_or("it did not say why").chars().take(SAID_BYTES_MAX).collect();
-        if !matches!(self.host.find(name), Ok(Some(_))) {
-            let _cleared = self.host.forget(name);
+        // Only with the right to keep it: another process may be about to make the device.
+        if let Ok(claim) = self.host.claim(name).await
+            && claim.record().is_none()
+        {
+            let _cleared = claim.abandon().await;
         }
         let code = match status.code() {
             Some(EXIT_NOT_FOUND) => Code::NotFound,

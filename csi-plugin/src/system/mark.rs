@@ -1,7 +1,7 @@
 //! A note on a device that it is being formatted: what a formatter that died has left holds nothing.
 //!
-//! It lies where none of the mkfs programs writes: 192 KiB before the end. They clear up to 128 KiB there when they begin,
-//! and what they make lies further ahead. It is written before one of them starts and removed after it has ended; nothing
+//! It lies where none of the mkfs programs writes: 3 MiB before the end. They clear up to 2 MiB there when they begin
+//! (mkfs.btrfs), and what they make lies further ahead. It is written before one of them starts and removed after it has ended; nothing
 //! is mounted before that.
 
 use std::fs::File;
@@ -16,7 +16,7 @@ use tokio::time::timeout;
 
 /// How long a device may take to answer a few requests.
 const ANSWER_MAX: Duration = Duration::from_secs(60);
-const BEFORE_END: u64 = 192 << 10;
+const BEFORE_END: u64 = 3 << 20;
 pub const MARK_BYTES: usize = 4096;
 const WORDS: &[u8] = b"plinth: this volume was empty, and is being formatted. It holds nothing.\n";
 
@@ -29,7 +29,8 @@ fn mark() -> [u8; MARK_BYTES] {
 
 /// Where it lies on a device of so many bytes.
 pub fn mark_at(size_bytes: u64) -> u64 {
-    size_bytes.saturating_sub(BEFORE_END) / MARK_BYTES as u64 * MARK_BYTES as u64
+    // On a small device in the middle: only mkfs.ext4 makes anything of one.
+    size_bytes.saturating_sub(BEFORE_END).max(size_bytes / 2) / MARK_BYTES as u64 * MARK_BYTES as u64
 }
 
 /// Whether a block is one.
@@ -89,8 +90,9 @@ mod tests {
 
     #[test]
     fn it_lies_on_a_block_before_the_end() {
-        assert_eq!(mark_at(1 << 20), (1 << 20) - (192 << 10));
-        assert_eq!(mark_at((1 << 20) + 512), (1 << 20) - (192 << 10));
+        assert_eq!(mark_at(64 << 20), 61 << 20);
+        assert_eq!(mark_at((64 << 20) + 512), 61 << 20);
+        assert_eq!(mark_at(1 << 20), 512 << 10);
         assert_eq!(mark_at(1000), 0);
         assert!(is_mark(&mark()) && !is_mark(&[0; 4096]));
     }
