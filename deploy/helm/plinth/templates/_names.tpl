@@ -57,7 +57,7 @@ seccompProfile: { type: RuntimeDefault }
 {{ .Values.zones | default (list (dict "name" "")) | toJson }}
 {{- end }}
 
-{{/* Labels for --label or --topology, one KEY=VALUE a line. */}}
+{{/* Labels for --label, one KEY=VALUE a line. */}}
 {{- define "plinth.zoneLabels" -}}
 {{- range $key, $value := .zone.labels }}
 {{ $key }}={{ $value }}
