@@ -88,5 +88,5 @@ fuzz: ## every fuzz target for FUZZ_SECONDS
 
 deps: ## install all that any target needs
 	@.ci/rust && .ci/packages $(PACKAGES_BUILD) $(PACKAGES_TEST) $(PACKAGES_BENCH)
-	@deploy/render "$$(mktemp -d)" && .ci/python tests/deploy/requirements.txt >/dev/null
+	@.ci/helm >/dev/null && .ci/python tests/deploy/requirements.txt >/dev/null
 	@.ci/tool cargo-deny $(CARGO_DENY) >/dev/null && .ci/tool cargo-fuzz $(CARGO_FUZZ) >/dev/null

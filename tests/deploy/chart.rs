@@ -46,7 +46,7 @@ pub(crate) struct Tools {
 }
 
 static TOOLS: LazyLock<Result<Tools, String>> = LazyLock::new(|| {
-    let helm = install(&[".ci/go-tool", "helm", "helm.sh/helm/v3/cmd/helm", "v3.19.0"])?.join("helm");
+    let helm = install(&[".ci/helm"])?.join("helm");
     let python = install(&[".ci/python", "tests/deploy/requirements.txt"])?;
     Ok(Tools { helm, python })
 });
