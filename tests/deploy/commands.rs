@@ -24,10 +24,10 @@ const SAMPLES: [(&str, &str); 5] = [
 ];
 
 /// The arguments of a container as Kubernetes passes them; a variable that the container does not have stays as it is.
-fn arguments(container: &Value) -> Vec<String> {
+pub(crate) fn arguments(container: &Value, samples: &[(&str, &str)]) -> Vec<String> {
     let variables: Vec<&str> =
         container["env"].as_array().into_iter().flatten().map(|variable| text(&variable["name"])).collect();
-    let samples = SAMPLES.iter().filter(|(name, _)| variables.contains(name));
+    let samples = samples.iter().filter(|(name, _)| variables.contains(name));
     let fill = |argument: String| {
         samples.clone().fold(argument, |text, (name, value)| text.replace(&format!("$({name})"), value))
     };
@@ -59,7 +59,7 @@ fn the_program_understands_every_command_line() {
     let mut lines = BTreeMap::new();
     for workload in rendered.iter().flat_map(|one| workloads(&one.objects)) {
         for container in containers(workload).filter(|container| is_ours(container)) {
-            lines.insert(arguments(container), title(workload));
+            lines.insert(arguments(container, &SAMPLES), title(workload));
         }
     }
     assert!(lines.len() > 10, "there are too few command lines: {lines:?}");

@@ -4,6 +4,7 @@
 //! No cluster is needed: objects are held against the schemas of several versions of Kubernetes. Rules are functions from
 //! objects to complaints, and each is shown a planted mistake that it must find.
 
+mod boot;
 mod chart;
 mod commands;
 mod containers;
