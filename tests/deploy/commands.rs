@@ -35,7 +35,7 @@ pub(crate) fn arguments(container: &Value, samples: &[(&str, &str)]) -> Vec<Stri
 }
 
 /// Why the program would not take these arguments. With `--help` behind them it parses them and does nothing.
-fn refusal(arguments: &[String]) -> Option<String> {
+pub(crate) fn refusal(arguments: &[String]) -> Option<String> {
     if let Some(unknown) = arguments.iter().find(|argument| argument.contains("$(")) {
         return Some(format!("{unknown}: a variable that the container does not have"));
     }
@@ -44,7 +44,7 @@ fn refusal(arguments: &[String]) -> Option<String> {
 }
 
 /// Whether the program has the plugin that Kubernetes calls.
-fn has_plugin() -> bool {
+pub(crate) fn has_plugin() -> bool {
     Command::new(program()).args(["csi", "--help"]).output().is_ok_and(|output| output.status.success())
 }
 

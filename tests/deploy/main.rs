@@ -9,6 +9,7 @@ mod chart;
 mod commands;
 mod containers;
 mod dashboard;
+mod documents;
 mod image;
 mod objects;
 mod plain;
