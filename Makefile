@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help run test sim mutants bench chaos steps fuzz fmt lint doc deny deps build unit
+.PHONY: help run test sim mutants bench chaos steps fuzz fmt lint doc deny deps build unit manifests
 
 CARGO_DENY := 0.20.2
 CARGO_FUZZ := 0.13.2
@@ -10,7 +10,7 @@ CSI_SANITY := 5.6.0
 # For building (RocksDB is C++, its bindings are made with libclang); real clients for the tests; peers for the benchmarks.
 PACKAGES_BUILD := gcc g++ libc6-dev libclang-dev
 PACKAGES_TEST := libnbd-bin python3-libnbd nbdkit qemu-utils fio e2fsprogs xfsprogs btrfs-progs fuse3 mount git iproute2 iptables \
-	qemu-system-x86 busybox-static cpio kmod binutils
+	qemu-system-x86 busybox-static cpio kmod binutils python3-pip
 PACKAGES_BENCH := fio qemu-utils nbdkit
 
 # Arguments of `plinth dev` for `make run`.
@@ -80,6 +80,9 @@ chaos: build ## schedules of faults on clusters of real processes, from seeds (S
 steps: build ## random steps on a cluster of real processes against an oracle (STEPS=1000 SEED=1)
 	STEPS=$${STEPS:-1000} SEED=$${SEED:-1} cargo test --release --workspace --test cluster -- --nocapture random_steps
 
+manifests: ## deploy/manifests from the Helm chart
+	deploy/render "$(CURDIR)/deploy/manifests"
+
 bench: ## the benchmark table: ours with one replica and with three, its null backend, raw file, qemu-nbd, nbdkit (ROUNDS=3 JOB_SECONDS=5)
 	@.ci/rust && .ci/packages $(PACKAGES_BUILD) $(PACKAGES_BENCH)
 	cargo build --release --workspace --bins
@@ -90,4 +93,5 @@ fuzz: ## every fuzz target for FUZZ_SECONDS
 
 deps: ## install all that any target needs
 	@.ci/rust && .ci/packages $(PACKAGES_BUILD) $(PACKAGES_TEST) $(PACKAGES_BENCH)
+	@.ci/helm >/dev/null && .ci/python tests/deploy/requirements.txt >/dev/null
 	@.ci/tool cargo-deny $(CARGO_DENY) >/dev/null && .ci/tool cargo-fuzz $(CARGO_FUZZ) >/dev/null
