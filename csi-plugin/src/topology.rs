@@ -77,6 +77,8 @@ mod tests {
 
     use super::{accessible, fits, labels, of_labels, plans};
 
+    type Zones = &'static [&'static str];
+
     fn zone(zone: &str) -> Topology {
         Topology { segments: [("topology.plinth.dev/zone".to_owned(), zone.to_owned())].into() }
     }
@@ -98,7 +100,7 @@ mod tests {
     /// How it is kept, requisite, preferred: the places to try, one after the other.
     #[test]
     fn what_is_together_is_in_the_first_place_that_will_do_and_what_is_apart_in_all() {
-        let rows: [(VolumeSpec, &[&str], &[&str], &[&[&str]]); 6] = [
+        let rows: [(VolumeSpec, Zones, Zones, &[Zones]); 6] = [
             (spec(1, ZoneSpread::Preferred), &["a", "b"], &["b", "a"], &[&["b"], &["a"]]),
             (spec(3, ZoneSpread::None), &["a", "b"], &["b"], &[&["b"], &["a"]]),
             (spec(3, ZoneSpread::None), &["a", "a"], &[], &[&["a"]]),
