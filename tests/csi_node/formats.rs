@@ -17,10 +17,10 @@ const MIB: u64 = 320;
 
 fn formatted(filesystem: Filesystem, words: &[&str]) -> Loop {
     let disk = Loop::new(MIB);
-    let found = block(look(disk.device())).unwrap();
+    let found = block(look(disk.device())).expect("the device can be read");
     assert_eq!(found, Content::Blank);
     let words: Vec<String> = words.iter().map(|word| (*word).to_owned()).collect();
-    block(format(disk.device(), filesystem, &found, &words)).unwrap();
+    block(format(disk.device(), filesystem, &found, &words)).expect("it is formatted");
     disk
 }
 

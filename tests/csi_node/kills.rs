@@ -25,7 +25,7 @@ fn step(node: &mut Node, random: &mut Random, ask: impl Fn(&Caller) -> Result<()
         let asking = scope.spawn(|| ask(&caller));
         thread::sleep(after);
         node.kill();
-        let _interrupted = asking.join().unwrap();
+        let _interrupted = asking.join().expect("it ends");
     });
     node.restart();
     let caller = node.caller();

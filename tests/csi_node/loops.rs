@@ -20,9 +20,9 @@ pub fn lacking() -> Option<&'static str> {
 
 /// Whether this process has CAP_SYS_RESOURCE, which containers may lack also as root.
 pub fn may_resize_ext4() -> bool {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap();
-    let set = status.lines().find_map(|line| line.strip_prefix("CapEff:")).unwrap();
-    u64::from_str_radix(set.trim(), 16).unwrap() & (1 << 24) != 0
+    let status = std::fs::read_to_string("/proc/self/status").expect("the kernel tells");
+    let set = status.lines().find_map(|line| line.strip_prefix("CapEff:")).expect("the kernel tells");
+    u64::from_str_radix(set.trim(), 16).expect("hexadecimal digits") & (1 << 24) != 0
 }
 
 /// A device, and a folder with places to mount it.
@@ -35,14 +35,17 @@ pub struct Loop {
 impl Loop {
     /// Of so many MiB, all zeros.
     pub fn new(mib: u64) -> Self {
-        let folder = tempfile::Builder::new().prefix("plinth-").tempdir().unwrap();
-        File::create(folder.path().join("disk")).unwrap().set_len(mib << 20).unwrap();
+        let folder = tempfile::Builder::new().prefix("plinth-").tempdir().expect("a temporary folder");
+        File::create(folder.path().join("disk"))
+            .expect("the host does it")
+            .set_len(mib << 20)
+            .expect("the host does it");
         Self::on(folder, &[])
     }
 
     /// A copy of what another one holds.
     pub fn copy_of(other: &Self) -> Self {
-        let folder = tempfile::Builder::new().prefix("plinth-").tempdir().unwrap();
+        let folder = tempfile::Builder::new().prefix("plinth-").tempdir().expect("a temporary folder");
         run(tool("sync").arg(other.device()));
         run(tool("cp").arg("--sparse=always").arg(other.folder.path().join("disk")).arg(folder.path()));
         Self::on(folder, &[])
@@ -50,7 +53,7 @@ impl Loop {
 
     /// The same bytes, as a device that may not be written.
     pub fn read_only(self) -> Self {
-        let folder = tempfile::Builder::new().prefix("plinth-").tempdir().unwrap();
+        let folder = tempfile::Builder::new().prefix("plinth-").tempdir().expect("a temporary folder");
         run(tool("cp").arg("--sparse=always").arg(self.folder.path().join("disk")).arg(folder.path()));
         Self::on(folder, &["--read-only"])
     }
@@ -68,13 +71,18 @@ impl Loop {
     /// A folder to mount at.
     pub fn place(&self, name: &str) -> PathBuf {
         let place = self.folder.path().join(name);
-        std::fs::create_dir_all(&place).unwrap();
+        std::fs::create_dir_all(&place).expect("a folder");
         place
     }
 
     /// Makes the device larger.
     pub fn grow(&self, mib: u64) {
-        File::options().write(true).open(self.folder.path().join("disk")).unwrap().set_len(mib << 20).unwrap();
+        File::options()
+            .write(true)
+            .open(self.folder.path().join("disk"))
+            .expect("the host does it")
+            .set_len(mib << 20)
+            .expect("the host does it");
         run(tool("losetup").arg("--set-capacity").arg(&self.device));
     }
 }
@@ -95,5 +103,5 @@ impl Drop for Loop {
 
 /// Runs a future to its end.
 pub fn block<T>(future: impl Future<Output = T>) -> T {
-    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(future)
+    tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime").block_on(future)
 }

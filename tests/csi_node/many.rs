@@ -38,8 +38,8 @@ fn life(shell: &Shell, caller: &Caller, node: &str, volume: &str) {
     surely("stage", || caller.stage(volume));
     surely("publish", || caller.publish(volume, volume));
     let file = caller.target(volume).join("file");
-    fs::write(&file, volume).unwrap();
-    fs::File::open(&file).unwrap().sync_all().unwrap();
+    fs::write(&file, volume).expect("the host does it");
+    fs::File::open(&file).expect("the host does it").sync_all().expect("the host does it");
     surely("unpublish", || caller.unpublish(volume, volume));
     surely("unstage", || caller.unstage(volume));
     shell.run(&["volume", "detach", volume, "--client", node]);

@@ -14,7 +14,7 @@ const MIB: u64 = 320;
 
 fn formatted(filesystem: Filesystem) -> Loop {
     let disk = Loop::new(MIB);
-    block(format(disk.device(), filesystem, &Content::Blank, &[])).unwrap();
+    block(format(disk.device(), filesystem, &Content::Blank, &[])).expect("it is formatted");
     disk
 }
 

@@ -72,9 +72,9 @@ fn capability(access_type: AccessType, mode: Mode) -> csi::VolumeCapability {
 impl Node {
     /// A node of that name, with its plugin running.
     pub fn start(cluster: &Cluster, name: &str) -> Self {
-        let folder = tempfile::Builder::new().prefix("plinth-").tempdir().unwrap();
+        let folder = tempfile::Builder::new().prefix("plinth-").tempdir().expect("a temporary folder");
         for part in ["staging", "pods", "attach"] {
-            fs::create_dir(folder.path().join(part)).unwrap();
+            fs::create_dir(folder.path().join(part)).expect("a folder");
         }
         let (shell, control) = (cluster.shell(), cluster.control());
         let mut node = Self { folder, name: name.to_owned(), shell, control, running: None };
@@ -127,27 +127,28 @@ impl Node {
 
     /// A volume's device.
     pub fn device(&self, volume: &str) -> PathBuf {
-        let record = fs::read(self.folder.path().join("attach").join(volume).join("record.json")).unwrap();
-        let record: serde_json::Value = serde_json::from_slice(&record).unwrap();
-        PathBuf::from(record["device"].as_str().unwrap())
+        let record =
+            fs::read(self.folder.path().join("attach").join(volume).join("record.json")).expect("there is a record");
+        let record: serde_json::Value = serde_json::from_slice(&record).expect("the host does it");
+        PathBuf::from(record["device"].as_str().expect("it is there"))
     }
 
     /// What is left on this host of volumes, other than the plugin.
     pub fn remains(&self) -> Vec<String> {
-        let needle = self.folder.path().to_str().unwrap();
-        let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap();
+        let needle = self.folder.path().to_str().expect("a plain path");
+        let mounts = fs::read_to_string("/proc/self/mountinfo").expect("the kernel tells");
         let loops = run(tool("losetup").args(["-a"]));
         let lines = mounts.lines().chain(loops.lines()).filter(|line| line.contains(needle)).map(str::to_owned);
         let lines: Vec<String> = lines.collect();
         let parts = ["attach", "pods"].map(|part| self.folder.path().join(part));
-        let files = parts.iter().flat_map(|part| fs::read_dir(part).unwrap().flatten());
+        let files = parts.iter().flat_map(|part| fs::read_dir(part).expect("the folder is there").flatten());
         let files: Vec<String> = files.map(|entry| entry.path().display().to_string()).collect();
         lines.into_iter().chain(files).chain(self.processes()).collect()
     }
 
     fn processes(&self) -> Vec<String> {
         let needle = self.folder.path().as_os_str().as_encoded_bytes();
-        let entries = fs::read_dir("/proc").unwrap().flatten();
+        let entries = fs::read_dir("/proc").expect("the folder is there").flatten();
         let lines = entries.filter_map(|entry| fs::read(entry.path().join("cmdline")).ok());
         let ours = lines.filter(|line| line.windows(needle.len()).any(|part| part == needle));
         let texts = ours.map(|line| String::from_utf8_lossy(&line).replace('\0', " "));
@@ -184,9 +185,9 @@ impl Drop for Node {
 
 impl Caller {
     pub fn new(folder: &Path) -> Self {
-        let runtime = Builder::new_current_thread().enable_all().build().unwrap();
+        let runtime = Builder::new_current_thread().enable_all().build().expect("a runtime");
         let socket = format!("unix://{}/csi.sock", folder.display());
-        let channel = runtime.block_on(async { Endpoint::from_shared(socket).unwrap().connect_lazy() });
+        let channel = runtime.block_on(async { Endpoint::from_shared(socket).expect("an address").connect_lazy() });
         Self { runtime, channel, folder: folder.to_owned() }
     }
 
@@ -302,5 +303,5 @@ impl Caller {
 }
 
 fn text(path: &Path) -> String {
-    path.to_str().unwrap().to_owned()
+    path.to_str().expect("a plain path").to_owned()
 }

@@ -60,7 +60,7 @@ fn local(listen: SocketAddr) -> SocketAddr {
 fn explain(error: &StartError) -> anyhow::Error {
     let option = match error {
         StartError::Listen { .. } | StartError::NoAddress(_) | StartError::Http { .. } => "--control ADDR",
-        StartError::Consensus(_) => "--data DIR",
+        StartError::Founding(_) | StartError::Consensus(_) => "--data DIR",
     };
     with_option(error, option)
 }
