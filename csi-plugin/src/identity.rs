@@ -1,7 +1,8 @@
-//! The Identity service: who the plugin is, what it has, and whether the cluster answers.
+//! The Identity service: who the plugin is, what it has, and whether it is ready.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use proto::csi;
@@ -24,11 +25,15 @@ const PROBE_MAX: Duration = Duration::from_secs(2);
 pub(crate) struct IdentityService {
     capabilities: Vec<csi::PluginCapability>,
     cluster: Arc<Cluster>,
+    /// It need not wait for the cluster any more.
+    ready: AtomicBool,
 }
 
 impl IdentityService {
+    /// A plugin of a node is ready at once: what it undoes needs no cluster.
     pub fn new(mode: &Mode, cluster: Arc<Cluster>) -> Self {
-        Self { capabilities: capabilities(mode), cluster }
+        let ready = AtomicBool::new(!matches!(mode, Mode::Controller));
+        Self { capabilities: capabilities(mode), cluster, ready }
     }
 }
 
@@ -67,8 +72,13 @@ impl csi::identity_server::Identity for IdentityService {
         Ok(Response::new(csi::GetPluginCapabilitiesResponse { capabilities: self.capabilities.clone() }))
     }
 
-    /// Ready when a voter answers for the cluster. A plugin that waits for one is not restarted: that would not help.
+    /// Ready when the cluster has answered once. The plugin of a node is, and whoever was ready stays so: a plugin that is
+    /// not ready is restarted by Kubernetes, with all the processes that keep its devices, and when the voters are away that
+    /// does not bring them back.
     async fn probe(&self, request: Request<csi::ProbeRequest>) -> Result<Response<csi::ProbeResponse>, Status> {
+        if self.ready.load(Ordering::Relaxed) {
+            return Ok(Response::new(csi::ProbeResponse { ready: Some(true) }));
+        }
         let mut asking = self.cluster.ask(time_for(&request).min(PROBE_MAX));
         let asked = asking
             .call(StatusRequest {}, async |channel, request| ClusterServiceClient::new(channel).status(request).await)
@@ -81,6 +91,7 @@ impl csi::identity_server::Identity for IdentityService {
             }
             Err(error) => return Err(fault::of_client(&error)),
         };
+        self.ready.store(ready, Ordering::Relaxed);
         Ok(Response::new(csi::ProbeResponse { ready: Some(ready) }))
     }
 }

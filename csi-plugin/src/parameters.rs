@@ -21,13 +21,16 @@ const NODE_SELECTOR: &str = "nodeSelector";
 /// What nodes are told as they are.
 const CONTEXT: [&str; 2] = ["attacher", "mkfsOptions"];
 /// What Kubernetes says of its own objects: kept as labels, for people.
-const OBJECTS: [(&str, &str); 6] = [
+const OBJECTS: [(&str, &str); 9] = [
     ("csi.storage.k8s.io/pvc/name", "kubernetes.io/claim"),
     ("csi.storage.k8s.io/pvc/namespace", "kubernetes.io/namespace"),
     ("csi.storage.k8s.io/pv/name", "kubernetes.io/volume"),
     ("csi.storage.k8s.io/volumesnapshot/name", "kubernetes.io/snapshot"),
     ("csi.storage.k8s.io/volumesnapshot/namespace", "kubernetes.io/namespace"),
     ("csi.storage.k8s.io/volumesnapshotcontent/name", "kubernetes.io/content"),
+    ("csi.storage.k8s.io/volumegroupsnapshot/name", "kubernetes.io/group"),
+    ("csi.storage.k8s.io/volumegroupsnapshot/namespace", "kubernetes.io/namespace"),
+    ("csi.storage.k8s.io/volumegroupsnapshotcontent/name", "kubernetes.io/content"),
 ];
 /// Which filesystem comes in the volume's capability.
 const FS_TYPE: &str = "csi.storage.k8s.io/fstype";

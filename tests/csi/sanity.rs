@@ -39,19 +39,17 @@ fn run(scene: &Scene, name: &str, socket: &str, options: &[&str]) -> Result<(), 
 
 /// In four ways: as devices and as filesystems, asked at one socket, and the controller at another than the node.
 #[test]
-fn the_interfaces_own_tests_pass_for_the_controller() {
+fn the_interfaces_own_tests_pass() {
     if program().is_none() {
         skip::skip("csi_sanity", "csi-sanity is not built: .ci/csi-sanity builds it, with Go");
         return;
     }
     let scene = Scene::new();
-    // What needs a device is the node half's, whose own tests are in csi_node.
-    let only = "--ginkgo.skip=Node Service";
     let split = format!("--csi.controllerendpoint=unix://{}", scene.path("h1.sock").display());
     for kind in ["block", "mount"] {
         let access = format!("--csi.testvolumeaccesstype={kind}");
         for (name, socket, more) in [("one", "h1.sock", ""), ("split", "h2.sock", split.as_str())] {
-            let options: Vec<&str> = [access.as_str(), only, more].into_iter().filter(|one| !one.is_empty()).collect();
+            let options: Vec<&str> = [access.as_str(), more].into_iter().filter(|one| !one.is_empty()).collect();
             let ended = run(&scene, &format!("{kind}-{name}"), socket, &options);
             assert!(ended.is_ok(), "{kind} {name}: {}\n{}", ended.unwrap_err(), scene.log("h1.log"));
         }

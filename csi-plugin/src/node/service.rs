@@ -1,6 +1,6 @@
 //! The service's calls: checked, in their turn, in their time.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -151,8 +151,8 @@ impl csi::node_server::Node for NodeService {
     ) -> Result<Response<csi::NodeGetVolumeStatsResponse>, Status> {
         let (time, request) = (time_for(&request), request.into_inner());
         let volume = needed(&request.volume_id, "volume_id")?;
-        let path = path(&request.volume_path, "volume_path")?;
-        self.in_turn(volume, time, self.node.stats(volume, &path)).await
+        let path = Path::new(needed(&request.volume_path, "volume_path")?);
+        self.in_turn(volume, time, self.node.stats(volume, path)).await
     }
 
     async fn node_expand_volume(
@@ -162,7 +162,7 @@ impl csi::node_server::Node for NodeService {
         let (time, request) = (time_for(&request), request.into_inner());
         needed(&request.volume_id, "volume_id")?;
         let wish = Expanding {
-            path: path(&request.volume_path, "volume_path")?,
+            path: PathBuf::from(needed(&request.volume_path, "volume_path")?),
             staging: Some(request.staging_target_path).filter(|path| !path.is_empty()).map(PathBuf::from),
             range: request.capacity_range.unwrap_or_default(),
             volume_id: request.volume_id,
