@@ -29,12 +29,13 @@ const CALL_MAX: Duration = Duration::from_secs(60);
 
 /// A cluster whose nodes `node1` to `node3` are zones of their own, and a plugin that has every service, as host `h1`.
 pub struct Scene {
-    folder: TempDir,
     control: SocketAddr,
     cluster: Option<Running>,
     plugins: BTreeMap<String, Running>,
     runtime: Runtime,
     channel: Channel,
+    /// Last: a process that still runs would put files into it.
+    folder: TempDir,
 }
 
 /// As a device, with this access mode.
@@ -75,8 +76,13 @@ impl Scene {
         scene
     }
 
-    /// The plugin alone.
+    /// The plugin alone, with every service.
     pub fn without_cluster() -> Self {
+        Self::of_mode("all")
+    }
+
+    /// The plugin alone.
+    pub fn of_mode(mode: &str) -> Self {
         let folder = tempfile::Builder::new().prefix("plinth-").tempdir().expect("a temporary folder");
         let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).and_then(|listener| listener.local_addr());
         let control = free.expect("loopback has free ports");
@@ -84,7 +90,7 @@ impl Scene {
         let endpoint = format!("unix://{}", folder.path().join("h1.sock").display());
         let channel = runtime.block_on(async { Endpoint::from_shared(endpoint).unwrap().connect_lazy() });
         let mut scene = Self { folder, control, cluster: None, plugins: BTreeMap::new(), runtime, channel };
-        scene.start_plugin("h1");
+        scene.start_as("h1", mode);
         scene
     }
 
@@ -105,10 +111,14 @@ impl Scene {
 
     /// Starts a plugin with every service, as a host of this name.
     pub fn start_plugin(&mut self, host: &str) {
+        self.start_as(host, "all");
+    }
+
+    fn start_as(&mut self, host: &str, mode: &str) {
         let endpoint = format!("unix://{}", self.path(&format!("{host}.sock")).display());
         let (control, folder) = (self.control.to_string(), self.path(&format!("{host}-attach")).display().to_string());
         let arguments =
-            ["-v", "csi", "--mode", "all", "--endpoint", &endpoint, "--control", &control, "--node-id", host]
+            ["-v", "csi", "--mode", mode, "--endpoint", &endpoint, "--control", &control, "--node-id", host]
                 .into_iter()
                 .chain(["--label", "zone=node1", "--folder", &folder]);
         let arguments: Vec<String> = arguments.map(str::to_owned).collect();

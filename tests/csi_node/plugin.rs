@@ -31,11 +31,12 @@ pub fn lacking() -> Option<&'static str> {
 /// A node: its plugin, which can be killed, and its folders, which stay.
 #[derive(Debug)]
 pub struct Node {
-    folder: TempDir,
     pub name: String,
     shell: Shell,
     control: String,
     running: Option<Running>,
+    /// Last: a process that still runs would put files into it.
+    folder: TempDir,
 }
 
 /// Somebody who calls the plugin.
