@@ -83,7 +83,7 @@ pub enum StartError {
         "the voter listens on {0}, which is no address that others can reach it at: say which with --advertise HOST"
     )]
     NoAddress(SocketAddr),
-    /// There is a cluster already, or that is not known.
+    /// Whether there is a cluster already is not known.
     #[error(transparent)]
     Founding(crate::raft::StartError),
     /// What it keeps.
@@ -95,7 +95,7 @@ impl From<crate::raft::StartError> for StartError {
     fn from(error: crate::raft::StartError) -> Self {
         use crate::raft::StartError as Raft;
         match error {
-            Raft::Founded { .. } | Raft::Unasked { .. } => Self::Founding(error),
+            Raft::Unasked { .. } => Self::Founding(error),
             Raft::Id | Raft::Store(_) | Raft::Random(_) | Raft::Consensus(_) | Raft::Found(_) => Self::Consensus(error),
         }
     }

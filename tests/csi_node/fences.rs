@@ -81,6 +81,36 @@ fn what_a_fenced_node_writes_late_changes_nothing() {
     second.is_clean();
 }
 
+/// With the volume taken away nobody will ever answer: who has the device open is told, and not kept.
+#[test]
+fn who_has_the_device_of_a_fenced_volume_sees_errors_and_not_silence() {
+    if let Some(what) = lacking() {
+        return skip("who_has_the_device_of_a_fenced_volume_sees_errors_and_not_silence", what);
+    }
+    let cluster = Cluster::on_loopback();
+    cluster.run(&["volume", "create", "db", "--size", "64MiB"]);
+    let node = Node::start(&cluster, "node-a");
+    let caller = node.caller();
+    node.give("db");
+    caller.stage_as("db", block(), &[]).unwrap();
+    caller.publish_as("db", "pod", block(), false).unwrap();
+    let device = File::options().read(true).write(true).open(caller.target("pod")).unwrap();
+    device.write_all_at(&[1; 4096], 0).unwrap();
+    device.sync_all().unwrap();
+    node.take("db");
+    let (tell, told) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        let synced = device.write_all_at(&[2; 4096], 0).and_then(|()| device.sync_all());
+        drop(device);
+        tell.send(synced)
+    });
+    let synced = told.recv_timeout(Duration::from_secs(40)).expect("it has an answer and can close the device");
+    assert!(synced.is_err());
+    caller.unpublish("db", "pod").unwrap();
+    caller.unstage("db").unwrap();
+    node.is_clean();
+}
+
 #[test]
 fn a_fenced_filesystem_is_taken_away_and_comes_again() {
     if let Some(what) = lacking() {

@@ -2,11 +2,11 @@
 //!
 //! A founder starts with an empty folder twice: on the first day, and after its disk was lost. Only the other voters can
 //! tell which it is. All of them must say that they belong to no cluster: one that is away may be the only one left that
-//! knows of it.
+//! knows of it. If one does, the founder waits to be added as any other voter does: under a new number it will be, and under
+//! that of the voter whose disk is lost nobody listens to it.
 
 use std::time::Duration;
 
-use cluster::ClusterId;
 use tokio::time::{Instant, sleep};
 
 use super::network::Network;
@@ -18,11 +18,11 @@ const OTHERS_MAX: Duration = Duration::from_secs(300);
 const ANSWER_MAX: Duration = Duration::from_secs(3);
 const PAUSE: Duration = Duration::from_millis(500);
 
-/// Waits until all of the others have said that they belong to no cluster.
+/// Waits until all of the others have said that they belong to no cluster, or one that it does: whether there is none.
 ///
 /// # Errors
-/// [`StartError::Founded`] when one does, [`StartError::Unasked`] when one does not say.
-pub(super) async fn check_new(network: &Network, others: &[String]) -> Result<(), StartError> {
+/// [`StartError::Unasked`] when one does not say.
+pub(super) async fn is_new(network: &Network, others: &[String]) -> Result<bool, StartError> {
     let deadline = Instant::now() + OTHERS_MAX;
     let mut left = others.to_vec();
     let mut told = false;
@@ -32,7 +32,14 @@ pub(super) async fn check_new(network: &Network, others: &[String]) -> Result<()
         for address in left {
             match network.whoever(&address, ANSWER_MAX).await {
                 Ok(hello) if hello.cluster.is_empty() => {}
-                Ok(hello) => return Err(founded(address, &hello.cluster)),
+                Ok(hello) => {
+                    let voter = hello.voter;
+                    tracing::warn!(
+                        "no cluster is founded: voter {voter} at {address} belongs to one. This voter waits to be added to it; \
+                         if it was part of it and has lost its disk, it is to be replaced under a new number"
+                    );
+                    return Ok(false);
+                }
                 Err(failure) => {
                     reason = failure.to_string();
                     silent.push(address);
@@ -40,23 +47,17 @@ pub(super) async fn check_new(network: &Network, others: &[String]) -> Result<()
             }
         }
         match silent.last() {
-            None => return Ok(()),
+            None => return Ok(true),
             Some(last) if Instant::now() > deadline => {
                 return Err(StartError::Unasked { address: last.clone(), reason });
             }
             Some(_) if told => {}
             Some(_) => {
-                tracing::info!("no cluster is founded before {} said that there is none", silent.join(", "));
+                tracing::warn!("this voter founds no cluster before {} said that there is none", silent.join(", "));
                 told = true;
             }
         }
         left = silent;
         sleep(PAUSE).await;
     }
-}
-
-fn founded(address: String, cluster: &[u8]) -> StartError {
-    let cluster = cluster.try_into().map(u128::from_be_bytes).map(ClusterId);
-    let cluster = cluster.map_or_else(|_| "that makes no sense".to_owned(), |cluster| cluster.to_string());
-    StartError::Founded { address, cluster }
 }

@@ -16,7 +16,7 @@ use super::config::{self, TypeConfig, Voter};
 use super::consensus::{Consensus, ProposeError, stopped};
 use super::contacts::Contacts;
 use super::door::Door;
-use super::founding::check_new;
+use super::founding::is_new;
 use super::leadership::{self, Leadership};
 use super::membership::Caretaker;
 use super::network::Network;
@@ -43,7 +43,7 @@ pub(crate) struct VoterConfig {
 /// How a voter comes to be part of a cluster.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Start {
-    /// Found a new cluster with this voter alone, if none of the others belongs to one; a folder that has one already just goes on.
+    /// Found a new cluster with this voter alone; when one of the others belongs to one already, as [`Start::Join`]. A folder that has one already just goes on.
     Bootstrap,
     /// Wait to be added by the leader of an existing cluster, or go on with what the folder has.
     Join,
@@ -65,18 +65,6 @@ pub enum StartError {
     /// The consensus did not start. In words.
     #[error("the voter cannot take part in consensus: {0}")]
     Consensus(String),
-    /// It was to found a cluster, and there is one.
-    #[error(
-        "no cluster is founded: the voter at {address} belongs to one already ({cluster}). If this voter has lost its disk, \
-         remove it from that cluster and start it under a new number with --join; if the other one is left from an attempt, \
-         empty its data directory"
-    )]
-    Founded {
-        /// Who belongs to it.
-        address: String,
-        /// Which.
-        cluster: String,
-    },
     /// It was to found a cluster, and nobody knows whether there is one.
     #[error(
         "no cluster is founded: {address} does not say whether there is one already ({reason}). Start the voter there, or \
@@ -110,7 +98,7 @@ impl Consensus {
 
     /// Tests make snapshots more often.
     pub(super) async fn start_with(voter: VoterConfig, snapshot_entries: u64) -> Result<Self, StartError> {
-        let VoterConfig { id, data, address, start, mut others } = voter;
+        let VoterConfig { id, data, address, mut start, mut others } = voter;
         if id == 0 {
             return Err(StartError::Id);
         }
@@ -121,8 +109,11 @@ impl Consensus {
         let network = Network::new(Arc::clone(&door), Arc::clone(&contacts));
         if start == Start::Bootstrap && door.cluster().is_none() {
             others.retain(|other| *other != address);
-            check_new(&network, &others).await?;
-            door.adopt(draw()?).await?;
+            if is_new(&network, &others).await? {
+                door.adopt(draw()?).await?;
+            } else {
+                start = Start::Join;
+            }
         }
         let raft = Raft::new(id, config::config(snapshot_entries), network.clone(), log.clone(), machine)
             .await
@@ -136,8 +127,8 @@ impl Consensus {
         let campaign = tokio::spawn(Campaign { standing: Arc::clone(&standing), network: network.clone() }.run());
         let tasks = [watcher, campaign];
         let consensus = Self { raft, door, contacts, standing, network, state, leadership, changing, tasks };
-        let is_new = start == Start::Bootstrap && consensus.initialize(me).await?;
-        consensus.lead_if_alone(is_new).await?;
+        let founded = start == Start::Bootstrap && consensus.initialize(me).await?;
+        consensus.lead_if_alone(founded).await?;
         Ok(consensus)
     }
 

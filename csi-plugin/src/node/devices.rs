@@ -128,6 +128,11 @@ impl Devices {
         Self { config, host, client: client.to_owned(), control: control.join(",") }
     }
 
+    /// All attachments of this host; none when they cannot be told now.
+    pub fn all(&self) -> Vec<Attachment> {
+        self.host.list().unwrap_or_default()
+    }
+
     /// The attachment of the volume of this name, whole or not.
     pub fn attachment(&self, name: &str) -> Result<Option<Attachment>, Status> {
         self.host.find(name).map_err(|error| broken(&error))
@@ -226,7 +231,7 @@ impl Devices {
     /// waits.
     pub async fn revive(self) {
         loop {
-            for attachment in self.host.list().unwrap_or_default() {
+            for attachment in self.all() {
                 if let Found::Orphan(orphan) = Found::from(attachment) {
                     self.revive_one(&orphan);
                 }

@@ -4,11 +4,12 @@
 //! kernel and crate `attach` have, does what is missing, and can be repeated after any of them died.
 //!
 //! Files: `wish` what calls ask for, checked; `stage`, `publish`, `stats` and `expand` what is done; `devices` and `places`
-//! what there is; `turns` who is at it; `answers` what is said when the host did not do it.
+//! what there is; `fenced` what was taken from this node; `turns` who is at it; `answers` what is said when the host did not do it.
 
 mod answers;
 mod devices;
 mod expand;
+mod fenced;
 mod places;
 mod publish;
 mod service;

@@ -38,16 +38,20 @@ const TOPOLOGY: &str = "topology.plinth.dev/";
 #[derive(Debug)]
 pub(crate) struct NodeService {
     node: Arc<Node>,
-    turns: Turns,
-    revive: JoinHandle<()>,
+    turns: Arc<Turns>,
+    /// Processes that keep devices are looked after, and devices that are of no use any more.
+    care: [JoinHandle<()>; 2],
 }
 
 impl NodeService {
-    /// In a runtime: processes that keep devices are looked after from now on.
+    /// In a runtime: devices are looked after from now on.
     pub fn new(config: NodeConfig, cluster: Arc<Cluster>, control: &[String]) -> Self {
         let devices = Devices::new(config.devices.clone(), &config.node_id, control);
         let revive = tokio::spawn(devices.clone().revive());
-        Self { node: Arc::new(Node { config, cluster, devices }), turns: Turns::default(), revive }
+        let (node, turns) = (Arc::new(Node { config, cluster, devices }), Arc::new(Turns::default()));
+        let (looking, its_turns) = (Arc::clone(&node), Arc::clone(&turns));
+        let end_fenced = tokio::spawn(async move { looking.end_fenced(&its_turns).await });
+        Self { node, turns, care: [revive, end_fenced] }
     }
 
     /// Does it when it is this volume's turn, and gives up in time to say so. What is given up is found by the next call.
@@ -73,7 +77,7 @@ impl NodeService {
 
 impl Drop for NodeService {
     fn drop(&mut self) {
-        self.revive.abort();
+        self.care.iter().for_each(JoinHandle::abort);
     }
 }
 

@@ -38,7 +38,7 @@ pub struct ControlArgs {
     #[arg(long, value_name = "ADDR", value_parser = value::address)]
     #[serde(deserialize_with = "value::some_address")]
     pub http: Option<SocketAddr>,
-    /// Found a new cluster with this voter alone
+    /// Found a new cluster with this voter alone, unless one of the others belongs to one: then as --join
     #[arg(long, conflicts_with = "join")]
     pub bootstrap: bool,
     /// The other voters there are to be: a cluster is founded when all of them say that they belong to none

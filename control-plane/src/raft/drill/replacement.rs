@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::voter::Voter;
 use super::{Leadership, cluster_of, has_mark, leader, mark, propose, wait_until};
-use crate::raft::{MembershipError, Start, StartError};
+use crate::raft::{MembershipError, Start};
 
 #[test]
 fn a_voter_that_lost_its_disk_is_not_listened_to_and_is_replaced_while_work_goes_on() {
@@ -97,14 +97,27 @@ fn a_founder_that_lost_its_disk_founds_no_second_cluster() {
     voters[0].kill();
     voters[0].wipe();
     voters[0].others = voters.iter().map(Voter::address).collect();
-    let error = voters[0].start(Start::Bootstrap).unwrap_err();
-    assert!(matches!(error, StartError::Founded { .. }), "{error}");
-    // Nor when one of the two that know better is away, and a new one knows nothing.
+    // Also when one of the two that know better is away, and one that is new there knows nothing.
     voters[1].kill();
     voters[1].wipe();
     voters[1].start(Start::Join).unwrap();
-    let error = voters[0].start(Start::Bootstrap).unwrap_err();
-    assert!(matches!(error, StartError::Founded { .. }), "{error}");
+    voters[0].start(Start::Bootstrap).unwrap();
+    assert!(voters[0].read(|state| state.cluster().is_none()), "it waits");
+}
+
+#[test]
+fn a_founder_of_a_new_number_joins_the_cluster_that_there_is() {
+    let mut voters = cluster_of(3);
+    voters[0].kill();
+    let (lead, others) = (1 + leader(&voters[1..]), voters.iter().map(Voter::address).collect());
+    let mut fresh = Voter::idle(4);
+    fresh.others = others;
+    fresh.others.remove(0);
+    fresh.start(Start::Bootstrap).unwrap();
+    voters[lead].remove(1).unwrap();
+    voters[lead].add(4, fresh.address()).unwrap();
+    propose(&voters[1..], &mark(1));
+    wait_until("the new voter has everything", || fresh.read(|state| has_mark(state, 1)));
 }
 
 #[test]
