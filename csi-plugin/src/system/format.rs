@@ -110,10 +110,10 @@ pub async fn format(
     // Without it the programs look for themselves, and refuse what is not blank: one more look costs nothing.
     arguments.extend(again.then(|| if filesystem == Filesystem::Ext4 { "-F" } else { "-f" }.to_owned()));
     arguments.extend_from_slice(words);
-    let arguments = arguments.iter().map(Path::new).chain([device]);
+    let arguments: Vec<&Path> = arguments.iter().map(Path::new).chain([device]).collect();
     let marking = |source| FormatFault::Mark { device: device.to_owned(), source };
     set_mark(device).await.map_err(marking)?;
-    program::succeed(program, arguments, FORMAT_MAX).await?;
+    program::insist(program, &arguments, FORMAT_MAX).await?;
     remove_mark(device).await.map_err(marking)
 }
 

@@ -8,7 +8,7 @@ use std::fs::File;
 use std::io;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::fs::{OFlags, SeekFrom, seek};
 use tokio::task::spawn_blocking;
@@ -16,6 +16,8 @@ use tokio::time::timeout;
 
 /// How long a device may take to answer a few requests.
 const ANSWER_MAX: Duration = Duration::from_secs(60);
+/// How long a device may be somebody else's before that is told.
+const BUSY_MAX: Duration = Duration::from_millis(400);
 const BEFORE_END: u64 = 3 << 20;
 pub const MARK_BYTES: usize = 4096;
 const WORDS: &[u8] = b"plinth: this volume was empty, and is being formatted. It holds nothing.\n";
@@ -64,12 +66,26 @@ async fn with_alone(device: &Path, work: impl FnOnce(&File, u64) -> io::Result<(
     let device = device.to_owned();
     on_device(move || {
         let alone = i32::try_from(OFlags::EXCL.bits()).map_err(io::Error::other)?;
-        let file = File::options().read(true).write(true).custom_flags(alone).open(&device)?;
+        let file = opened_alone(&device, alone)?;
         let size_bytes = seek(&file, SeekFrom::End(0))?;
         work(&file, mark_at(size_bytes))?;
         file.sync_all()
     })
     .await
+}
+
+/// Somebody who looks for a free loop device has each for an instant, see [`super::program::insist`].
+fn opened_alone(device: &Path, alone: i32) -> io::Result<File> {
+    let open = || File::options().read(true).write(true).custom_flags(alone).open(device);
+    let until = Instant::now() + BUSY_MAX;
+    loop {
+        match open() {
+            Err(error) if error.kind() == io::ErrorKind::ResourceBusy && Instant::now() < until => {
+                std::thread::sleep(Duration::from_millis(10));
+            }
+            opened => return opened,
+        }
+    }
 }
 
 /// Does what a device that does not answer could keep for ever, on a thread that is not waited for then.

@@ -93,7 +93,8 @@ pub async fn mount(device: &Path, place: &Path, wish: Wish<'_>) -> Result<(), Mo
     let options = options(wish);
     let kind = wish.filesystem.name();
     let arguments = ["-t", kind, "-o", &options].map(Path::new);
-    program::succeed("mount", arguments.into_iter().chain([device, place]), MOUNT_MAX).await?;
+    let arguments: Vec<&Path> = arguments.into_iter().chain([device, place]).collect();
+    program::insist("mount", &arguments, MOUNT_MAX).await?;
     Ok(())
 }
 

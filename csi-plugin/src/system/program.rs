@@ -2,14 +2,18 @@
 
 use std::ffi::OsStr;
 use std::os::unix::process::ExitStatusExt;
+use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
 
 use tokio::process::Command;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 /// Of what a program said, so much is told: the end, where the reason is.
 const SAID_BYTES_MAX: usize = 1000;
+/// How often a program that wants a device for itself is run before its refusal is believed.
+const TRIES_MAX: u32 = 4;
+const TRIES_PAUSE: Duration = Duration::from_millis(100);
 
 /// How a program ended.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -98,6 +102,24 @@ pub async fn succeed<A: AsRef<OsStr>>(
         0 => Ok(finished.printed),
         _ => Err(finished.refused(program)),
     }
+}
+
+/// As [`succeed`], for programs that want a device for themselves. Somebody who looks for a free loop device claims each for an
+/// instant before he sees that it is taken: whoever comes just then is told that it is in use. So a refusal is not believed
+/// at once; the first one is told in the end.
+///
+/// # Errors
+/// See [`ProgramFault`].
+pub async fn insist(program: &str, arguments: &[&Path], limit: Duration) -> Result<String, ProgramFault> {
+    let mut first = None;
+    for _ in 0..TRIES_MAX {
+        match succeed(program, arguments, limit).await {
+            Err(refused @ ProgramFault::Refused { .. }) => first.get_or_insert(refused),
+            ended => return ended,
+        };
+        sleep(TRIES_PAUSE).await;
+    }
+    Err(first.expect("it was tried, and refused each time"))
 }
 
 impl Finished {

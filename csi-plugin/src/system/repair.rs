@@ -3,11 +3,15 @@
 use std::path::Path;
 use std::time::Duration;
 
+use tokio::time::sleep;
+
 use super::filesystem::Filesystem;
 use super::program::{self, ProgramFault};
 
 /// How long a check may take: with a clean journal it is milliseconds.
 const CHECK_MAX: Duration = Duration::from_secs(1800);
+/// How long one that could not begin waits before it tries again.
+const PAUSE: Duration = Duration::from_millis(100);
 
 /// Why a filesystem is not fit to be mounted.
 #[derive(Debug, thiserror::Error)]
@@ -34,7 +38,13 @@ pub async fn repair(device: &Path, filesystem: Filesystem) -> Result<(), RepairF
         Filesystem::Xfs | Filesystem::Btrfs => return Ok(()),
     }
     // It opens the device exclusively, and so fails when something is mounted after all.
-    let checked = program::run("e2fsck", [Path::new("-p"), device], CHECK_MAX).await?;
+    let arguments = [Path::new("-p"), device];
+    let checked = program::run("e2fsck", arguments, CHECK_MAX).await?;
+    // It could not begin, perhaps because somebody had the device for an instant: see [`program::insist`].
+    if checked.code == 8 {
+        sleep(PAUSE).await;
+        return judge(program::run("e2fsck", arguments, CHECK_MAX).await?);
+    }
     judge(checked)
 }
 
