@@ -56,9 +56,8 @@ pub(super) fn packed(found: &ReadData, blocks: u32) -> Payload {
     content.with_lost(holes, Lost { blocks: lost, checksums })
 }
 
-/// Blocks of a group in a volume of this size.
-pub(super) fn blocks_of(group: GroupIndex, size_bytes: u64) -> u32 {
-    let end = size_bytes / BLOCK_BYTES as u64;
+/// Blocks of a group in what ends at this block.
+pub(super) fn blocks_of(group: GroupIndex, end: u64) -> u32 {
     let left = end.saturating_sub(group.0 * u64::from(GROUP_BLOCKS));
     u32::try_from(left.min(u64::from(GROUP_BLOCKS))).expect("at most a group")
 }

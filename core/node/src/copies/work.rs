@@ -75,8 +75,10 @@ pub(crate) enum Given {
         peer: PoolId,
         group: GroupIndex,
         born: WriteSeq,
-        /// Of a snapshot, which has so many blocks of the group; `None`: of the volume.
-        from: Option<(SnapshotId, u32)>,
+        /// Of a snapshot; `None`: of the volume.
+        from: Option<SnapshotId>,
+        /// Blocks of the group that there were when it was read: the volume may have grown since.
+        blocks: u32,
         /// Snapshots that the store had been given.
         cuts: u64,
     },
@@ -122,7 +124,7 @@ impl Handed {
     /// What is read for its own sake, and is read again when what it met was repaired.
     pub fn reads(&self) -> Option<Span> {
         let (group, of) = match self.what {
-            Given::Read { group, from, .. } => (group, from.map(|(snapshot, _)| snapshot)),
+            Given::Read { group, from, .. } => (group, from),
             Given::Look { group, of, .. } => (group, of),
             Given::Own { .. } | Given::Group | Given::Restamp | Given::Settle | Given::Epoch { .. } => return None,
             Given::Wanted { .. } | Given::Repair { .. } | Given::Unasked => return None,
@@ -139,7 +141,7 @@ impl Work {
             Self::Entry { entry, own: true } => Given::Own { n: entry.seq.n, durable: entry.is_durable() },
             Self::Group { .. } => Given::Group,
             Self::Read { id, peer, group, .. } => {
-                Given::Read { id: *id, peer: *peer, group: *group, born: WriteSeq::ZERO, from: None, cuts: 0 }
+                Given::Read { id: *id, peer: *peer, group: *group, born: WriteSeq::ZERO, from: None, blocks: 0, cuts: 0 }
             }
             Self::Cut { .. } | Self::Drop { .. } => Given::Unasked,
             Self::Restamp { .. } => Given::Restamp,
@@ -357,10 +359,11 @@ impl Pipeline {
     fn note_read(&mut self, id: VolumeId, key: Key, found: WriteSeq) {
         let Some(copy) = self.volumes.get_mut(&id).and_then(|volume| volume.copy.as_deref_mut()) else { return };
         let Some(Work::Read { from, group, .. }) = copy.work.pop_front() else { return };
-        let size = from.and_then(|from| Some((from, self.store.snapshot_state(from)?.size_bytes)));
-        if let Some(Handed { what: Given::Read { born, from, cuts, .. }, .. }) = self.copies.handed.get_mut(key) {
-            (*born, *cuts) = (found, copy.cuts);
-            *from = size.map(|(from, size_bytes)| (from, content::blocks_of(group, size_bytes)));
+        let there = blocks_there(&self.store, id, from, group);
+        if let Some(Handed { what, .. }) = self.copies.handed.get_mut(key)
+            && let Given::Read { id, peer, .. } = *what
+        {
+            *what = Given::Read { id, peer, group, born: found, from, blocks: there, cuts: copy.cuts };
         }
     }
 
@@ -422,7 +425,7 @@ impl Pipeline {
     pub(super) fn read_group_again(&mut self, key: Key, reading: Reading) {
         let Some(Handed { volume, what, .. }) = self.copies.handed.get(key).copied() else { return };
         let (group, of) = match what {
-            Given::Read { group, from, .. } => (group, from.map(|(snapshot, _)| snapshot)),
+            Given::Read { group, from, .. } => (group, from),
             Given::Look { group, of, .. } => (group, of),
             Given::Own { .. } | Given::Group | Given::Restamp | Given::Settle | Given::Epoch { .. } => return,
             Given::Wanted { .. } | Given::Repair { .. } | Given::Unasked => return,
@@ -442,7 +445,9 @@ impl Pipeline {
         self.stir();
         match (asked, self.copies.handed.get_mut(key).map(|handed| &mut handed.what)) {
             // What was changed since is in what is read now, and is sent behind it once more.
-            (Ok(found), Some(Given::Read { born, .. })) => *born = found,
+            (Ok(found), Some(Given::Read { born, blocks, .. })) => {
+                (*born, *blocks) = (found, blocks_there(&self.store, volume, of, group));
+            }
             (Ok(_), _) => {}
             (Err(_), _) => self.work_ended(key, Outcome::Failed(Error::Media)),
         }
@@ -478,12 +483,10 @@ impl Pipeline {
             Given::Settle | Given::Epoch { .. } | Given::Unasked => {}
         }
         let Some(volume) = self.volumes.get_mut(&id) else { return };
-        let size_bytes = volume.size_bytes;
         let Some(copy) = volume.copy.as_deref_mut() else { return };
         self.copies.stirred.insert(id);
         let event = match (what, outcome) {
-            (Given::Read { id, peer, group, born, from, .. }, Outcome::Read(found)) => {
-                let blocks = from.map_or_else(|| content::blocks_of(group, size_bytes), |(_, blocks)| blocks);
+            (Given::Read { id, peer, born, blocks, .. }, Outcome::Read(found)) => {
                 let content = content::packed(&found, blocks);
                 self.store.recycle(found.buffer);
                 Event::GroupRead { id, peer, content: Some((born, content)) }
@@ -504,6 +507,11 @@ impl Pipeline {
 }
 
 /// Blocks of a volume, or of one of its snapshots that is there.
+/// Blocks of a group that there are now.
+fn blocks_there(store: &Store, volume: VolumeId, from: Option<SnapshotId>, group: GroupIndex) -> u32 {
+    source_end(store, volume, from).map_or(0, |end| content::blocks_of(group, end))
+}
+
 fn source_end(store: &Store, volume: VolumeId, from: Option<SnapshotId>) -> Option<u64> {
     let size_bytes = match from {
         Some(snapshot) => store.snapshot_state(snapshot)?.size_bytes,
