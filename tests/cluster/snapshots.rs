@@ -44,6 +44,17 @@ fn counter(cluster: &Cluster, volume: &str) -> u8 {
     number
 }
 
+/// With a node just killed nobody may be known for a moment who has the snapshot and can take a volume: then that is said.
+fn soon(cluster: &Cluster, command: &[&str]) {
+    wait::until("the command to be done", || {
+        let ended = cluster.shell().plinth(command);
+        if !ended.status.success() {
+            println!("{command:?}: {}", String::from_utf8_lossy(&ended.stderr));
+        }
+        ended.status.success().then_some(())
+    });
+}
+
 #[test]
 fn a_snapshot_is_what_it_was_through_failovers_and_for_a_node_that_was_away() {
     let mut cluster = replicated();
@@ -65,10 +76,10 @@ fn a_snapshot_is_what_it_was_through_failovers_and_for_a_node_that_was_away() {
     assert_eq!(counter(&cluster, "db"), 200);
     for (name, expected) in [("at100", 100), ("at150", 150)] {
         let volume = format!("from-{name}");
-        cluster.run(&["volume", "create", &volume, "--from-snapshot", name]);
+        soon(&cluster, &["volume", "create", &volume, "--from-snapshot", name]);
         assert_eq!(counter(&cluster, &volume), expected, "{name}, of the node that was away");
     }
-    cluster.run(&["volume", "clone", "db", "copy"]);
+    soon(&cluster, &["volume", "clone", "db", "copy"]);
     assert_eq!(counter(&cluster, "copy"), 200);
     cluster.start_node(&serving);
     whole(&cluster);

@@ -140,9 +140,15 @@ impl Work {
             Self::Entry { own: false, .. } => Given::Unasked,
             Self::Entry { entry, own: true } => Given::Own { n: entry.seq.n, durable: entry.is_durable() },
             Self::Group { .. } => Given::Group,
-            Self::Read { id, peer, group, .. } => {
-                Given::Read { id: *id, peer: *peer, group: *group, born: WriteSeq::ZERO, from: None, blocks: 0, cuts: 0 }
-            }
+            Self::Read { id, peer, group, .. } => Given::Read {
+                id: *id,
+                peer: *peer,
+                group: *group,
+                born: WriteSeq::ZERO,
+                from: None,
+                blocks: 0,
+                cuts: 0,
+            },
             Self::Cut { .. } | Self::Drop { .. } => Given::Unasked,
             Self::Restamp { .. } => Given::Restamp,
             Self::Settle => Given::Settle,
