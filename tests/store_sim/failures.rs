@@ -389,11 +389,11 @@ fn what_is_no_pool_of_ours_is_refused() {
     assert!(matches!(too_small, OpenError::DeviceTooSmall { .. }));
     for page in [0, 256] {
         let mut bytes = pool.disk.page(page);
-        bytes[8] = 3;
+        bytes[8] = 4;
         pool.put(page, &bytes);
     }
-    refused(&mut pool, "format version 3; this program reads versions 1 to 2");
-    assert_eq!(probe(&pool.disk), Ok(Probe::NewerPool { version: 3 }));
+    refused(&mut pool, "format version 4; this program reads versions 1 to 3");
+    assert_eq!(probe(&pool.disk), Ok(Probe::NewerPool { version: 4 }));
 }
 
 #[test]
