@@ -93,7 +93,7 @@ fn many_volumes_come_and_go_and_leave_nothing() {
     assert_eq!(cluster.json(&["volume", "list"]).as_array().unwrap().len(), 0);
     wait::until("the pools to be empty", || {
         let pools = cluster.json(&["pool", "list"]);
-        pools.as_array()?.iter().all(|pool| pool["replicas"].as_u64().unwrap_or_default() == 0).then_some(())
+        pools.as_array()?.iter().all(|pool| pool["replicas"].as_u64() == Some(0)).then_some(())
     });
 }
 

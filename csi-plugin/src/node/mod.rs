@@ -30,6 +30,7 @@ use tonic::Status;
 
 use crate::cluster::Cluster;
 use crate::fault::of_client;
+use crate::names::is_name;
 use crate::plugin::NodeConfig;
 use answers::of_io;
 use devices::Devices;
@@ -41,9 +42,6 @@ pub(crate) use service::NodeService;
 const LOOK_MAX: Duration = Duration::from_secs(3);
 /// How long the cluster is asked for what is needed.
 const ASK_MAX: Duration = Duration::from_secs(20);
-
-/// Longest name of a volume.
-const NAME_BYTES_MAX: usize = 128;
 
 /// This host.
 #[derive(Debug)]
@@ -75,13 +73,6 @@ impl Node {
     fn attachment(&self, volume_id: &str) -> Result<Option<Attachment>, Status> {
         if is_name(volume_id) { self.devices.attachment(volume_id) } else { Ok(None) }
     }
-}
-
-/// Whether an id, which is a volume's name, can be one of ours; any other is that of nothing, and never part of a path.
-fn is_name(volume_id: &str) -> bool {
-    let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
-    let all = volume_id.chars().all(|c| plain(c) || matches!(c, '.' | '_' | '-'));
-    volume_id.starts_with(plain) && all && volume_id.len() <= NAME_BYTES_MAX
 }
 
 /// An empty file to show a device at.

@@ -3,13 +3,19 @@
 use block::{BlockRange, GROUP_BLOCKS, WriteSeq};
 use replication::{Change, OpId};
 
-use super::{Host, Reading, Request, World};
+use super::{Host, Reading, Request, World, name};
 use crate::history::Op;
 use crate::media::{GROUPS, Value, changes};
 
 impl World {
+    /// The generation that what it admits belongs to. One that an operator made primary by force acknowledges, once it
+    /// hears of that, what it admitted since as well, although it took itself for an earlier primary.
     pub(super) fn generation_at(&self, host: usize) -> Option<u64> {
-        self.hosts[host].replica.configuration().map(|configuration| configuration.cache_generation)
+        let decided = &self.control.decided;
+        let is_chosen = decided.members.get(&name(host)) == Some(&self.hosts[host].incarnation);
+        let chosen = (is_chosen && decided.primary == name(host)).then_some(decided.cache_generation);
+        let known = self.hosts[host].replica.configuration()?.cache_generation;
+        Some(chosen.map_or(known, |chosen| chosen.max(known)))
     }
 
     pub(super) fn act_as_client(&mut self) -> Result<(), String> {
