@@ -9,7 +9,7 @@ use cluster::{
     AccessMode, Admin, Change, Configuration, Health, Labels, Modification, OperationKind, Source, State, Volume,
     VolumeSpec, ZoneSpread,
 };
-use proptest::prelude::{Just, ProptestConfig, Strategy, any, prop_oneof};
+use proptest::prelude::{Just, Strategy, any, prop_oneof};
 use proptest::{collection, proptest};
 
 use super::members::Members;
@@ -439,7 +439,7 @@ fn check_volume(state: &State, volume: &Volume) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(512))]
+    #![proptest_config(crate::cases(512))]
 
     #[test]
     fn whatever_happens_there_is_one_configuration_and_it_has_what_was_acknowledged(

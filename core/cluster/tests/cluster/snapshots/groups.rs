@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use block::{SnapshotId, VolumeId};
 use cluster::{Answer, Change, GroupId, Hold, HoldState, Labels, Name, VolumeSpec};
-use proptest::prelude::{ProptestConfig, Strategy, prop_oneof};
+use proptest::prelude::{Strategy, prop_oneof};
 use proptest::{collection, proptest};
 
 use crate::world::{GIB, World, name, operation};
@@ -194,7 +194,7 @@ impl History {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(1024))]
+    #![proptest_config(crate::cases(1024))]
 
     #[test]
     fn whatever_happens_a_group_that_is_ready_is_one_instant_of_all_its_volumes(
