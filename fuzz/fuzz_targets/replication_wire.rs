@@ -189,9 +189,9 @@ fn valid_message(kind: u8) -> Message<Payload> {
     let cut = Change::Snapshot { id: snapshot.id, blocks: snapshot.blocks };
     match kind {
         0 => Message::Heartbeat { epoch, sent, unheard: false, acked, stable },
-        1 => Message::HeartbeatAck { epoch, sent },
+        1 => Message::HeartbeatAck { epoch, sent, tight: true },
         2 => Message::Prepare { epoch, entry: write(4), acked, stable },
-        3 => Message::Ack { epoch, applied: 1, durable: 2 },
+        3 => Message::Ack { epoch, applied: 1, durable: 2, tight: true },
         4 => Message::NewEpoch { configuration: valid_configuration(), sent },
         5 => Message::EpochAck { epoch, received: 1, applied: 2, durable: 3, sent },
         6 => Message::Fetch { epoch, after: 1 },

@@ -56,7 +56,11 @@ fn await_words(cluster: &Cluster, words: &str) {
 /// Lets the client work for a while, and answers how often there was no room for it.
 fn work(scene: &mut Scene, answers: u64) -> u64 {
     let before = scene.client().refused();
-    scene.load().await_answers(answers, PATIENCE);
+    if !scene.load().hears_answers(answers, PATIENCE) {
+        println!("{}", scene.cluster.run(&["explain", "volume", VOLUME]));
+        println!("{}", scene.cluster.run(&["volume", "show", VOLUME]));
+        panic!("the volume did not serve {answers} requests within {PATIENCE:?}");
+    }
     scene.client().refused() - before
 }
 

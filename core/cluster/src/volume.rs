@@ -201,6 +201,11 @@ impl Volume {
         if self.is_settled() { Health::Ready } else { Health::Changing }
     }
 
+    /// The name under which clients knew it last.
+    pub(crate) fn last_name(&self) -> &Name {
+        self.retired.as_ref().map_or(&self.name, |retired| &retired.name)
+    }
+
     /// The pool whose node serves it, or is to: the primary's, or the only one's.
     #[must_use]
     pub fn home(&self) -> PoolId {

@@ -241,17 +241,22 @@ impl Pipeline {
             unreachable!("a part is handed over once")
         };
         let (volume, range, fua, token) = (part.volume, part.range, part.fua, Mark::Part(key).token());
+        let fits = self.store.check_growth(volume, range);
         let taken = self.change(volume, |store, seq| match content {
             Content::Zeroes => store.zero(volume, seq, range, fua, token),
             Content::Bytes { bytes: Memory::Shared(memory), .. } => {
                 let bytes = &memory.bytes()[..range.count.0 as usize * BLOCK_BYTES];
-                store.write(volume, seq, range.first, bytes, fua, token)
+                fits.and_then(|()| store.write(volume, seq, range.first, bytes, fua, token))
             }
             Content::Bytes { bytes: Memory::Small(bytes), .. } => {
-                store.write(volume, seq, range.first, &bytes, fua, token)
+                fits.and_then(|()| store.write(volume, seq, range.first, &bytes, fua, token))
             }
-            Content::Bytes { bytes: Memory::Large(payload), .. } => {
-                store.write_payload(volume, seq, range.first, payload, fua, token)
+            Content::Bytes { bytes: Memory::Large(payload), .. } => match fits {
+                Ok(()) => store.write_payload(volume, seq, range.first, payload, fua, token),
+                Err(refusal) => {
+                    store.recycle_payload(payload);
+                    Err(refusal)
+                }
             }
         });
         match taken {

@@ -94,9 +94,12 @@ impl Pipeline {
 
     /// The usual write: one copy, into the store's batch. False when the store has no room now.
     fn write_straight(&mut self, op: Key, asked: Admitted, fua: bool, payload: &[u8]) -> bool {
-        let first = asked.range.covering().first;
-        let token = Mark::Op(op).token();
-        match self.change(asked.volume, |store, seq| store.write(asked.volume, seq, first, payload, fua, token)) {
+        let Admitted { volume, range, .. } = asked;
+        let (blocks, token) = (range.covering(), Mark::Op(op).token());
+        let taken = self.store.check_growth(volume, blocks).and_then(|()| {
+            self.change(volume, |store, seq| store.write(volume, seq, blocks.first, payload, fua, token))
+        });
+        match taken {
             Ok(()) => true,
             Err(Refusal::Busy) => false,
             Err(refusal) => {

@@ -31,9 +31,9 @@ pub(crate) struct Candidate<P> {
 }
 
 impl<P: Clone> Backup<P> {
-    pub fn acknowledge(&self, cx: &mut Context<'_, P>) {
-        let message =
-            Message::Ack { epoch: self.configuration.epoch, applied: self.log.applied(), durable: self.log.durable() };
+    pub fn acknowledge(&self, tight: bool, cx: &mut Context<'_, P>) {
+        let (applied, durable) = (self.log.applied(), self.log.durable());
+        let message = Message::Ack { epoch: self.configuration.epoch, applied, durable, tight };
         cx.out.push(Effect::Send { to: self.configuration.primary, message });
     }
 }
@@ -126,7 +126,7 @@ impl<P: Clone> Replica<P> {
             return;
         }
         *promise = cx.now + self.times.promise;
-        cx.out.push(Effect::Send { to: from, message: Message::HeartbeatAck { epoch, sent } });
+        cx.out.push(Effect::Send { to: from, message: Message::HeartbeatAck { epoch, sent, tight: self.tight } });
     }
 
     /// The next change, if it is.
@@ -149,7 +149,7 @@ impl<P: Clone> Replica<P> {
         } else if n <= log.received()
             && let Role::Backup(backup) = &self.role
         {
-            backup.acknowledge(cx);
+            backup.acknowledge(self.tight, cx);
         }
     }
 

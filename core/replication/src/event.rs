@@ -80,6 +80,8 @@ pub enum Event<P> {
     Unable,
     /// It takes changes again.
     Able,
+    /// The pool has become nearly full, or is so no more: see [`crate::Replica::has_room`].
+    Tight(bool),
     /// So many more groups may be read for learners. Without it none are: how fast they are taught is decided by whoever
     /// knows what else is to be done.
     Teach {

@@ -78,11 +78,11 @@ impl<P: Clone> Learner<P> {
     }
 
     /// The store has more.
-    pub fn note(&mut self, applied: u64, durable: u64, cx: &mut Context<'_, P>) {
+    pub fn note(&mut self, applied: u64, durable: u64, tight: bool, cx: &mut Context<'_, P>) {
         if let Some(entered) = &mut self.entered {
             entered.log.note(applied, durable);
             let (applied, durable) = (entered.log.applied(), entered.log.durable());
-            let message = Message::Ack { epoch: self.epoch, applied, durable };
+            let message = Message::Ack { epoch: self.epoch, applied, durable, tight };
             cx.out.push(Effect::Send { to: self.teacher, message });
         }
     }

@@ -70,6 +70,8 @@ pub(crate) struct Member {
     pub position: Option<u64>,
     pub applied: u64,
     pub durable: u64,
+    /// Its pool is nearly full.
+    pub tight: bool,
     pub stall: Stall,
 }
 
@@ -133,8 +135,8 @@ impl Stage {
 
 impl Member {
     pub fn new(incarnation: Incarnation, session: Session, now: Instant) -> Self {
-        let (applied, durable, stall) = (0, 0, Stall::default());
-        Self { incarnation, session, lease_from: None, heard: now, position: None, applied, durable, stall }
+        let (applied, durable, tight, stall) = (0, 0, false, Stall::default());
+        Self { incarnation, session, lease_from: None, heard: now, position: None, applied, durable, tight, stall }
     }
 
     /// It answered what was sent then.
@@ -307,6 +309,15 @@ impl<P: Clone> Replica<P> {
         member.applied = member.applied.max(applied);
         member.durable = member.durable.max(durable);
         self.advance(cx);
+    }
+
+    /// A member says whether its pool is nearly full.
+    pub(crate) fn note_room(&mut self, from: PoolId, incarnation: Incarnation, tight: bool) {
+        if let Role::Leading(leading) = &mut self.role
+            && let Some(member) = leading.members.get_mut(&from).filter(|member| member.incarnation == incarnation)
+        {
+            member.tight = tight;
+        }
     }
 
     /// A member says how far it is.

@@ -29,6 +29,8 @@ pub enum Message<P> {
         epoch: Epoch,
         /// Of the heartbeat.
         sent: Instant,
+        /// See [`Message::Ack`].
+        tight: bool,
     },
     /// Primary: the next change.
     Prepare {
@@ -49,6 +51,8 @@ pub enum Message<P> {
         applied: u64,
         /// Changes up to here are on stable media.
         durable: u64,
+        /// Its pool is nearly full: it takes what is in flight, and may not take much more.
+        tight: bool,
     },
     /// Primary: go by this configuration, and say how far you are.
     NewEpoch {

@@ -1,7 +1,8 @@
 //! An active primary: gives every change its place, and acknowledges what every member has.
 
-use block::{BlockRange, Instant, SnapshotId, WriteSeq};
+use block::{BlockRange, Instant, PoolId, SnapshotId, WriteSeq};
 
+use crate::configuration::Configuration;
 use crate::entry::{Change, Entry};
 use crate::event::{Effect, OpId};
 use crate::lead::{Leading, Stage};
@@ -87,6 +88,20 @@ impl<P: Clone> Replica<P> {
             return Err(NotServing::Busy);
         }
         Ok(())
+    }
+
+    /// Whether changes that take more of the pool should be taken. Should a member whose pool is nearly full have to leave,
+    /// too few might be left for the volume to be written at all: better to refuse what is new while what is in flight
+    /// still fits.
+    #[must_use]
+    pub fn has_room(&self) -> bool {
+        let Some(leading) = self.active() else { return true };
+        let Configuration { members, members_min, .. } = &leading.configuration;
+        let is_tight = |pool: &PoolId| match leading.members.get(pool) {
+            Some(member) => member.tight,
+            None => self.tight,
+        };
+        members.keys().filter(|pool| !is_tight(pool)).count() >= *members_min
     }
 
     /// Takes a client's change. Its place in the order is decided by this call; [`Effect::Completed`] follows when every

@@ -52,6 +52,8 @@ pub struct Replica<P> {
     pub(crate) wanted: Wanted,
     /// Whether its store takes what it is given. Without that it is out, and stays out.
     pub(crate) able: bool,
+    /// Whether its pool is nearly full.
+    pub(crate) tight: bool,
     /// Whom it has connections to.
     pub(crate) links: BTreeSet<PoolId>,
     pub(crate) role: Role<P>,
@@ -110,6 +112,7 @@ impl<P: Clone> Replica<P> {
             newest: None,
             wanted: Wanted::default(),
             able: true,
+            tight: false,
             links: BTreeSet::new(),
             role: Role::Idle(Idle::default()),
         }
@@ -151,6 +154,7 @@ impl<P: Clone> Replica<P> {
                 self.step_down(cx);
             }
             Event::Able => self.able = true,
+            Event::Tight(tight) => self.tight = tight,
             Event::Teach { groups } => self.may_teach(groups, cx),
             Event::HandOver { to } => self.hand_over(to, cx),
             Event::SnapshotDeleted { id } => self.snapshot_deleted(id, cx),
@@ -172,12 +176,18 @@ impl<P: Clone> Replica<P> {
                 self.told(from, epoch, acked, stable, cx);
                 self.heartbeat(from, epoch, sent, unheard, cx);
             }
-            Message::HeartbeatAck { epoch, sent } => self.heartbeat_ack(from, incarnation, epoch, sent),
+            Message::HeartbeatAck { epoch, sent, tight } => {
+                self.heartbeat_ack(from, incarnation, epoch, sent);
+                self.note_room(from, incarnation, tight);
+            }
             Message::Prepare { epoch, entry, acked, stable } => {
                 self.prepare(from, epoch, entry, cx);
                 self.told(from, epoch, acked, stable, cx);
             }
-            Message::Ack { applied, durable, .. } => self.ack(from, incarnation, applied, durable, cx),
+            Message::Ack { applied, durable, tight, .. } => {
+                self.note_room(from, incarnation, tight);
+                self.ack(from, incarnation, applied, durable, cx);
+            }
             Message::NewEpoch { configuration, sent } => self.new_epoch(from, configuration, sent, cx),
             Message::EpochAck { epoch, received, applied, durable, sent } => {
                 if self.hears(from, incarnation, epoch) {
@@ -315,9 +325,9 @@ impl<P: Clone> Replica<P> {
             }
             Role::Backup(backup) => {
                 backup.log.note(applied, durable);
-                backup.acknowledge(cx);
+                backup.acknowledge(self.tight, cx);
             }
-            Role::Learner(learner) => learner.note(applied, durable, cx),
+            Role::Learner(learner) => learner.note(applied, durable, self.tight, cx),
             // It has stopped acknowledging for good.
             Role::Candidate(candidate) => candidate.backup.log.note(applied, durable),
             Role::Idle(_) => {}

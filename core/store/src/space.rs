@@ -6,7 +6,7 @@
 //! filled as far as is worth the moving, at least R - SLACK - 4 plus the map's own segments come free; the floor is
 //! the map's segments, two, and what clients leave.
 
-use block::{BLOCK_BYTES, BlockRange};
+use block::{BLOCK_BYTES, BlockRange, VolumeId};
 
 use crate::Store;
 use crate::effect::Refusal;
@@ -27,6 +27,11 @@ const LEAF_GROWTH: u64 = 6;
 /// Bytes a version, a volume and an alias take in the root table, at most together.
 const VERSION_BYTES: u64 = 80 + 200 + 16;
 
+/// Blocks that this node's clients leave to other nodes' primaries, at most: what one has in flight.
+const IN_FLIGHT_BLOCKS: u64 = 8192;
+/// The part of the pool that is at most.
+const IN_FLIGHT_PART: u64 = 32;
+
 /// The part of the reserve that clients leave to crashes: each abandons the open segment.
 const CRASH_PART: u32 = 4;
 
@@ -40,6 +45,8 @@ const _: () = assert!(
 pub(crate) struct Limits {
     /// Blocks that data and map may take.
     pub capacity_blocks: u64,
+    /// Of these, those that this node's clients leave.
+    in_flight_blocks: u64,
     /// Blocks beyond that which the map may take when nothing is written.
     slack_blocks: u64,
     /// Free segments that clients leave beside those that a checkpoint needs.
@@ -56,8 +63,10 @@ impl Limits {
     pub fn of(geometry: Geometry) -> Self {
         let reserve = (geometry.segments / 32).max(RESERVE_MIN);
         let blocks = |segments: u32| u64::from(segments) * u64::from(geometry.data_pages()) / 16 * 15;
+        let capacity_blocks = blocks(geometry.segments - reserve);
         Self {
-            capacity_blocks: blocks(geometry.segments - reserve),
+            capacity_blocks,
+            in_flight_blocks: IN_FLIGHT_BLOCKS.min(capacity_blocks / IN_FLIGHT_PART),
             slack_blocks: blocks(SLACK_SEGMENTS),
             client_segments: CLIENT_SEGMENTS + reserve / CRASH_PART,
             reclaim_below: reserve + (geometry.segments / 32).clamp(2, 64),
@@ -108,6 +117,28 @@ impl Store {
         let count = u64::from(range.count.0);
         let new = if count + 2 * WRITE_GROWTH <= free { 0 } else { count - self.replaced_by(version, range) };
         if new == 0 || new + 2 * WRITE_GROWTH <= free { Ok(()) } else { Err(self.no_space()) }
+    }
+
+    /// Whether the pool is nearly full: what is left is for changes that have their place in a volume's order already, and
+    /// that a backup cannot refuse without leaving.
+    #[must_use]
+    pub fn is_tight(&self) -> bool {
+        self.free_blocks() < self.limits.in_flight_blocks
+    }
+
+    /// Whether a write to the range takes more of the pool than what it replaces. Unknown volumes take nothing.
+    #[must_use]
+    pub fn would_grow(&self, volume: VolumeId, range: BlockRange) -> bool {
+        let found = self.find_range(volume, range);
+        found.is_ok_and(|state| self.replaced_by(state.version, range) < u64::from(range.count.0))
+    }
+
+    /// Refuses a client's write that takes more of a pool that is nearly full.
+    ///
+    /// # Errors
+    /// [`Refusal::NoSpace`].
+    pub fn check_growth(&self, volume: VolumeId, range: BlockRange) -> Result<(), Refusal> {
+        if self.is_tight() && self.would_grow(volume, range) { Err(self.no_space()) } else { Ok(()) }
     }
 
     /// Blocks that a write to the range would free. Their leaves are no other version's.

@@ -316,7 +316,7 @@ impl State {
             self.bury_snapshots_in(now, id, *pool);
             let volume = self.contents.volumes.get_mut(&id).expect("just seen");
             let Replica { observed, .. } = volume.replicas.remove(pool).expect("just seen");
-            let tombstone = Tombstone { name: volume.name.clone(), pool: *pool, observed, since: now, revision };
+            let tombstone = Tombstone { name: volume.last_name().clone(), pool: *pool, observed, since: now, revision };
             self.contents.tombstones.insert((id, *pool), tombstone);
             self.index.buried(*pool, id, volume.size_bytes);
         }

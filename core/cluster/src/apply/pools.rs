@@ -123,7 +123,7 @@ impl State {
         let revision = self.next_revision();
         let volume = self.contents.volumes.get_mut(&id).expect("the index has it");
         let Replica { observed, .. } = volume.replicas.remove(&pool).expect("the index has it");
-        let tombstone = Tombstone { name: volume.name.clone(), pool, observed, since: now, revision };
+        let tombstone = Tombstone { name: volume.last_name().clone(), pool, observed, since: now, revision };
         self.contents.tombstones.insert((id, pool), tombstone);
         self.index.buried(pool, id, volume.size_bytes);
         self.index.touch(id, revision);

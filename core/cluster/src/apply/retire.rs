@@ -64,7 +64,7 @@ impl State {
         let Some(volume) = self.contents.volumes.remove(&id) else { return };
         let revision = self.next_revision();
         self.index.deleted(id, &volume, revision);
-        let name = volume.retired.map_or(volume.name, |retired| retired.name);
+        let name = volume.last_name().clone();
         for (pool, Replica { observed, .. }) in volume.replicas {
             let tombstone = Tombstone { name: name.clone(), pool, observed, since: now, revision };
             self.contents.tombstones.insert((id, pool), tombstone);

@@ -44,6 +44,8 @@ pub(crate) struct Replicated {
     /// Reads whose content is there and must not be answered yet.
     pub parked: Vec<Key>,
     pub obstacle: Option<Obstacle>,
+    /// Whether the replica was told that the pool is nearly full.
+    pub is_tight: bool,
     /// How long the next full store lasts.
     pub full_retry: Duration,
     /// Its place in the node's list of deadlines.
@@ -117,6 +119,7 @@ impl Replicated {
             waiting: VecDeque::new(),
             parked: Vec::new(),
             obstacle: None,
+            is_tight: false,
             full_retry: FULL_RETRY_MIN,
             due: None,
             looked_at: Instant::default(),

@@ -74,7 +74,13 @@ impl Pipeline {
     pub(super) fn handle_next(&mut self, id: VolumeId) -> bool {
         let now = self.copies.now;
         let Some(copy) = self.volumes.get_mut(&id).and_then(|volume| volume.copy.as_deref_mut()) else { return false };
-        let Some(event) = copy.next_event() else { return false };
+        let is_tight = self.store.is_tight();
+        let event = if std::mem::replace(&mut copy.is_tight, is_tight) == is_tight {
+            copy.next_event()
+        } else {
+            Some(Event::Tight(is_tight))
+        };
+        let Some(event) = event else { return false };
         let mut effects = std::mem::take(&mut self.copies.effects);
         copy.replica.handle(now, event, &Held { store: &self.store, volume: id }, &mut effects);
         self.carry_out(id, &mut effects);

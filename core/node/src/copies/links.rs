@@ -46,7 +46,10 @@ impl Pipeline {
 
     /// Sends a message, if there is a link. Where the peer takes them too slowly, the link ends: what it had to say is
     /// said again from the beginning, as much as the receiver then lacks.
-    pub(super) fn post(&mut self, id: VolumeId, to: PoolId, message: Message<Payload>) {
+    pub(super) fn post(&mut self, id: VolumeId, to: PoolId, mut message: Message<Payload>) {
+        if let Message::Ack { tight, .. } | Message::HeartbeatAck { tight, .. } = &mut message {
+            *tight &= self.copies.peers.hears_of_room(to);
+        }
         let Some(envelope) = self.envelope(id, to) else { return };
         let Some(tie) = self.tie(id, to).filter(|tie| tie.link.is_up()) else { return };
         let channel = tie.lane.next(&message);

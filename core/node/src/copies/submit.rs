@@ -1,6 +1,6 @@
 //! Parts and flushes of a replicated volume: each gets its place in the order when the store would take it.
 
-use block::{Error, VolumeId};
+use block::{BlockRange, Error, VolumeId};
 use replication::{Change, NotServing, OpId};
 use store::Refusal;
 
@@ -96,12 +96,22 @@ impl Pipeline {
         }
     }
 
+    /// Refuses what takes more of the pools, while some are nearly full.
+    fn may_grow(&self, id: VolumeId, range: BlockRange) -> Result<(), Refusal> {
+        let copy = self.volumes.get(&id).and_then(|volume| volume.copy.as_deref());
+        let has_room = copy.is_none_or(|copy| copy.replica.has_room());
+        if !has_room && self.store.would_grow(id, range) {
+            return Err(Refusal::NoSpace { free_bytes: 0 });
+        }
+        self.store.check_growth(id, range)
+    }
+
     fn would_take(&self, id: VolumeId, mark: Mark) -> Result<(), Refusal> {
         match mark {
-            Mark::Part(key) => {
-                let (range, zeroes) = self.aim_of_part(key);
-                if zeroes { self.store.would_zero(id, range) } else { self.store.would_write(id, range) }
-            }
+            Mark::Part(key) => match self.aim_of_part(key) {
+                (range, true) => self.store.would_zero(id, range),
+                (range, false) => self.store.would_write(id, range).and_then(|()| self.may_grow(id, range)),
+            },
             Mark::Op(_) | Mark::Head(_) | Mark::Tail(_) | Mark::Command(_) | Mark::Work(_) => {
                 self.store.poisoned().map_or(Ok(()), |_| Err(Refusal::Poisoned))
             }

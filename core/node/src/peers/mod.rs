@@ -24,7 +24,7 @@ mod turn;
 use std::collections::{BTreeMap, BTreeSet};
 
 use block::{Instant, PoolId, VolumeId};
-use replication::wire::{ASIDES, Channel, Envelope, HEARTBEATS_APART, LOST, SNAPSHOTS, Signal};
+use replication::wire::{ASIDES, Channel, Envelope, HEARTBEATS_APART, LOST, ROOM, SNAPSHOTS, Signal};
 use replication::{Aside, Message, Payload};
 
 pub(crate) use connection::{PeerConnection, Sending, Stage};
@@ -195,6 +195,11 @@ impl Peers {
     /// Whether it can be told that blocks are lost, and be asked for those of snapshots, likewise.
     pub fn knows_lost(&self, peer: PoolId) -> bool {
         self.has_feature(peer, LOST)
+    }
+
+    /// Whether it can be told that a pool is nearly full, likewise.
+    pub fn hears_of_room(&self, peer: PoolId) -> bool {
+        self.has_feature(peer, ROOM)
     }
 
     fn has_feature(&self, peer: PoolId, feature: u64) -> bool {

@@ -16,7 +16,7 @@ use crate::wire::body::{
 };
 use crate::wire::entries;
 use crate::wire::groups;
-use crate::wire::header::{Envelope, Header, Kind, RECOVERY, UNHEARD};
+use crate::wire::header::{Envelope, Header, Kind, RECOVERY, TIGHT, UNHEARD};
 use crate::wire::limits::{
     ENTRIES_BYTES_MAX, ENTRIES_MAX, HEADER_BYTES, MEMBERS_MAX, SNAPSHOTS_SENT_MAX, WRITE_BLOCKS_MAX,
 };
@@ -161,6 +161,10 @@ fn check(message: &Message<Payload>) -> Result<(), Unsendable> {
     Ok(())
 }
 
+fn tight_flag(tight: bool) -> u8 {
+    if tight { TIGHT } else { 0 }
+}
+
 fn push_body(message: &Message<Payload>, out: &mut Vec<u8>) -> Begun {
     let (kind, epoch) = match message {
         Message::Heartbeat { epoch, sent, unheard, acked, stable } => {
@@ -183,7 +187,10 @@ fn push_body(message: &Message<Payload>, out: &mut Vec<u8>) -> Begun {
             let body_bytes = Some(push_join(join, dirty, snapshots, out));
             return Begun { kind: Kind::Join, flags: 0, epoch: Epoch(0), body_bytes };
         }
-        Message::HeartbeatAck { epoch, sent } => (push_number(Kind::HeartbeatAck, sent.0, out), *epoch),
+        Message::HeartbeatAck { epoch, sent, tight } => {
+            let kind = push_number(Kind::HeartbeatAck, sent.0, out);
+            return Begun { kind, flags: tight_flag(*tight), epoch: *epoch, body_bytes: None };
+        }
         Message::Fetch { epoch, after } => (push_number(Kind::Fetch, *after, out), *epoch),
         Message::Start { epoch, nonce, groups, snapshots } => {
             push(out, &RawStart { nonce: (*nonce).into(), groups: (*groups).into() });
@@ -201,9 +208,9 @@ fn push_body(message: &Message<Payload>, out: &mut Vec<u8>) -> Begun {
         }
         Message::Entries { epoch, entries } => (push_tail(Kind::Entries, 0, entries, out), *epoch),
         Message::Enter { epoch, last, tail } => (push_tail(Kind::Enter, *last, tail, out), *epoch),
-        Message::Ack { epoch, applied, durable } => {
+        Message::Ack { epoch, applied, durable, tight } => {
             push(out, &RawAck { applied: (*applied).into(), durable: (*durable).into() });
-            (Kind::Ack, *epoch)
+            return Begun { kind: Kind::Ack, flags: tight_flag(*tight), epoch: *epoch, body_bytes: None };
         }
         Message::EpochAck { epoch, received, applied, durable, sent } => {
             let (received, applied) = ((*received).into(), (*applied).into());

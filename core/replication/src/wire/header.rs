@@ -18,6 +18,9 @@ pub(crate) const UNHEARD: u8 = 1 << 0;
 /// On a new epoch: its configuration was made because all members had been lost.
 pub(crate) const RECOVERY: u8 = 1 << 1;
 
+/// On what a backup says of itself: its pool is nearly full.
+pub(crate) const TIGHT: u8 = 1 << 2;
+
 const _: () = assert!(size_of::<RawHeader>() == HEADER_BYTES);
 const _: () = assert!(std::mem::offset_of!(RawHeader, checksum) == CHECKSUM_AT);
 const _: () = assert!(std::mem::offset_of!(RawHeader, epoch) == 24);
@@ -156,7 +159,8 @@ impl Kind {
         match self {
             Self::Heartbeat => UNHEARD,
             Self::NewEpoch => RECOVERY,
-            Self::HeartbeatAck | Self::Prepare | Self::Ack | Self::EpochAck | Self::Fetch | Self::Entries => 0,
+            Self::HeartbeatAck | Self::Ack => TIGHT,
+            Self::Prepare | Self::EpochAck | Self::Fetch | Self::Entries => 0,
             Self::Join | Self::Start | Self::Copy | Self::Copied | Self::Relay | Self::Enter | Self::Flushed => 0,
             Self::Cut => 0,
             Self::Open | Self::Opened | Self::Close => 0,

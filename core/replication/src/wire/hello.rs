@@ -17,7 +17,7 @@ pub const MAGIC: [u8; 8] = *b"PLNHELLO";
 pub(crate) const VERSION: u16 = 1;
 pub(crate) const VERSION_LOWEST: u16 = 1;
 /// What this program can besides. Both sides use what both can.
-pub(crate) const FEATURES: u64 = ASIDES | HEARTBEATS_APART | SNAPSHOTS | LOST;
+pub(crate) const FEATURES: u64 = ASIDES | HEARTBEATS_APART | SNAPSHOTS | LOST | ROOM;
 /// A feature: it can be told what is said beside the order, see [`crate::Aside`].
 pub const ASIDES: u64 = 1 << 0;
 /// A feature: it takes a connection for heartbeats beside the one for all else.
@@ -26,6 +26,8 @@ pub const HEARTBEATS_APART: u64 = 1 << 1;
 pub const SNAPSHOTS: u64 = 1 << 2;
 /// Copies tell which blocks are lost, and a lost block may be one of a snapshot.
 pub const LOST: u64 = 1 << 3;
+/// Acknowledgements may say that the pool is nearly full.
+pub const ROOM: u64 = 1 << 4;
 pub(crate) const CHECKSUM_AT: usize = 12;
 
 const _: () = assert!(size_of::<RawHello>() == 64);

@@ -32,7 +32,7 @@ pub use channel::{Channel, Lane};
 pub use encode::{Unsendable, encode, encode_signal, payloads};
 pub use fault::Fault;
 pub use header::{Envelope, Kind};
-pub use hello::{ASIDES, Greeted, HEARTBEATS_APART, Hello, LOST, MAGIC as HELLO_MAGIC, Refusal, SNAPSHOTS};
+pub use hello::{ASIDES, Greeted, HEARTBEATS_APART, Hello, LOST, MAGIC as HELLO_MAGIC, ROOM, Refusal, SNAPSHOTS};
 pub use limits::{
     ANSWER_BYTES_MAX, ENTRIES_BYTES_MAX, ENTRIES_MAX, FRAME_BYTES_MAX, HEADER_BYTES, HELLO_BYTES_MAX, INPUT_BYTES_MAX,
     MEMBERS_MAX, NAME_BYTES_MAX, SNAPSHOTS_SENT_MAX, WRITE_BLOCKS_MAX,

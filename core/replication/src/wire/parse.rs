@@ -18,7 +18,7 @@ use crate::wire::body::{
 };
 use crate::wire::entries;
 use crate::wire::fault::Fault;
-use crate::wire::header::{Envelope, Header, Kind, RECOVERY, RawHeader, UNHEARD};
+use crate::wire::header::{Envelope, Header, Kind, RECOVERY, RawHeader, TIGHT, UNHEARD};
 use crate::wire::limits::{GROUPS_MAX, HEADER_BYTES, MEMBERS_MAX};
 use crate::wire::link::Signal;
 use crate::wire::pending::{Lacking, Pending};
@@ -140,10 +140,11 @@ fn take(header: &Header, body: &mut Body<'_>) -> Result<Taken, Fault> {
             let (sent, unheard) = (Instant(raw.sent.get()), header.flags & UNHEARD != 0);
             Message::Heartbeat { epoch, sent, unheard, acked: raw.told.acked.get(), stable: raw.told.stable.get() }
         }
-        Kind::HeartbeatAck => Message::HeartbeatAck { epoch, sent: Instant(number(body)?) },
+        Kind::HeartbeatAck => Message::HeartbeatAck { epoch, sent: Instant(number(body)?), tight: header.flags & TIGHT != 0 },
         Kind::Ack => {
             let raw: &RawAck = body.take()?;
-            Message::Ack { epoch, applied: raw.applied.get(), durable: raw.durable.get() }
+            let (applied, durable) = (raw.applied.get(), raw.durable.get());
+            Message::Ack { epoch, applied, durable, tight: header.flags & TIGHT != 0 }
         }
         Kind::NewEpoch => take_configuration(header, body)?,
         Kind::EpochAck => {

@@ -1,6 +1,6 @@
 use replication::wire::{
     ANSWER_BYTES_MAX, ASIDES, Answer, Answered, Channel, Greeted, HEARTBEATS_APART, HELLO_BYTES_MAX, Hello, LOST,
-    Refusal, SNAPSHOTS,
+    ROOM, Refusal, SNAPSHOTS,
 };
 
 const CLUSTER: u128 = 0x0102_0304_0506_0708_090a_0b0c_0d0e_0f10;
@@ -34,9 +34,9 @@ fn a_hello_is_these_bytes() {
     let bytes = hello().encode();
     let expected = [
         &b"PLNHELLO\x01\0\x01\0"[..],
-        b"\x16\x9a\x03\x41",
+        b"\xc0\xef\x78\x58",
         &CLUSTER.to_le_bytes(),
-        b"\x28\x27\x26\x25\x24\x23\x22\x21\x0f\0\0\0\0\0\0\0\x03\x06\x0e\0\0\0\0\0\0\0\0\0\0\0\0\0node-anode-b.example",
+        b"\x28\x27\x26\x25\x24\x23\x22\x21\x1f\0\0\0\0\0\0\0\x03\x06\x0e\0\0\0\0\0\0\0\0\0\0\0\0\0node-anode-b.example",
     ];
     assert_eq!(bytes, expected.concat());
     assert_eq!(hello_of(&bytes), hello());
@@ -45,9 +45,9 @@ fn a_hello_is_these_bytes() {
 #[test]
 fn an_answer_is_these_bytes() {
     let bytes = Answer::welcome(&hello(), 0x3132).encode();
-    let expected = [&b"PLNREPLY\x01\0\0\0\xf8\x71\x59\x09\x32\x31\0\0\0\0\0\0\x0f"[..], &[0; 23]];
+    let expected = [&b"PLNREPLY\x01\0\0\0\x83\x75\xf2\x8c\x32\x31\0\0\0\0\0\0\x1f"[..], &[0; 23]];
     assert_eq!(bytes, expected.concat());
-    assert_eq!(answer_of(&bytes), Answer::Welcome { version: 1, session: 0x3132, features: 15 });
+    assert_eq!(answer_of(&bytes), Answer::Welcome { version: 1, session: 0x3132, features: 31 });
     let refused = Answer::Refused { sentence: "not you".into() };
     let bytes = refused.encode();
     assert_eq!(bytes[..12], *b"PLNREPLY\0\0\x07\0");
@@ -131,7 +131,7 @@ fn what_a_later_release_can_besides_does_not_part_the_two() {
     let older = Hello { features: 0, ..hello() };
     assert_eq!(Answer::welcome(&hello_of(&older.encode()), 1).features(), 0, "an older one is told nothing new");
     let newer = Hello { features: u64::MAX, ..hello() };
-    let known = ASIDES | HEARTBEATS_APART | SNAPSHOTS | LOST;
+    let known = ASIDES | HEARTBEATS_APART | SNAPSHOTS | LOST | ROOM;
     assert_eq!(Answer::welcome(&hello_of(&newer.encode()), 1).features(), known);
 }
 

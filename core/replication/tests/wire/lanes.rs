@@ -14,7 +14,7 @@ fn changes_of_a_member_never_wait_for_a_learner() {
     for (name, message) in messages() {
         let channel = Lane::default().next(&message);
         let expected = match name {
-            "heartbeat" | "heartbeat ack" | "ack" => Channel::Control,
+            "heartbeat" | "heartbeat ack" | "heartbeat ack, tight" | "ack" | "ack, tight" => Channel::Control,
             "join" | "join, clean" | "join with snapshots" | "start" | "start with snapshots" | "cut" => Channel::Copy,
             "copy" | "copy of nothing" | "copy with lost blocks" | "copied" | "relay" => Channel::Copy,
             "enter" | "enter, no tail" | "flushed" => Channel::Copy,

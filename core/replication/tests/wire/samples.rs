@@ -88,11 +88,13 @@ pub fn messages() -> Vec<(&'static str, Message<Payload>)> {
     let (acked, applied, durable) = (0x9293, 0xa1, 0xa2);
     vec![
         ("heartbeat", Message::Heartbeat { epoch, sent, unheard: true, acked, stable }),
-        ("heartbeat ack", Message::HeartbeatAck { epoch, sent }),
+        ("heartbeat ack", Message::HeartbeatAck { epoch, sent, tight: false }),
+        ("heartbeat ack, tight", Message::HeartbeatAck { epoch, sent, tight: true }),
         ("prepare write", Message::Prepare { epoch, entry: write(7, 0x5051, 2, true), acked, stable }),
         ("prepare zero", Message::Prepare { epoch, entry: zero(8), acked, stable: WriteSeq::ZERO }),
         ("prepare flush", Message::Prepare { epoch, entry: flush(9), acked, stable }),
-        ("ack", Message::Ack { epoch, applied, durable }),
+        ("ack", Message::Ack { epoch, applied, durable, tight: false }),
+        ("ack, tight", Message::Ack { epoch, applied, durable, tight: true }),
         ("new epoch", Message::NewEpoch { configuration: configuration(), sent }),
         ("epoch ack", Message::EpochAck { epoch, received: 0xa0, applied, durable, sent }),
         ("fetch", Message::Fetch { epoch, after: 0xb1 }),
