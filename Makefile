@@ -61,9 +61,9 @@ doc: ## the crates' documentation, warnings are errors
 build:
 	cargo build --release --workspace --all-targets
 
-unit: build ## unit, property, session and integration tests, tidiness rules, real clients on a real node
+unit: build ## unit, property (the same cases every time; PROPTEST_RNG_SEED=N for others), session and integration tests, real clients
 	@.ci/csi-sanity $(CSI_SANITY) >/dev/null
-	SEEDS=100 cargo test --release --workspace --no-fail-fast
+	SEEDS=100 PROPTEST_RNG_SEED=$${PROPTEST_RNG_SEED:-1} cargo test --release --workspace --no-fail-fast
 
 deny: ## licences, sources and bans of all dependencies
 	PATH="$$(.ci/tool cargo-deny $(CARGO_DENY)):$$PATH" cargo deny --log-level error check --hide-inclusion-graph bans licenses sources

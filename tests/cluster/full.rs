@@ -21,13 +21,30 @@ fn ballast(node: &str) -> String {
     format!("ballast-{node}")
 }
 
-/// Fills the pool of a node with a volume of its own.
+/// Takes what clients leave of a pool as well: a volume of three replicas may be written as long as two have room.
+const BURST: &str = "burst";
+const BURST_BYTES: u64 = 32 << 20;
+
+fn open(cluster: &Cluster, volume: &str) -> Client {
+    let uris = cluster.shell().attach(volume, "filler");
+    let (address, export) = parts(&uris[0]);
+    Client::open(TcpStream::connect(address).unwrap(), export).unwrap()
+}
+
+fn burst(cluster: &Cluster) {
+    cluster.create_replicated(BURST, "64MiB");
+    let mut client = open(cluster, BURST);
+    let bytes = vec![9; CHUNK];
+    for at in (0..BURST_BYTES).step_by(CHUNK) {
+        client.write(at, &bytes, 0).expect("two have room");
+    }
+}
+
+/// Fills the pool of a node with a volume of its own, up to what clients leave.
 fn fill(cluster: &Cluster, node: &str) {
     let volume = ballast(node);
     cluster.run(&["volume", "create", &volume, "--size", "1GiB", "--zone", node]);
-    let uris = cluster.shell().attach(&volume, "filler");
-    let (address, export) = parts(&uris[0]);
-    let mut client = Client::open(TcpStream::connect(address).unwrap(), export).unwrap();
+    let mut client = open(cluster, &volume);
     let mut at = 0;
     for len in [CHUNK, CHUNK / 16, 4096] {
         let bytes = vec![7; len];
@@ -79,6 +96,7 @@ fn a_full_pool_loses_nothing_and_all_is_equal_when_there_is_room_again() {
     // A backup without room leaves, and its clients do not notice.
     fill(&scene.cluster, &backup);
     scene.load();
+    burst(&scene.cluster);
     await_words(&scene.cluster, "its pool is full");
     assert_eq!(work(&mut scene, 300), 0, "the others have room");
     // Without room where it is served, or anywhere, what is new is refused; what is there is read and written on.
@@ -90,6 +108,7 @@ fn a_full_pool_loses_nothing_and_all_is_equal_when_there_is_room_again() {
     assert!(refused > 0 && refused_everywhere > 0);
     scene.check();
     // One after the other has room again, and all take part again.
+    scene.cluster.run(&["volume", "delete", BURST, "--force"]);
     for node in [&third, &primary, &backup] {
         free(&scene.cluster, node);
         scene.load().await_answers(100, PATIENCE);

@@ -257,7 +257,7 @@ impl Pipeline {
                     store.recycle_payload(payload);
                     Err(refusal)
                 }
-            }
+            },
         });
         match taken {
             Ok(()) => self.release(key, volume),

@@ -1,5 +1,6 @@
 //! The traps of the protocol's first draft, each brought about on purpose: random runs meet some of them once in thousands.
 
+mod room;
 mod snapshots;
 mod stall;
 mod wanted;

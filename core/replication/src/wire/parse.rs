@@ -140,7 +140,9 @@ fn take(header: &Header, body: &mut Body<'_>) -> Result<Taken, Fault> {
             let (sent, unheard) = (Instant(raw.sent.get()), header.flags & UNHEARD != 0);
             Message::Heartbeat { epoch, sent, unheard, acked: raw.told.acked.get(), stable: raw.told.stable.get() }
         }
-        Kind::HeartbeatAck => Message::HeartbeatAck { epoch, sent: Instant(number(body)?), tight: header.flags & TIGHT != 0 },
+        Kind::HeartbeatAck => {
+            Message::HeartbeatAck { epoch, sent: Instant(number(body)?), tight: header.flags & TIGHT != 0 }
+        }
         Kind::Ack => {
             let raw: &RawAck = body.take()?;
             let (applied, durable) = (raw.applied.get(), raw.durable.get());

@@ -1,6 +1,6 @@
 use replication::wire::{
-    ANSWER_BYTES_MAX, ASIDES, Answer, Answered, Channel, Greeted, HEARTBEATS_APART, HELLO_BYTES_MAX, Hello, LOST,
-    ROOM, Refusal, SNAPSHOTS,
+    ANSWER_BYTES_MAX, ASIDES, Answer, Answered, Channel, Greeted, HEARTBEATS_APART, HELLO_BYTES_MAX, Hello, LOST, ROOM,
+    Refusal, SNAPSHOTS,
 };
 
 const CLUSTER: u128 = 0x0102_0304_0506_0708_090a_0b0c_0d0e_0f10;
