@@ -26,7 +26,7 @@ pub const MIB: i64 = 1 << 20;
 pub struct Calls {
     runtime: Runtime,
     controller: Channel,
-    node: Channel,
+    node: Endpoint,
 }
 
 /// A volume on its way through the calls.
@@ -92,9 +92,9 @@ pub fn of_volume(claim: &Claim) -> csi::VolumeContentSource {
 impl Calls {
     pub fn new(controller: &Path, node: SocketAddr) -> Self {
         let runtime = Builder::new_current_thread().enable_all().build().expect("a runtime");
-        let lazily = |address: String| runtime.block_on(async { endpoint(address).connect_lazy() });
-        let (controller, node) = (lazily(format!("unix://{}", controller.display())), lazily(format!("http://{node}")));
-        Self { runtime, controller, node }
+        let controller = endpoint(format!("unix://{}", controller.display()));
+        let controller = runtime.block_on(async { controller.connect_lazy() });
+        Self { runtime, controller, node: endpoint(format!("http://{node}")) }
     }
 
     fn control<Q, A>(
@@ -106,13 +106,14 @@ impl Calls {
         self.runtime.block_on(send(client, limited(message))).map(Response::into_inner)
     }
 
+    /// As the kubelet, which connects for every call.
     fn node<Q, A>(
         &self,
         message: Q,
         send: impl AsyncFnOnce(NodeClient<Channel>, Request<Q>) -> Result<Response<A>, Status>,
     ) -> Result<A, Status> {
-        let client = NodeClient::new(self.node.clone());
-        self.runtime.block_on(send(client, limited(message))).map(Response::into_inner)
+        let asking = async { send(NodeClient::new(self.node.connect_lazy()), limited(message)).await };
+        self.runtime.block_on(asking).map(Response::into_inner)
     }
 
     /// Whether the node's plugin answers, and says the right name.
