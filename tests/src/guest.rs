@@ -9,6 +9,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -55,6 +56,9 @@ sync
 poweroff -f
 ";
 
+/// One test downloads, the others find it done.
+static FINDING: Mutex<()> = Mutex::new(());
+
 /// What is needed to start guests.
 #[derive(Debug)]
 pub struct GuestKernel {
@@ -68,6 +72,7 @@ impl GuestKernel {
     /// # Errors
     /// In words, what is missing.
     pub fn find() -> Result<Self, String> {
+        let _turn = FINDING.lock().unwrap_or_else(PoisonError::into_inner);
         for program in ["qemu-system-x86_64", "busybox", "cpio", "depmod", "modprobe", "apt-get", "dpkg-deb"] {
             if !output(Command::new("sh").args(["-c", &format!("command -v {program}")])).status.success() {
                 return Err(format!("there is no {program}"));
