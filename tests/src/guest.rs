@@ -274,8 +274,10 @@ fn ram_disk(folder: &Path, kernel: &GuestKernel, script: &str, programs: &[PathB
     for binary in PROGRAMS.iter().map(Path::new) {
         files.extend(libraries(binary));
     }
-    for binary in programs.iter().chain([&program()]) {
-        let name = binary.file_name().expect("a program has a name");
+    let plinth = program();
+    let name = |program: &PathBuf| program.file_name().expect("a program has a name").to_owned();
+    // Ours is called so whatever its file is.
+    for (binary, name) in programs.iter().map(|one| (one, name(one))).chain([(&plinth, "plinth".into())]) {
         run(tool("strip").arg("-o").arg(root.join("bin").join(name)).arg(binary));
         files.extend(libraries(binary));
     }
