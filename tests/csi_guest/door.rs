@@ -3,6 +3,8 @@
 //!
 //! `door 7000 /run/csi/csi.sock 7001`
 
+#![allow(clippy::print_stdout, reason = "the test waits for its word")]
+
 use std::io;
 use std::net::{Ipv4Addr, Shutdown, TcpListener, TcpStream};
 use std::os::fd::OwnedFd;
