@@ -1,5 +1,6 @@
 //! Attachments of this host: made, found again, kept and undone.
 
+use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -13,7 +14,7 @@ use crate::error::AttachError;
 use crate::fuse::{self, Endpoint, Stack};
 use crate::growth::Growth;
 use crate::keeper::{Keeper, Serving};
-use crate::kernel::{self, Device, Kept};
+use crate::kernel::{self, Device, Kept, Number};
 use crate::line::{Dialer, Directory, Identity, Line};
 use crate::record::{Method, Place, Record};
 
@@ -85,7 +86,13 @@ impl Host {
     /// Its record cannot be read.
     pub fn find(&self, name: &str) -> io::Result<Option<Attachment>> {
         let place = self.place(name);
-        Ok(place.read()?.map(|record| Attachment { record, keeper: place.keeper() }))
+        let Some(mut record) = place.read()? else { return Ok(None) };
+        let keeper = place.keeper();
+        // A process that died before it noted the device, or before it took it over, has left it to the kernel.
+        if record.method == Method::Nbd && record.device.is_none() && keeper.is_none() && !record.ending {
+            record.device = current_device(&place, &record)?;
+        }
+        Ok(Some(Attachment { record, keeper }))
     }
 
     /// Where messages of a process in the background go.
@@ -134,12 +141,30 @@ impl Host {
         if ending == Ending::Orderly {
             make_idle(&place, &record).await?;
         }
-        // From here on nobody makes the device again.
-        place.write(&Record { ending: true, ..record.clone() })?;
+        note_ending(&place, &record)?;
         match ending {
             Ending::Orderly => take_down(&place, &record).await,
             Ending::Forced => tear_down(&place, &record).await,
         }
+    }
+
+    /// Has all that waits in a device fail, and all that comes. Until it is lowered its number is no other volume's: who
+    /// knows the device by its number alone, as a container does, must not meet one.
+    ///
+    /// # Errors
+    /// The process that keeps it, or the system, does not do it.
+    pub async fn fail(&self, name: &str) -> Result<(), AttachError> {
+        let place = self.place(name);
+        let Some(record) = place.read()? else { return Ok(()) };
+        note_ending(&place, &record)?;
+        place.end_keeper(END_MAX).await?;
+        match record.method {
+            // What is noted keeps the number, see [`numbers_of_others`].
+            Method::Nbd => kernel::disconnect(&record.backend()).await?,
+            // The loop device stays.
+            Method::Fuse => Stack::new(place.path()).abort(),
+        }
+        Ok(())
     }
 
     /// Ends the device in order and keeps the attachment: whoever claims it makes the device again. For a method whose
@@ -255,6 +280,15 @@ fn current_device(place: &Place, record: &Record) -> io::Result<Option<PathBuf>>
     })
 }
 
+/// From here on nobody makes the device again. What it was stays known, also when no process got to note it.
+fn note_ending(place: &Place, record: &Record) -> io::Result<()> {
+    let device = match &record.device {
+        Some(device) => Some(device.clone()),
+        None => current_device(place, record)?,
+    };
+    place.write(&Record { ending: true, device, ..record.clone() })
+}
+
 /// Nobody uses the device, and nothing waits to be written.
 async fn make_idle(place: &Place, record: &Record) -> Result<(), AttachError> {
     let Some(device) = current_device(place, record)? else { return Ok(()) };
@@ -305,10 +339,26 @@ async fn raise_nbd(
     let looking = dialer.clone();
     let kept = match Device::of_backend(&backend)? {
         Some(device) => Kept::take_over(device, dialer, line, backend).await?,
-        None => Kept::make(dialer, line, backend, record.index).await?,
+        None => {
+            let number = match record.index {
+                Some(index) => Number::Exactly(index),
+                None => Number::AnyBut(numbers_of_others(place)?),
+            };
+            Kept::make(dialer, line, backend, number).await?
+        }
     };
     let growth = Growth::new(place, record, &kept.device().path());
     Ok(Keeper::nbd(kept, growth.watching(looking), lock))
+}
+
+/// Numbers of nbd devices that other attachments of this host have, or had and are not forgotten.
+fn numbers_of_others(place: &Place) -> io::Result<BTreeSet<u32>> {
+    let mut numbers = BTreeSet::new();
+    for other in place.others()? {
+        let device = other.read()?.filter(|record| record.method == Method::Nbd).and_then(|record| record.device);
+        numbers.extend(device.as_deref().and_then(nbd_index));
+    }
+    Ok(numbers)
 }
 
 async fn raise_fuse(
@@ -382,4 +432,33 @@ pub async fn require(method: Method) -> Result<(), AttachError> {
 #[must_use]
 pub fn nbd_index(device: &Path) -> Option<u32> {
     Device::named(device).map(|device| device.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+
+    use super::{Host, Method, Record, numbers_of_others};
+
+    #[test]
+    fn a_number_is_reserved_until_its_attachment_is_forgotten() {
+        let folder = tempfile::tempdir().unwrap();
+        let host = Host::new(folder.path().to_owned());
+        for (name, method, device, ending) in [
+            ("ended", Method::Nbd, Some("/dev/nbd1"), true),
+            ("living", Method::Nbd, Some("/dev/nbd7"), false),
+            ("coming", Method::Nbd, None, false),
+            ("other", Method::Fuse, Some("/dev/loop3"), true),
+            ("own", Method::Nbd, Some("/dev/nbd9"), false),
+        ] {
+            let device = device.map(PathBuf::from);
+            host.place(name).make().unwrap();
+            let record = Record { device, ending, ..Record::new(name, "host", "00".repeat(16), method) };
+            host.place(name).write(&record).unwrap();
+        }
+        let reserved = || numbers_of_others(&host.place("own")).unwrap().into_iter().collect::<Vec<_>>();
+        assert_eq!(reserved(), [1, 7]);
+        host.forget("ended").unwrap();
+        assert_eq!(reserved(), [7]);
+    }
 }

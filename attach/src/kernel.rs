@@ -9,7 +9,7 @@ use std::path::Path;
 use std::time::Duration;
 
 pub use device::Device;
-pub use keep::{KeepFault, Kept, blocking};
+pub use keep::{KeepFault, Kept, Number, blocking};
 
 use crate::tool;
 

@@ -114,6 +114,17 @@ impl Place {
         &self.0
     }
 
+    /// Those of the same host's other attachments.
+    ///
+    /// # Errors
+    /// The folder that they are in cannot be read.
+    pub fn others(&self) -> io::Result<Vec<Self>> {
+        let Some(folder) = self.0.parent() else { return Ok(Vec::new()) };
+        let places = fs::read_dir(folder)?.map(|entry| entry.map(|entry| Self(entry.path())));
+        let all: Vec<Self> = places.collect::<io::Result<_>>()?;
+        Ok(all.into_iter().filter(|place| place != self).collect())
+    }
+
     /// What is kept there, if anything is.
     ///
     /// # Errors
@@ -178,7 +189,8 @@ impl Place {
         }
         // The device of a process that ended is none until it is found again; whoever waits for ours must not take it for
         // that, so this comes before our number.
-        if let Some(record) = self.read()?.filter(|record| record.device.is_some()) {
+        // One that is being detached is not made again, and what it was stays known.
+        if let Some(record) = self.read()?.filter(|record| record.device.is_some() && !record.ending) {
             self.write(&Record { device: None, ..record })?;
         }
         file.set_len(0)?;

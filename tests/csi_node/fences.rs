@@ -111,6 +111,36 @@ fn who_has_the_device_of_a_fenced_volume_sees_errors_and_not_silence() {
     node.is_clean();
 }
 
+/// A container knows its device by its number alone: as long as the pod is not gone, that is nobody else's.
+#[test]
+fn the_device_of_a_fenced_volume_does_not_become_another_volumes() {
+    if let Some(what) = lacking() {
+        return skip("the_device_of_a_fenced_volume_does_not_become_another_volumes", what);
+    }
+    let cluster = Cluster::on_loopback();
+    let node = Node::start(&cluster, "node-a");
+    let caller = node.caller();
+    for volume in ["fenced", "next"] {
+        cluster.run(&["volume", "create", volume, "--size", "64MiB"]);
+        node.give(volume);
+    }
+    caller.stage_as("fenced", block(), &[]).unwrap();
+    caller.publish_as("fenced", "pod", block(), false).unwrap();
+    node.take("fenced");
+    wait::until("the device to end", || {
+        caller.stats("fenced", &caller.target("pod")).unwrap().volume_condition.unwrap().abnormal.then_some(())
+    });
+    caller.stage_as("next", block(), &[]).unwrap();
+    caller.publish_as("next", "other", block(), false).unwrap();
+    assert_ne!(node.device("fenced"), node.device("next"));
+    assert!(fs::read(caller.target("pod")).is_err(), "nothing is read there any more");
+    for (volume, pod) in [("fenced", "pod"), ("next", "other")] {
+        caller.unpublish(volume, pod).unwrap();
+        caller.unstage(volume).unwrap();
+    }
+    node.is_clean();
+}
+
 #[test]
 fn a_fenced_filesystem_is_taken_away_and_comes_again() {
     if let Some(what) = lacking() {

@@ -1,13 +1,15 @@
 //! A small machine of QEMU with Debian's cloud kernel, whose whole world is an initial RAM disk: busybox, our program, and
 //! what the test adds. It reaches this host's loopback addresses, and nothing else.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -19,9 +21,19 @@ use crate::tool::{output, run, tool};
 /// Debian's package that depends on the kernel of today.
 const KERNEL_PACKAGE: &str = "linux-image-cloud-amd64";
 /// Modules the guest needs; what they need themselves is found.
-const MODULES: [&str; 3] = ["virtio_pci", "virtio_net", "nbd"];
-/// Programs that are copied with their libraries.
-const PROGRAMS: [&str; 3] = ["/sbin/mkfs.ext4", "/sbin/e2fsck", "/sbin/resize2fs"];
+const MODULES: [&str; 4] = ["virtio_pci", "virtio_net", "nbd", "xfs"];
+/// Programs that are copied with their libraries. Those in /usr are of the same names as busybox's own, which come first
+/// unless PATH says otherwise.
+const PROGRAMS: [&str; 8] = [
+    "/sbin/mkfs.ext4",
+    "/sbin/e2fsck",
+    "/sbin/resize2fs",
+    "/sbin/mkfs.xfs",
+    "/sbin/xfs_growfs",
+    "/usr/sbin/blkid",
+    "/usr/bin/mount",
+    "/usr/bin/umount",
+];
 
 /// Runs first in the guest. Without a loopback device of its own all of 127.0.0.0/8 is the host's.
 const INIT: &str = "\
@@ -44,6 +56,9 @@ sync
 poweroff -f
 ";
 
+/// One test downloads, the others find it done.
+static FINDING: Mutex<()> = Mutex::new(());
+
 /// What is needed to start guests.
 #[derive(Debug)]
 pub struct GuestKernel {
@@ -57,10 +72,14 @@ impl GuestKernel {
     /// # Errors
     /// In words, what is missing.
     pub fn find() -> Result<Self, String> {
+        let _turn = FINDING.lock().unwrap_or_else(PoisonError::into_inner);
         for program in ["qemu-system-x86_64", "busybox", "cpio", "depmod", "modprobe", "apt-get", "dpkg-deb"] {
             if !output(Command::new("sh").args(["-c", &format!("command -v {program}")])).status.success() {
                 return Err(format!("there is no {program}"));
             }
+        }
+        if let Some(program) = PROGRAMS.iter().find(|program| !Path::new(program).exists()) {
+            return Err(format!("there is no {program}"));
         }
         let package = of_today()?;
         let folder = cache().join(&package);
@@ -121,9 +140,19 @@ fn modules(folder: &Path, version: &str) -> Result<Vec<PathBuf>, String> {
     Ok(found)
 }
 
+/// What a test wants of a guest beside a script.
+#[derive(Clone, Debug, Default)]
+pub struct Outfit {
+    /// Programs of its own, which are in /bin there.
+    pub programs: Vec<PathBuf>,
+    /// Ports of the guest that are reached from this host.
+    pub ports: Vec<u16>,
+}
+
 /// A running guest. It ends with this value.
 #[derive(Debug)]
 pub struct Guest {
+    addresses: BTreeMap<u16, SocketAddr>,
     child: Child,
     input: ChildStdin,
     lines: Receiver<String>,
@@ -138,13 +167,25 @@ impl Guest {
     /// When it cannot be started.
     #[must_use]
     pub fn start(kernel: &GuestKernel, script: &str) -> Self {
+        Self::start_with(kernel, script, &Outfit::default())
+    }
+
+    /// The same with more in it.
+    ///
+    /// # Panics
+    /// When it cannot be started.
+    #[must_use]
+    pub fn start_with(kernel: &GuestKernel, script: &str, outfit: &Outfit) -> Self {
         let folder = tempfile::Builder::new().prefix("plinth-").tempdir().expect("a temporary folder");
-        let disk = ram_disk(folder.path(), kernel, script);
+        let disk = ram_disk(folder.path(), kernel, script, &outfit.programs);
+        let addresses: BTreeMap<u16, SocketAddr> = outfit.ports.iter().map(|port| (*port, free_address())).collect();
         let mut command = Command::new("setpriv");
         command.args(["--pdeathsig", "KILL", "qemu-system-x86_64", "-accel", "tcg,thread=multi", "-cpu", "max"]);
         command.args(["-smp", "2", "-m", "768", "-nographic", "-no-reboot", "-kernel"]).arg(&kernel.image);
         command.arg("-initrd").arg(disk).args(["-append", "console=ttyS0 quiet panic=-1 rdinit=/init"]);
-        command.args(["-netdev", "user,id=n0", "-device", "virtio-net-pci,netdev=n0,romfile="]);
+        let doors = addresses.iter().map(|(port, address)| format!(",hostfwd=tcp:{address}-:{port}"));
+        let net = doors.fold("user,id=n0".to_owned(), |net, door| net + &door);
+        command.args(["-netdev", &net, "-device", "virtio-net-pci,netdev=n0,romfile="]);
         let child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::inherit()).spawn();
         let mut child = child.unwrap_or_else(|error| panic!("{command:?}: {error}"));
         let input = child.stdin.take().expect("it is piped");
@@ -158,7 +199,16 @@ impl Guest {
                 }
             }
         });
-        Self { child, input, lines, said: Vec::new(), _folder: folder }
+        Self { addresses, child, input, lines, said: Vec::new(), _folder: folder }
+    }
+
+    /// Where one of its ports is reached.
+    ///
+    /// # Panics
+    /// When its outfit does not name the port.
+    #[must_use]
+    pub fn address(&self, port: u16) -> SocketAddr {
+        self.addresses[&port]
     }
 
     /// Waits for a line that begins so; answers the rest of it.
@@ -207,17 +257,28 @@ impl Drop for Guest {
     }
 }
 
+/// A port of this host that nobody has.
+fn free_address() -> SocketAddr {
+    let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).and_then(|listener| listener.local_addr());
+    free.expect("loopback has free ports")
+}
+
 /// Packs the guest's world.
-fn ram_disk(folder: &Path, kernel: &GuestKernel, script: &str) -> PathBuf {
+fn ram_disk(folder: &Path, kernel: &GuestKernel, script: &str, programs: &[PathBuf]) -> PathBuf {
     let root = folder.join("root");
     for part in ["bin", "sbin", "modules"] {
         fs::create_dir_all(root.join(part)).expect("a folder");
     }
     fs::copy("/bin/busybox", root.join("bin/busybox")).expect("busybox");
-    let plinth = root.join("bin/plinth");
-    run(tool("strip").arg("-o").arg(&plinth).arg(program()));
     let mut files: BTreeSet<PathBuf> = PROGRAMS.iter().map(PathBuf::from).collect();
-    for binary in PROGRAMS.iter().map(Path::new).chain([plinth.as_path()]) {
+    for binary in PROGRAMS.iter().map(Path::new) {
+        files.extend(libraries(binary));
+    }
+    let plinth = program();
+    let name = |program: &PathBuf| program.file_name().expect("a program has a name").to_owned();
+    // Ours is called so whatever its file is.
+    for (binary, name) in programs.iter().map(|one| (one, name(one))).chain([(&plinth, "plinth".into())]) {
+        run(tool("strip").arg("-o").arg(root.join("bin").join(name)).arg(binary));
         files.extend(libraries(binary));
     }
     for file in files {

@@ -137,14 +137,20 @@ impl Stack {
         }
     }
 
+    /// Has everything fail that waits for an answer, or comes and would, whether the process that was to give it has ended
+    /// or not. A loop device stays, and the file system below it.
+    pub fn abort(&self) {
+        // Refused because it is in use: the order to abort comes before that.
+        let aborted = unmount(self.mount(), UnmountFlags::FORCE);
+        tracing::debug!("{}: {aborted:?}", self.folder.display());
+    }
+
     /// Takes down what is there whatever waits in it: that fails.
     ///
     /// # Errors
     /// Something does not go.
     pub async fn tear_down(&self) -> Result<(), StackFault> {
-        // Whatever waits for an answer fails, whether the process that was to give it has ended or not.
-        let aborted = unmount(self.mount(), UnmountFlags::FORCE);
-        tracing::debug!("{}: {aborted:?}", self.folder.display());
+        self.abort();
         for device in self.devices() {
             let detached = tool::run("losetup", [Path::new("-d"), &device], TOOL_MAX).await;
             tracing::debug!("{}: {detached:?}", device.display());

@@ -10,6 +10,7 @@
 //! The kernel asks again what was not answered, and only when the server has let the new connection in, which ends the old
 //! one first: what still lies in the old one is never applied.
 
+use std::collections::BTreeSet;
 use std::convert::Infallible;
 use std::io;
 use std::net::{Shutdown, TcpStream};
@@ -41,6 +42,18 @@ const SILENCE_MAX: Duration = Duration::from_secs(60);
 const OFFERS: [Duration; 4] =
     [Duration::ZERO, Duration::from_millis(20), Duration::from_millis(100), Duration::from_millis(500)];
 
+/// So many numbers of devices are tried.
+const NUMBERS_MAX: u32 = 4096;
+
+/// Which number a new device gets.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Number {
+    /// This one.
+    Exactly(u32),
+    /// Any that is free, other than these: of devices that have ended, and that somebody may still know by their number.
+    AnyBut(BTreeSet<u32>),
+}
+
 /// A device and its connection.
 #[derive(Debug)]
 pub struct Kept {
@@ -68,9 +81,8 @@ impl Kept {
     ///
     /// # Errors
     /// The kernel refuses.
-    pub async fn make(dialer: Dialer, line: Line, backend: String, index: Option<u32>) -> io::Result<Self> {
+    pub async fn make(dialer: Dialer, line: Line, backend: String, number: Number) -> io::Result<Self> {
         let wish = Connect {
-            index,
             size_bytes: line.export.size_bytes,
             block_bytes: BLOCK_BYTES,
             server_flags: line.export.flags,
@@ -80,7 +92,7 @@ impl Kept {
         let size_bytes = wish.size_bytes;
         let socket = line.into_blocking()?;
         let held = socket.try_clone()?;
-        let device = Device(blocking(move || netlink::connect(&wish, socket.as_fd())).await?);
+        let device = blocking(move || connect(&wish, &number, &socket)).await?;
         if let Err(error) = device.look_after_ms(LOOK_AFTER_MS) {
             tracing::warn!("requests take up to 30 s to go on after a failover: {error}");
         }
@@ -179,6 +191,26 @@ impl Kept {
         self.dialer.grown(size_bytes);
         Ok(())
     }
+}
+
+/// Makes a device of a connection. The kernel is not asked to choose its number: it knows of nobody who does not have a
+/// device open at this moment.
+fn connect(wish: &Connect, number: &Number, socket: &TcpStream) -> io::Result<Device> {
+    let reserved = match number {
+        Number::Exactly(index) => return netlink::connect(wish, *index, socket.as_fd()).map(|()| Device(*index)),
+        Number::AnyBut(reserved) => reserved,
+    };
+    for device in (0..NUMBERS_MAX).map(Device).filter(|device| !reserved.contains(&device.0)) {
+        if device.is_connected() {
+            continue;
+        }
+        match netlink::connect(wish, device.0, socket.as_fd()) {
+            // Somebody has it open, or was faster.
+            Err(error) if error.kind() == io::ErrorKind::ResourceBusy => {}
+            made => return made.map(|()| device),
+        }
+    }
+    Err(io::Error::other(format!("all devices from /dev/nbd0 to /dev/nbd{} are in use", NUMBERS_MAX - 1)))
 }
 
 /// Waits until the device is no longer ours.

@@ -47,8 +47,6 @@ const LINK_DEAD: u8 = 4;
 /// A device that is to be made.
 #[derive(Clone, Debug)]
 pub struct Connect {
-    /// /dev/nbdN; any that is free without.
-    pub index: Option<u32>,
     /// Its size.
     pub size_bytes: u64,
     /// Its sector.
@@ -152,12 +150,13 @@ fn sockets(socket: BorrowedFd<'_>) -> DefaultNla {
     nest(SOCKETS, &nest(SOCKET_ITEM, &fd))
 }
 
-/// Makes a device of a connection behind its handshake; answers its number.
+/// Makes the device of this number of a connection behind its handshake.
 ///
 /// # Errors
-/// The kernel refuses.
-pub fn connect(wish: &Connect, socket: BorrowedFd<'_>) -> io::Result<u32> {
-    let mut attributes = vec![
+/// The kernel refuses; `ResourceBusy` when the number is in use.
+pub fn connect(wish: &Connect, index: u32, socket: BorrowedFd<'_>) -> io::Result<()> {
+    let attributes = vec![
+        DefaultNla::new(INDEX, index.to_ne_bytes().to_vec()),
         long(SIZE_BYTES, wish.size_bytes),
         long(BLOCK_BYTES, wish.block_bytes),
         // A request waits as long as it takes; what a dead connection does to it is decided by the next.
@@ -167,10 +166,7 @@ pub fn connect(wish: &Connect, socket: BorrowedFd<'_>) -> io::Result<u32> {
         text(BACKEND, &wish.backend),
         sockets(socket),
     ];
-    attributes.extend(wish.index.map(|index| DefaultNla::new(INDEX, index.to_ne_bytes().to_vec())));
-    let reply = ask(CONNECT, attributes)?;
-    let index = reply.and_then(|reply| reply.number(INDEX)).or(wish.index);
-    index.ok_or_else(|| io::Error::other("the kernel did not say which device it made"))
+    ask(CONNECT, attributes)
 }
 
 /// Changes a device, and gives it a connection in place of a dead one. The kernel says nothing when it has no dead one,
@@ -182,7 +178,7 @@ pub fn reconfigure(wish: &Reconfigure, socket: Option<BorrowedFd<'_>>) -> io::Re
     let mut attributes = vec![DefaultNla::new(INDEX, wish.index.to_ne_bytes().to_vec()), text(BACKEND, &wish.backend)];
     attributes.extend(wish.size_bytes.map(|size| long(SIZE_BYTES, size)));
     attributes.extend(socket.map(sockets));
-    ask(RECONFIGURE, attributes).map(drop)
+    ask(RECONFIGURE, attributes)
 }
 
 /// Ends a device: what waits in it fails.
@@ -190,7 +186,7 @@ pub fn reconfigure(wish: &Reconfigure, socket: Option<BorrowedFd<'_>>) -> io::Re
 /// # Errors
 /// The kernel refuses.
 pub fn disconnect(index: u32) -> io::Result<()> {
-    ask(DISCONNECT, vec![DefaultNla::new(INDEX, index.to_ne_bytes().to_vec())]).map(drop)
+    ask(DISCONNECT, vec![DefaultNla::new(INDEX, index.to_ne_bytes().to_vec())])
 }
 
 /// Whether the kernel has the driver.
@@ -234,9 +230,9 @@ impl Deaths {
     }
 }
 
-fn ask(command: u8, attributes: Vec<DefaultNla>) -> io::Result<Option<Message>> {
+fn ask(command: u8, attributes: Vec<DefaultNla>) -> io::Result<()> {
     let (family, _) = family()?;
-    Ok(exchange(family, Message { command, attributes })?.into_iter().next())
+    exchange(family, Message { command, attributes }).map(drop)
 }
 
 /// Numbers of the family and of its group.

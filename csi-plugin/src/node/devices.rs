@@ -222,9 +222,9 @@ impl Devices {
         self.host.forget(name).map_err(|error| broken(&error))
     }
 
-    /// Ends a device at once, and keeps what is noted of it: what waited in it fails, so that it can be unmounted.
-    pub async fn lower_keeping(&self, name: &str) -> Result<(), Status> {
-        self.host.lower(name, Ending::Forced).await.map_err(|error| of_attach(&error))
+    /// Has all fail that waits in a device, so that it can be unmounted; its number stays taken until it is lowered.
+    pub async fn fail(&self, name: &str) -> Result<(), Status> {
+        self.host.fail(name).await.map_err(|error| of_attach(&error))
     }
 
     /// Replaces processes that died while the kernel has their device, without end: as long as nobody does, a failover

@@ -57,7 +57,7 @@ impl Node {
             return;
         }
         tracing::warn!("volume {name} was taken from this node; its device ends, and what uses it sees errors");
-        if let Err(status) = self.devices.lower_keeping(name).await {
+        if let Err(status) = self.devices.fail(name).await {
             tracing::error!("the device of volume {name}, which was taken from this node: {}", status.message());
         }
     }

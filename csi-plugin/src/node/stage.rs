@@ -76,7 +76,7 @@ impl Node {
             return Err(Status::failed_precondition(sentence));
         }
         tracing::warn!("{} is cleared away: {why}", device.display());
-        self.devices.lower_keeping(name).await?;
+        self.devices.fail(name).await?;
         clear(path).await?;
         self.devices.lower(name, Ending::Forced).await
     }
@@ -144,7 +144,7 @@ impl Node {
         }
         if ending == Ending::Forced {
             // What waits in the device can only fail; an unmount must not wait for it.
-            self.devices.lower_keeping(&name).await?;
+            self.devices.fail(&name).await?;
         }
         if let Some(path) = &path {
             clear(path).await?;
