@@ -20,6 +20,7 @@ mod partitions;
 mod pauses;
 mod power;
 mod relays;
+mod removals;
 mod replicas;
 mod rot;
 mod scene;

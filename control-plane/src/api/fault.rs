@@ -122,6 +122,7 @@ pub(crate) fn of_refusal(refusal: &Refusal) -> Status {
         Refusal::AttachedOtherwise { .. } => (Code::AlreadyExists, "attached-otherwise"),
         Refusal::NoSuchHost(_) => (Code::NotFound, "no-such-host"),
         Refusal::NodeInUse { .. } => (Code::FailedPrecondition, "node-in-use"),
+        Refusal::NodeHeard(_) => (Code::FailedPrecondition, "node-heard"),
         Refusal::NoSuchPool(_) => (Code::NotFound, "no-such-pool"),
         Refusal::PoolHeard { .. } => (Code::FailedPrecondition, "pool-in-use"),
         Refusal::PoolCounts { .. } => (Code::FailedPrecondition, "pool-counts"),

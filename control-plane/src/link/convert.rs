@@ -182,7 +182,8 @@ pub(super) fn pong(number: u64) -> link::ToNode {
     link::ToNode { message: Some(link::to_node::Message::Pong(link::Pong { number })) }
 }
 
-pub(super) fn intent(intent: NodeIntent) -> link::ToNode {
+/// With the pools that were removed and are there again.
+pub(super) fn intent(intent: NodeIntent, removed: &[PoolId]) -> link::ToNode {
     let NodeIntent { revision, whole, replicas, deletions, routes, lost_routes, snapshot_deletions } = intent;
     let deletions = deletions.into_iter();
     let routes = routes.into_iter();
@@ -194,6 +195,7 @@ pub(super) fn intent(intent: NodeIntent) -> link::ToNode {
         routes: routes.map(|route| link::Route { name: route.name.to_string(), address: route.address }).collect(),
         lost_routes: lost_routes.into_iter().map(|name| name.to_string()).collect(),
         snapshot_deletions: snapshot_deletions.into_iter().map(point::deletion).collect(),
+        removed_pools: removed.iter().map(|pool| bytes_of(*pool)).collect(),
     };
     link::ToNode { message: Some(link::to_node::Message::Intent(intent)) }
 }

@@ -130,13 +130,18 @@ pub enum Refusal {
     #[error("volume \"{0}\" has {READERS_MAX} readers, the most there can be")]
     Readers(Name),
     /// A node that still holds something.
-    #[error("node \"{node}\" holds {replicas} replicas: plinth node drain {node} moves them")]
+    #[error("node \"{node}\" holds {replicas} replicas: plinth node drain {node} makes them elsewhere. What only it holds: plinth volume delete, or plinth pool remove --force")]
     NodeInUse {
         /// Which.
         node: Name,
         /// How many.
         replicas: usize,
     },
+    /// A node that is there.
+    #[error(
+        "node \"{0}\" is heard: stop its storage node first, then remove it; who was heard counts as heard for some seconds. plinth node cordon {0} places nothing new on it meanwhile"
+    )]
+    NodeHeard(Name),
     /// No such pool.
     #[error("there is no pool {0}: plinth pool list shows those there are")]
     NoSuchPool(PoolId),

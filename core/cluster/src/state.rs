@@ -262,6 +262,13 @@ impl State {
         self.contents.removed_pools.iter().map(|(id, pool)| (*id, pool))
     }
 
+    /// Removed pools that a node came with: it is told, for its own log.
+    #[must_use]
+    pub fn removed_pools_at(&self, node: &Name) -> Vec<PoolId> {
+        let is_there = |pool: &RemovedPool| pool.back.as_ref().is_some_and(|(found, _)| found == node);
+        self.removed_pools().filter(|(_, pool)| is_there(pool)).map(|(id, _)| id).collect()
+    }
+
     /// The pools of a node.
     pub fn pools_of(&self, node: &Name) -> impl Iterator<Item = (PoolId, &Pool)> {
         self.pools().filter(move |(_, pool)| pool.node == *node)

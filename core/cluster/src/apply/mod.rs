@@ -49,7 +49,7 @@ impl State {
             Change::Lose { node } => self.lose(now, &node),
             Change::Report { node, report } => self.report(now, &node, report),
             Change::Administer { node, admin } => self.administer(&node, admin),
-            Change::RemoveNode { node } => self.remove_node(&node),
+            Change::RemoveNode { node } => self.remove_node(now, &node),
             Change::RemovePool { pool, force } => self.remove_pool(now, pool, force),
             Change::CreateVolume { name, size_bytes, spec, source } => {
                 self.create_volume(now, Wish { name, size_bytes, spec, source })

@@ -1,6 +1,6 @@
 //! Pools that never come back.
 //!
-//! An operator says so. Then nobody is there to free what was deleted in them, and nobody is to look for them: what the
+//! An operator says so, of a pool or of its node. Then nobody is there to free what was deleted in them, and nobody is to look for them: what the
 //! cluster keeps about them goes. A pool that comes back all the same is left alone: what it holds is of the past, and its
 //! replicas are no members of anything.
 
@@ -155,7 +155,7 @@ impl State {
         self.index.remove_pool(pool);
     }
 
-    fn remember_removed(&mut self, id: PoolId, pool: RemovedPool) {
+    pub(super) fn remember_removed(&mut self, id: PoolId, pool: RemovedPool) {
         let removed = &mut self.contents.removed_pools;
         removed.insert(id, pool);
         if removed.len() > REMOVED_POOLS_MAX
@@ -172,6 +172,12 @@ impl State {
         {
             pool.back = Some((node.clone(), now));
         }
+    }
+
+    /// What pools the node has is still to be heard.
+    pub(super) fn forget_back(&mut self, node: &Name) {
+        let had = |pool: &&mut RemovedPool| pool.back.as_ref().is_some_and(|(found, _)| found == node);
+        self.contents.removed_pools.values_mut().filter(had).for_each(|pool| pool.back = None);
     }
 }
 

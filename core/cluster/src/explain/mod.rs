@@ -62,16 +62,21 @@ impl State {
             (Link::Lost { .. }, _) => Some(Problem {
                 severity: if volumes > 0 { Severity::Critical } else { Severity::Warning },
                 subject,
-                sentence: format!(
-                    "it is not heard; {volumes} volumes are on it. Start it, or look at its network; if it is gone for good: plinth node remove {name}"
-                ),
+                sentence: match volumes {
+                    0 => format!(
+                        "it is not heard, and nothing is on it. Start it, or look at its network; if it is gone for good: plinth node remove {name}"
+                    ),
+                    _ => format!(
+                        "it is not heard; {volumes} volumes are on it. Start it, or look at its network; if it is gone for good: plinth node drain {name} makes elsewhere what others have, too, and plinth explain node {name} says what is left; then plinth node remove {name}"
+                    ),
+                },
             }),
             (Link::Up { .. }, Admin::Draining) => Some(Problem {
                 severity: Severity::Notice,
                 subject,
                 sentence: match volumes {
                     0 => format!(
-                        "it is empty, and nothing new is placed on it: it can be taken away, then plinth node remove {name}; or plinth node undrain {name}"
+                        "it is empty, and nothing new is placed on it. To take it away: stop it, then plinth node remove {name}; or plinth node undrain {name}"
                     ),
                     _ => format!(
                         "it is being emptied: {volumes} volumes are still on it. plinth explain node {name} says what they wait for; plinth node undrain {name} keeps them"

@@ -494,6 +494,7 @@ fn the_only_replica_of_a_volume_leaves_a_node_that_is_drained() {
     assert_eq!(volume(&world).health(), Health::Ready, "{}", explained(&world));
     assert_ne!(node_of(&world, volume(&world).home()), node);
     assert_eq!(volume(&world).replicas.len(), 1);
+    world.disconnect(&node);
     world.apply(None, Change::RemoveNode { node }).unwrap();
 }
 
