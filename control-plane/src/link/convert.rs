@@ -90,11 +90,14 @@ fn replica_report(found: &link::ReplicaReport) -> Result<ReplicaReport, Status> 
         return Err(invalid("replicas.snapshots", &format!("{count} of them; at most {SNAPSHOTS_MAX} can be")));
     }
     let snapshots = snapshots.iter().map(point::copy).collect::<Result<_, _>>()?;
+    let role = role(found.role)?;
+    // Who takes no part says what it took part in.
+    let seen = if role == Role::Out { found.epoch_seen } else { 0 };
     let standing = Standing {
         incarnation: Incarnation(found.incarnation),
         warm_from: Incarnation(found.warm_from),
-        epoch: Epoch(found.epoch),
-        role: role(found.role)?,
+        epoch: Epoch(found.epoch.max(seen)),
+        role,
         unable: found.unable,
         resync: found.resync.map(|link::Progress { left, groups }| Progress { left, groups }),
         lost_blocks: found.lost_blocks,

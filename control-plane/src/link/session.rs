@@ -105,6 +105,10 @@ impl Session {
     /// What the node was not told yet, and the removed pools it came with.
     fn news(&self, state: &State, told: Option<Revision>, removed: &[PoolId]) -> (Option<NodeIntent>, Vec<PoolId>) {
         let node = &self.turn.node;
+        // Before an operator says to resume, the node goes on as if no voter were there.
+        if state.is_listening() {
+            return (None, removed.to_vec());
+        }
         let found = state.removed_pools_at(node);
         let nothing_else = || NodeIntent { revision: state.revision(), ..NodeIntent::default() };
         let intent = match told {

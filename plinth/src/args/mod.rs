@@ -21,7 +21,7 @@ pub use archive::{DiffArgs, ExportArgs, ImportArgs};
 pub use cluster::{ClusterArgs, ClusterCommand, ExplainArgs, StatusArgs};
 pub use connection::{ConnectionArgs, WaitArgs};
 pub use csi::{CsiArgs, CsiMode};
-pub use daemon::{ControlArgs, StorageArgs};
+pub use daemon::{ControlArgs, ControlCommand, StorageArgs};
 pub use dev::DevArgs;
 pub use host::{AttachArgs, AttachmentsArgs, DetachHereArgs, FolderArgs, MethodArg};
 pub use node::{NodeArgs, NodeCommand};

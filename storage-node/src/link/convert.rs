@@ -152,6 +152,7 @@ fn pool_report(id: PoolId, tags: &[String], news: &PoolDelta) -> link::PoolRepor
         volume: replica.volume.0,
         size_bytes: replica.size_bytes,
         generation: replica.generation,
+        epoch_seen: replica.epoch_seen.0,
         lost_blocks: replica.lost_blocks,
         snapshots: replica.snapshots.iter().map(snapshot_report).collect(),
         hold: replica.hold.map(hold_report),

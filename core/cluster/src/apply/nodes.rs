@@ -103,7 +103,7 @@ impl State {
             return Err(Refusal::NoSuchNode(name.clone()));
         }
         let (removed, pools): (Vec<_>, Vec<_>) =
-            report.pools.into_iter().partition(|pool| self.contents.removed_pools.contains_key(&pool.id));
+            report.pools.into_iter().partition(|pool| self.is_left_alone(pool.id));
         for pool in &pools {
             self.check_pool(name, pool)?;
         }
@@ -112,7 +112,9 @@ impl State {
             self.take_pool(now, name, pool);
         }
         self.forget_closed(now, name);
-        self.free_tombstones(name, report.heard);
+        if !self.is_listening() {
+            self.free_tombstones(name, report.heard);
+        }
         Ok(Answer::Done)
     }
 
