@@ -19,6 +19,7 @@ mod outages;
 mod partitions;
 mod pauses;
 mod power;
+mod recovered;
 mod relays;
 mod removals;
 mod replicas;
