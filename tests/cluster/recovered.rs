@@ -76,9 +76,7 @@ fn a_cluster_that_lost_two_of_three_voters_goes_on_with_the_third_and_loses_no_w
     let mut writer = written(&cluster, 21);
     let left = cluster.leader();
     take_over(&mut cluster, left);
-    wait::until("the operator to be told", || {
-        problems(&cluster).contains("recovered from one voter").then_some(())
-    });
+    wait::until("the operator to be told", || problems(&cluster).contains("recovered from one voter").then_some(()));
     // Clients go on, and nothing else.
     (0..200).for_each(|_| writer.write());
     refused(&cluster.shell(), &["volume", "create", "new", "--size", "1MiB"], "plinth cluster resume");
@@ -125,9 +123,8 @@ fn a_replica_that_the_lost_voters_had_left_behind_is_not_gone_on_from() {
         problems(&cluster).contains("voters that are lost decided after that").then_some(())
     });
     let shell = cluster.shell();
-    let promote = |node: &str| {
-        ["volume", "promote", "db", "--replica", node, "--yes-lose-data", "db"].map(str::to_owned)
-    };
+    let promote =
+        |node: &str| ["volume", "promote", "db", "--replica", node, "--yes-lose-data", "db"].map(str::to_owned);
     let older = promote(&behind);
     refused(&shell, &older.each_ref().map(String::as_str), "goes by a newer configuration");
     let newer = cluster.node_names().into_iter().find(|node| *node != behind).unwrap();

@@ -19,10 +19,10 @@ use super::point::{
     encode_clone_source, encode_grave, encode_retired, encode_snapshot, parse_clone_source, parse_grave, parse_retired,
     parse_snapshot,
 };
+use super::recovered;
 use super::replica::{
     encode_observed, encode_replica, encode_replication, parse_observed, parse_only, parse_replica, parse_replication,
 };
-use super::recovered;
 use super::schedule::{encode_schedule, parse_schedule};
 use super::volume::{
     encode_addresses, encode_admin, encode_mode, encode_settings, encode_spec, parse_addresses, parse_admin,

@@ -93,9 +93,8 @@ impl LastVoter {
         let identity = Identity::read(&database)?.ok_or_else(no_store)?;
         check::check(&database)?;
         let snapshot = snapshots::load(&database)?;
-        let (mut members, mut last) = snapshot.map_or((None, None), |(meta, _)| {
-            (Some(meta.last_membership.membership().clone()), meta.last_log_id)
-        });
+        let (mut members, mut last) = snapshot
+            .map_or((None, None), |(meta, _)| (Some(meta.last_membership.membership().clone()), meta.last_log_id));
         let mut at = Time::default();
         database.scan(Column::Log, &[], |key, bytes| {
             let entry = log::entry(&database, key, bytes)?;
@@ -187,7 +186,8 @@ mod tests {
         let members = Membership::new(vec![BTreeSet::from([1, 2, 3])], BTreeMap::from([1, 2, 3].map(voter)));
         let command = super::Command { at: super::Time(99), request: None, change: Change::Tick };
         let entries = [EntryPayload::Membership(members), EntryPayload::Normal(command)];
-        let entries = entries.into_iter().zip(0..).map(|(payload, index)| Entry { log_id: log_id(3, 1, index), payload });
+        let entries =
+            entries.into_iter().zip(0..).map(|(payload, index)| Entry { log_id: log_id(3, 1, index), payload });
         store.log().blocking_append(entries.collect::<Vec<_>>()).await.unwrap();
     }
 
@@ -202,9 +202,8 @@ mod tests {
         assert_eq!((facts.voter, facts.last_entry, facts.last_term, facts.last_at_ms), (2, 1, 3, 99));
         assert_eq!(facts.voters[&3], "h3:1");
         drop(last);
-        let take_over = |gone: &[u64]| {
-            LastVoter::open(folder.path()).unwrap().take_over(&gone.iter().copied().collect(), 5)
-        };
+        let take_over =
+            |gone: &[u64]| LastVoter::open(folder.path()).unwrap().take_over(&gone.iter().copied().collect(), 5);
         for wrong in [&[][..], &[1], &[1, 2, 3], &[1, 4]] {
             assert!(matches!(take_over(wrong), Err(TakeoverError::Others { .. })), "{wrong:?}");
         }

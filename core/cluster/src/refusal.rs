@@ -163,7 +163,9 @@ pub enum Refusal {
     #[error("volume \"{0}\" has {READERS_MAX} readers, the most there can be")]
     Readers(Name),
     /// A node that still holds something.
-    #[error("node \"{node}\" holds {replicas} replicas: plinth node drain {node} makes them elsewhere. What only it holds: plinth volume delete, or plinth pool remove --force")]
+    #[error(
+        "node \"{node}\" holds {replicas} replicas: plinth node drain {node} makes them elsewhere. What only it holds: plinth volume delete, or plinth pool remove --force"
+    )]
     NodeInUse {
         /// Which.
         node: Name,

@@ -12,14 +12,17 @@ use super::value::{self, Host, Pair, PoolArg};
 /// Options of `plinth control`.
 #[derive(Clone, Debug, Default, PartialEq, clap::Args, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-#[command(args_conflicts_with_subcommands = true, after_help = "\
+#[command(
+    args_conflicts_with_subcommands = true,
+    after_help = "\
 Examples:
   plinth control --id 1 --data /var/lib/plinth --listen 10.0.0.1:10700 --bootstrap \\
                  --others 10.0.0.2:10700,10.0.0.3:10700                       the first voter of a new cluster
   plinth control --id 2 --data /var/lib/plinth --listen 10.0.0.2:10700 --join          another one; then
   plinth cluster add-voter 2 10.0.0.2:10700                                            makes it part of the cluster
   plinth control --config /etc/plinth/control.toml
-A voter that was part of a cluster before goes on with what is in its data directory.")]
+A voter that was part of a cluster before goes on with what is in its data directory."
+)]
 pub struct ControlArgs {
     /// Number of this voter; never used again, not even after it was removed
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]

@@ -72,6 +72,8 @@ mod tests {
             voters: BTreeMap::from([1, 2, 3].map(|id| (id, format!("h{id}:1")))),
         };
         let text = told(&facts, Path::new("/d"));
-        assert!(text.contains("70 of term 3") && text.contains("plinth control recover --data /d --forget-voters 1,3\n"));
+        assert!(
+            text.contains("70 of term 3") && text.contains("plinth control recover --data /d --forget-voters 1,3\n")
+        );
     }
 }

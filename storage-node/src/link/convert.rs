@@ -586,7 +586,9 @@ mod tests {
     #[test]
     fn a_node_hears_that_its_own_pool_was_removed() {
         for (removed_pools, expected) in [(vec![vec![9; 16], pool()], true), (vec![vec![9; 16], Vec::new()], false)] {
-            let Ok(Message::Intent { removed, .. }) = of(Intent { removed_pools, ..good() }) else { panic!("an intent") };
+            let Ok(Message::Intent { removed, .. }) = of(Intent { removed_pools, ..good() }) else {
+                panic!("an intent")
+            };
             assert_eq!(removed, expected);
         }
     }

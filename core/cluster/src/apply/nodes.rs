@@ -102,8 +102,7 @@ impl State {
         if !self.contents.nodes.contains_key(name) {
             return Err(Refusal::NoSuchNode(name.clone()));
         }
-        let (removed, pools): (Vec<_>, Vec<_>) =
-            report.pools.into_iter().partition(|pool| self.is_left_alone(pool.id));
+        let (removed, pools): (Vec<_>, Vec<_>) = report.pools.into_iter().partition(|pool| self.is_left_alone(pool.id));
         for pool in &pools {
             self.check_pool(name, pool)?;
         }

@@ -48,7 +48,11 @@ impl State {
     #[must_use]
     pub fn problems(&self, most: usize) -> Vec<Problem> {
         let nodes = self.nodes().filter_map(|(name, node)| self.node_problem(name, node));
-        let pools = self.pools().flat_map(|(id, pool)| pool_problems(id, pool)).chain(self.removed_pool_problems()).chain(self.given_up_problems());
+        let pools = self
+            .pools()
+            .flat_map(|(id, pool)| pool_problems(id, pool))
+            .chain(self.removed_pool_problems())
+            .chain(self.given_up_problems());
         let volumes = self
             .volumes(None)
             .filter_map(|(id, volume)| self.doubt_problem(id, volume).or_else(|| self.volume_problem(volume)));
