@@ -60,7 +60,10 @@ fn is_lost(cluster: &Cluster, node: &str) -> Option<()> {
 fn problems(cluster: &Cluster, subject: &str) -> String {
     let status = cluster.status().unwrap_or_default();
     let all = status["problems"].as_array().cloned().unwrap_or_default();
-    let ours = all.iter().filter(|problem| problem["subject"] == subject);
+    // A pool is shown with hyphens to people and without to programs.
+    let plain = |text: &str| text.replace('-', "");
+    let is_ours = |problem: &&Value| problem["subject"].as_str().map(plain) == Some(plain(subject));
+    let ours = all.iter().filter(is_ours);
     ours.filter_map(|problem| problem["sentence"].as_str()).collect::<Vec<_>>().join("\n")
 }
 
