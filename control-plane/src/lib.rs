@@ -19,3 +19,4 @@ mod store;
 
 pub use plane::{Config, ControlPlane, EndError, StartError};
 pub use raft::Start;
+pub use store::{LastVoter, LastVoterFacts, TakeoverError};

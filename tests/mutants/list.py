@@ -127,5 +127,6 @@ NODE_MUTANTS = [
     ("lost-groups-are-not-taught", NODE + "lessons.rs", "if open > 0 || lost == 0 {", "if open > 0 || lost < 999 {"),
     ("lost-blocks-become-holes", NODE + "work.rs", "data, lost }", "data, lost: LostBlocks::NONE }"),
     ("blocks-of-snapshots-not-asked-for", NODE + "mend.rs", "(place.of.is_none() || peers.knows_lost(peer))", "place.of.is_none()"),
+    ("configurations-heard-before-the-size", "core/node/src/reconcile.rs", "filter(|_| is_large_enough)", "filter(|_| is_large_enough || volume.size_bytes > 0)"),
     ("digests-without-places", STORE + "digest.rs", "self.digest.then(&[at]).then(", "self.digest.then(&[at / 64]).then("),
 ]

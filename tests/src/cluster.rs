@@ -196,6 +196,12 @@ impl Cluster {
         self.voters.values_mut().for_each(|voter| voter.running = None);
     }
 
+    /// Whether a voter was started and not killed.
+    #[must_use]
+    pub fn is_voter_started(&self, id: u64) -> bool {
+        self.voters.get(&id).is_some_and(|voter| voter.running.is_some())
+    }
+
     /// Voters that there are, dead or alive.
     #[must_use]
     pub fn voter_ids(&self) -> Vec<u64> {

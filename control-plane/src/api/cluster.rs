@@ -110,6 +110,14 @@ impl ClusterService for Desk {
         Ok(Response::new(self.voters()))
     }
 
+    async fn resume(&self, request: Request<v1::ResumeRequest>) -> Result<Response<v1::ResumeReply>, Status> {
+        let v1::ResumeRequest { request_id, without } = request.into_inner();
+        let without = without.iter().map(|node| parse::name("without", node)).collect::<Result<_, _>>()?;
+        self.propose(Change::Resume { without }, parse::request_id(&request_id)?).await?;
+        let problems = self.look(|state| state.problems(PROBLEMS_MAX)).await?;
+        Ok(Response::new(v1::ResumeReply { problems: problems.into_iter().map(view::problem).collect() }))
+    }
+
     async fn set_settings(&self, request: Request<v1::SetSettingsRequest>) -> Result<Response<v1::Settings>, Status> {
         let v1::SetSettingsRequest { request_id, overcommit_percent, full_percent, replace_after_ms } =
             request.into_inner();

@@ -90,11 +90,14 @@ fn replica_report(found: &link::ReplicaReport) -> Result<ReplicaReport, Status> 
         return Err(invalid("replicas.snapshots", &format!("{count} of them; at most {SNAPSHOTS_MAX} can be")));
     }
     let snapshots = snapshots.iter().map(point::copy).collect::<Result<_, _>>()?;
+    let role = role(found.role)?;
+    // Who takes no part says what it took part in.
+    let seen = if role == Role::Out { found.epoch_seen } else { 0 };
     let standing = Standing {
         incarnation: Incarnation(found.incarnation),
         warm_from: Incarnation(found.warm_from),
-        epoch: Epoch(found.epoch),
-        role: role(found.role)?,
+        epoch: Epoch(found.epoch.max(seen)),
+        role,
         unable: found.unable,
         resync: found.resync.map(|link::Progress { left, groups }| Progress { left, groups }),
         lost_blocks: found.lost_blocks,
@@ -182,7 +185,8 @@ pub(super) fn pong(number: u64) -> link::ToNode {
     link::ToNode { message: Some(link::to_node::Message::Pong(link::Pong { number })) }
 }
 
-pub(super) fn intent(intent: NodeIntent) -> link::ToNode {
+/// With the pools that were removed and are there again.
+pub(super) fn intent(intent: NodeIntent, removed: &[PoolId]) -> link::ToNode {
     let NodeIntent { revision, whole, replicas, deletions, routes, lost_routes, snapshot_deletions } = intent;
     let deletions = deletions.into_iter();
     let routes = routes.into_iter();
@@ -194,6 +198,7 @@ pub(super) fn intent(intent: NodeIntent) -> link::ToNode {
         routes: routes.map(|route| link::Route { name: route.name.to_string(), address: route.address }).collect(),
         lost_routes: lost_routes.into_iter().map(|name| name.to_string()).collect(),
         snapshot_deletions: snapshot_deletions.into_iter().map(point::deletion).collect(),
+        removed_pools: removed.iter().map(|pool| bytes_of(*pool)).collect(),
     };
     link::ToNode { message: Some(link::to_node::Message::Intent(intent)) }
 }

@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use cluster::{Change, Proposal, Revision, State};
+use block::PoolId;
+use cluster::{Change, NodeIntent, Proposal, Revision, State};
 use proto::link::{self, FromNode, ToNode, from_node};
 use tokio::sync::mpsc;
 use tonic::{Status, Streaming};
@@ -101,20 +102,34 @@ impl Session {
         state.pool(proposal.proposer.0).is_some_and(|pool| pool.node == self.turn.node)
     }
 
+    /// What the node was not told yet, and the removed pools it came with.
+    fn news(&self, state: &State, told: Option<Revision>, removed: &[PoolId]) -> (Option<NodeIntent>, Vec<PoolId>) {
+        let node = &self.turn.node;
+        // Before an operator says to resume, the node goes on as if no voter were there.
+        if state.is_listening() {
+            return (None, removed.to_vec());
+        }
+        let found = state.removed_pools_at(node);
+        let nothing_else = || NodeIntent { revision: state.revision(), ..NodeIntent::default() };
+        let intent = match told {
+            None => Some(state.intent(node)),
+            Some(told) => state.intent_since(node, told).or_else(|| (found != removed).then(nothing_else)),
+        };
+        (intent, found)
+    }
+
     /// Tells the node all that it should be, and then what changed.
     async fn tell(&self, to_node: &Outbound) -> Option<Status> {
         let mut revisions = self.consensus.revisions();
         let mut leadership = self.consensus.leadership_changes();
         let mut told: Option<Revision> = None;
+        let mut removed = Vec::new();
         loop {
             revisions.mark_unchanged();
-            let intent = self.consensus.read(|state| match told {
-                None => Some(state.intent(&self.turn.node)),
-                Some(told) => state.intent_since(&self.turn.node, told),
-            });
+            let (intent, found) = self.consensus.read(|state| self.news(state, told, &removed));
             if let Some(intent) = intent {
-                told = Some(intent.revision);
-                to_node.send(Ok(convert::intent(intent))).await.ok()?;
+                (told, removed) = (Some(intent.revision), found);
+                to_node.send(Ok(convert::intent(intent, &removed))).await.ok()?;
             }
             tokio::select! {
                 changed = revisions.changed() => changed.ok()?,

@@ -104,6 +104,10 @@ fn parse_change(found: Wire) -> Result<Change, Invalid> {
         }
         Wire::RemoveHost(wire::RemoveHost { host }) => Change::RemoveHost { host: name(&host, "remove_host.host")? },
         Wire::Tick(wire::Tick {}) => Change::Tick,
+        Wire::Recover(wire::Recover {}) => Change::Recover,
+        Wire::Resume(wire::Resume { without }) => Change::Resume {
+            without: without.iter().map(|node| name(node, "resume.without")).collect::<Result<_, _>>()?,
+        },
     })
 }
 
@@ -181,6 +185,10 @@ fn encode_change(change: &Change) -> Wire {
             Wire::RegisterHost(wire::RegisterHost { host: host.to_string(), labels: labels.clone() })
         }
         Change::RemoveHost { host } => Wire::RemoveHost(wire::RemoveHost { host: host.to_string() }),
+        Change::Recover => Wire::Recover(wire::Recover {}),
+        Change::Resume { without } => {
+            Wire::Resume(wire::Resume { without: without.iter().map(ToString::to_string).collect() })
+        }
         Change::Tick => Wire::Tick(wire::Tick {}),
     }
 }

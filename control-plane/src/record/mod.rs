@@ -11,6 +11,7 @@ mod invalid;
 mod log;
 mod operation;
 mod point;
+mod recovered;
 mod replica;
 mod schedule;
 mod snapshot;

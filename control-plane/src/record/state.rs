@@ -19,6 +19,7 @@ use super::point::{
     encode_clone_source, encode_grave, encode_retired, encode_snapshot, parse_clone_source, parse_grave, parse_retired,
     parse_snapshot,
 };
+use super::recovered;
 use super::replica::{
     encode_observed, encode_replica, encode_replication, parse_observed, parse_only, parse_replica, parse_replication,
 };
@@ -28,9 +29,11 @@ use super::volume::{
     parse_mode, parse_settings, parse_spec,
 };
 
-/// What is written. Version 1, in which a volume has one replica, version 2, without snapshots, and version 3, without hosts,
-/// places and removed pools, are read as well.
-const VERSION: u32 = 4;
+/// What is known. Version 1, in which a volume has one replica, version 2, without snapshots, version 3, without hosts, places
+/// and removed pools, and version 4, of which nothing was recovered, are read as well.
+const VERSION: u32 = 5;
+/// What is written as long as nothing was recovered: the program before this one can read it.
+const VERSION_UNRECOVERED: u32 = 4;
 
 pub(crate) fn read_state(bytes: &[u8]) -> Result<State, Invalid> {
     let found: wire::State = decode(bytes, "state")?;
@@ -72,6 +75,7 @@ fn parse(found: wire::State) -> Result<Contents, Invalid> {
         last_operation: found.last_operation,
         last_snapshot: found.last_snapshot,
         last_group: found.last_group,
+        recovered: found.recovered.map(recovered::parse).transpose()?,
     })
 }
 
@@ -81,7 +85,7 @@ fn encode(contents: &Contents) -> wire::State {
         answer: contents.requests.get(request).map(encode_answer),
     };
     wire::State {
-        version: VERSION,
+        version: if contents.recovered.is_some() { VERSION } else { VERSION_UNRECOVERED },
         cluster: contents.cluster.map(|cluster| bytes_of(cluster.0)).unwrap_or_default(),
         nodes: contents.nodes.iter().map(encode_node).collect(),
         pools: contents.pools.iter().map(encode_pool).collect(),
@@ -104,6 +108,7 @@ fn encode(contents: &Contents) -> wire::State {
         last_group: contents.last_group,
         removed_pools: contents.removed_pools.iter().map(encode_removed).collect(),
         hosts: contents.hosts.iter().map(encode_host).collect(),
+        recovered: contents.recovered.as_ref().map(recovered::encode),
     }
 }
 

@@ -93,6 +93,11 @@ impl Database {
         Ok(Self { rocks, folder: folder.to_owned(), witness: Mutex::new(witness) })
     }
 
+    /// Whether there is one in a voter's folder.
+    pub(crate) fn is_in(folder: &Path) -> bool {
+        folder.join(DATABASE).join("CURRENT").exists()
+    }
+
     /// The voter's folder.
     pub(crate) fn folder(&self) -> &Path {
         &self.folder

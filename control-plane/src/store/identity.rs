@@ -26,21 +26,27 @@ impl Identity {
     /// Reads whose store it is; a new one becomes the voter's.
     pub(super) fn claim(database: &Database, voter: u64) -> Result<Self, StoreError> {
         let folder = database.folder();
-        let Some(bytes) = database.get(Column::Meta, KEY)? else {
+        let Some(identity) = Self::read(database)? else {
             let identity = Self { voter, store: draw(database)?, cluster: None };
             identity.save(database)?;
             return Ok(identity);
         };
-        let (format, identity) = record::read_identity(&bytes)
-            .map_err(|invalid| database.damaged(Damage::Record { record: "identity".to_owned(), invalid }))?;
-        if format > FORMAT {
-            return Err(StoreError::Newer { folder: folder.to_owned(), found: format, known: FORMAT });
-        }
         if identity.voter != voter {
             let found = identity.voter;
             return Err(StoreError::OtherVoter { folder: folder.to_owned(), found, expected: voter });
         }
         Ok(identity)
+    }
+
+    /// Reads whose store it is; `None` for a new one.
+    pub(super) fn read(database: &Database) -> Result<Option<Self>, StoreError> {
+        let Some(bytes) = database.get(Column::Meta, KEY)? else { return Ok(None) };
+        let (format, identity) = record::read_identity(&bytes)
+            .map_err(|invalid| database.damaged(Damage::Record { record: "identity".to_owned(), invalid }))?;
+        if format > FORMAT {
+            return Err(StoreError::Newer { folder: database.folder().to_owned(), found: format, known: FORMAT });
+        }
+        Ok(Some(identity))
     }
 
     /// Keeps it.

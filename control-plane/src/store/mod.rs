@@ -8,6 +8,7 @@
 //! - [`identity`]: whose store it is
 //! - [`log`]: entries and votes, as openraft wants them
 //! - [`machine`]: the cluster's state, made of the last snapshot ([`snapshots`]) and the entries behind it
+//! - [`takeover`]: the last voter becomes the only one, on an operator's word
 //! - [`check`]: what is looked at before any of it is used
 //!
 //! Not here: what a record looks like (`record`), messages (`raft`).
@@ -20,6 +21,7 @@ mod identity;
 mod log;
 mod machine;
 mod snapshots;
+mod takeover;
 #[cfg(test)]
 mod tests;
 mod witness;
@@ -29,6 +31,7 @@ pub(crate) use identity::Identity;
 pub(crate) use log::LogStore;
 pub(crate) use machine::{Machine, Shared};
 pub(crate) use snapshots::SNAPSHOT_BYTES_MAX;
+pub use takeover::{LastVoter, LastVoterFacts, TakeoverError};
 
 use std::path::Path;
 use std::sync::Arc;

@@ -1,5 +1,7 @@
 //! What changes a cluster, and what comes back.
 
+use std::collections::BTreeSet;
+
 use block::{PoolId, SnapshotId, VolumeId};
 
 use crate::attachment::{AccessMode, Claim, Generation, TokenHash};
@@ -78,6 +80,13 @@ pub enum Change {
     RemoveNode {
         /// Which.
         node: Name,
+    },
+    /// Most voters are gone for good, and this state is that of one that is left. From now on nodes are only listened to.
+    Recover,
+    /// What nodes told since is compared with the state, which goes on.
+    Resume {
+        /// Nodes that were not heard, and are gone for good.
+        without: BTreeSet<Name>,
     },
     /// A pool is gone for good. Refused while it is heard, while a volume counts on it, and, unless by force, while it
     /// holds the only copy of something.

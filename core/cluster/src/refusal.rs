@@ -90,6 +90,39 @@ pub enum Refusal {
         /// The member.
         member: PoolId,
     },
+    /// Something newer than the replica is heard.
+    #[error(
+        "volume \"{volume}\" is not gone on from that replica: the one in pool {newer} goes by a newer configuration. Choose that one"
+    )]
+    Older {
+        /// Which.
+        volume: Name,
+        /// Where the newest replica is.
+        newer: PoolId,
+    },
+    /// Something that nobody knows of here may be newer.
+    #[error(
+        "volume \"{volume}\" may be newer in pool {pool}, which has a copy that these voters know nothing of: stop the node of that pool, keep the disk, and give the pool up with plinth pool remove {pool}; then ask again"
+    )]
+    Stray {
+        /// Which.
+        volume: Name,
+        /// Where the copy is.
+        pool: PoolId,
+    },
+    /// The state was recovered, and nodes are only listened to.
+    #[error(
+        "the state was recovered from one voter, and nothing is changed before the nodes were heard: plinth status says which are not; then plinth cluster resume"
+    )]
+    Listening,
+    /// Nodes that may know something newer.
+    #[error(
+        "not heard since the state was recovered: {0}. Start them, and ask again. If they are gone for good, and only then: plinth cluster resume --without {0}"
+    )]
+    Unheard(String),
+    /// A node that is heard is given up.
+    #[error("node \"{0}\" is heard, or there is none: name only nodes that are not heard")]
+    NotUnheard(Name),
     /// Nowhere to put it.
     #[error("{0}")]
     NoPlace(NoPlace),
@@ -130,13 +163,20 @@ pub enum Refusal {
     #[error("volume \"{0}\" has {READERS_MAX} readers, the most there can be")]
     Readers(Name),
     /// A node that still holds something.
-    #[error("node \"{node}\" holds {replicas} replicas: plinth node drain {node} moves them")]
+    #[error(
+        "node \"{node}\" holds {replicas} replicas: plinth node drain {node} makes them elsewhere. What only it holds: plinth volume delete, or plinth pool remove --force"
+    )]
     NodeInUse {
         /// Which.
         node: Name,
         /// How many.
         replicas: usize,
     },
+    /// A node that is there.
+    #[error(
+        "node \"{0}\" is heard: stop its storage node first, then remove it; who was heard counts as heard for some seconds. plinth node cordon {0} places nothing new on it meanwhile"
+    )]
+    NodeHeard(Name),
     /// No such pool.
     #[error("there is no pool {0}: plinth pool list shows those there are")]
     NoSuchPool(PoolId),

@@ -49,7 +49,7 @@ pub struct Standing {
     pub incarnation: Incarnation,
     /// The oldest incarnation since which no power was lost: what that one was given is still there.
     pub warm_from: Incarnation,
-    /// The configuration it goes by; 0 if it goes by none.
+    /// The configuration it goes by, or one that is out went by last; 0 if it never went by any.
     pub epoch: Epoch,
     /// What it is.
     pub role: Role,

@@ -12,6 +12,7 @@ use crate::index::Index;
 use crate::name::Name;
 use crate::node::{Node, Pool, RemovedPool};
 use crate::operation::{Operation, OperationId};
+use crate::recovered::Recovered;
 use crate::replication::Replication;
 use crate::snapshot::{Grave, Keep, Snapshot};
 use crate::volume::{Tombstone, Volume};
@@ -112,6 +113,8 @@ pub struct Contents {
     pub last_snapshot: u64,
     /// The last group's number.
     pub last_group: u64,
+    /// None as long as the voters never lost their majority for good.
+    pub recovered: Option<Recovered>,
 }
 
 /// Contents that no history can have led to.
@@ -260,6 +263,15 @@ impl State {
     /// Pools that were removed.
     pub fn removed_pools(&self) -> impl Iterator<Item = (PoolId, &RemovedPool)> {
         self.contents.removed_pools.iter().map(|(id, pool)| (*id, pool))
+    }
+
+    /// Pools that were removed or given up and that a node came with: it is told, for its own log.
+    #[must_use]
+    pub fn removed_pools_at(&self, node: &Name) -> Vec<PoolId> {
+        let is_there = |pool: &RemovedPool| pool.back.as_ref().is_some_and(|(found, _)| found == node);
+        let removed = self.removed_pools().filter(|(_, pool)| is_there(pool)).map(|(id, _)| id);
+        let given_up = self.contents.recovered.iter().flat_map(|recovered| &recovered.given_up);
+        removed.chain(given_up.filter(|(_, back)| back.as_ref() == Some(node)).map(|(id, _)| *id)).collect()
     }
 
     /// The pools of a node.

@@ -142,6 +142,8 @@ pub struct ReplicaObservation {
     /// the first intent that names the volume. Of a replicated volume only the serving primary says so, and when all
     /// that was admitted before is committed; the others say 0.
     pub generation: u64,
+    /// The highest configuration it ever went by: it is kept on stable media, also when it goes by none.
+    pub epoch_seen: Epoch,
     /// Blocks that no replica has.
     pub lost_blocks: u64,
     /// The replica, once an intent said that there are others.

@@ -1,5 +1,7 @@
 //! What the node says of itself to the control plane.
 
+use block::Epoch;
+
 use crate::event::Effect;
 use crate::hold::Hold;
 use crate::intent::{Observation, ReplicaObservation};
@@ -14,6 +16,7 @@ impl Node {
             volume: volume.id,
             size_bytes: volume.size_bytes,
             generation: volume.confirmed,
+            epoch_seen: self.pipeline.store.volume(volume.id).map_or(Epoch(0), |kept| kept.epoch),
             lost_blocks: self.pipeline.lost_blocks(volume.id),
             copy: volume.copy.as_ref().map(|copy| copy.observation(self.pipeline.copies.warm_from)),
             snapshots: self.snapshots_told(volume),

@@ -42,6 +42,15 @@ pub enum ClusterCommand {
         /// Its number
         id: u64,
     },
+    /// Go on after `plinth control recover`, when all nodes that there are have been heard
+    #[command(
+        after_help = "Example:\n  plinth cluster resume --without n2,n3\nA node that is given up here is never listened to again: what only it holds is lost. A volume that may have had something newer\nthere is not touched until you say with `plinth volume promote` which replica to go on from."
+    )]
+    Resume {
+        /// Nodes that are not heard and are gone for good
+        #[arg(long, value_name = "NODE,..", value_delimiter = ',')]
+        without: Vec<String>,
+    },
     /// Show the settings
     Settings,
     /// Change settings

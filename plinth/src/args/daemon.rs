@@ -12,14 +12,17 @@ use super::value::{self, Host, Pair, PoolArg};
 /// Options of `plinth control`.
 #[derive(Clone, Debug, Default, PartialEq, clap::Args, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-#[command(after_help = "\
+#[command(
+    args_conflicts_with_subcommands = true,
+    after_help = "\
 Examples:
   plinth control --id 1 --data /var/lib/plinth --listen 10.0.0.1:10700 --bootstrap \\
                  --others 10.0.0.2:10700,10.0.0.3:10700                       the first voter of a new cluster
   plinth control --id 2 --data /var/lib/plinth --listen 10.0.0.2:10700 --join          another one; then
   plinth cluster add-voter 2 10.0.0.2:10700                                            makes it part of the cluster
   plinth control --config /etc/plinth/control.toml
-A voter that was part of a cluster before goes on with what is in its data directory.")]
+A voter that was part of a cluster before goes on with what is in its data directory."
+)]
 pub struct ControlArgs {
     /// Number of this voter; never used again, not even after it was removed
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
@@ -52,6 +55,31 @@ pub struct ControlArgs {
     #[arg(long, value_name = "FILE")]
     #[serde(skip)]
     pub config: Option<PathBuf>,
+    /// What to do instead of taking part.
+    #[command(subcommand)]
+    #[serde(skip)]
+    pub command: Option<ControlCommand>,
+}
+
+/// What to do with a voter that is stopped.
+#[derive(Clone, PartialEq, Debug, clap::Subcommand)]
+pub enum ControlCommand {
+    /// Make the last voter the only one, when so many are gone for good that there will never be a majority again
+    #[command(after_help = "\
+Examples:
+  plinth control recover --data /var/lib/plinth                         what it has; changes nothing
+  plinth control recover --data /var/lib/plinth --forget-voters 2,3     it takes over
+Stop the voter first. What the others decided and this one never heard of is lost: volumes, snapshots and attachments that were made
+last may be unknown afterwards. Data of volumes is not touched. When it is started again it only listens to the storage nodes, until you
+type `plinth cluster resume`. Of several voters that are left take the one with the highest term and entry, and give the others up.")]
+    Recover {
+        /// Directory for the voter's log and state
+        #[arg(long, value_name = "DIR")]
+        data: PathBuf,
+        /// All other voters: your word that they and their disks are gone for good
+        #[arg(long, value_name = "N,..", value_delimiter = ',')]
+        forget_voters: Vec<u64>,
+    },
 }
 
 /// Options of `plinth storage`.

@@ -21,7 +21,7 @@ pub use archive::{DiffArgs, ExportArgs, ImportArgs};
 pub use cluster::{ClusterArgs, ClusterCommand, ExplainArgs, StatusArgs};
 pub use connection::{ConnectionArgs, WaitArgs};
 pub use csi::{CsiArgs, CsiMode};
-pub use daemon::{ControlArgs, StorageArgs};
+pub use daemon::{ControlArgs, ControlCommand, StorageArgs};
 pub use dev::DevArgs;
 pub use host::{AttachArgs, AttachmentsArgs, DetachHereArgs, FolderArgs, MethodArg};
 pub use node::{NodeArgs, NodeCommand};
@@ -171,6 +171,10 @@ mod tests {
             "plinth cluster set --replace-after 10min",
             "plinth cluster settings",
             "plinth cluster watch",
+            "plinth cluster resume",
+            "plinth cluster resume --without n1,n2",
+            "plinth control recover --data d",
+            "plinth control recover --data d --forget-voters 2,3",
             "plinth status",
             "plinth explain volume db",
             "plinth explain cluster",
@@ -205,6 +209,8 @@ mod tests {
             "plinth volume list --timeout 0",
             "plinth volume list -o xml",
             "plinth control --bootstrap --join",
+            "plinth control --id 1 recover --data d",
+            "plinth control recover",
             "plinth cluster set",
             "plinth dev --nodes 0",
             "plinth explain thing x",

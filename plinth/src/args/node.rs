@@ -57,7 +57,10 @@ pub enum NodeCommand {
         /// Its name
         name: String,
     },
-    /// Forget a node that is gone for good; refused while it holds a replica
+    /// Forget a node that is gone for good; refused while it runs or holds a replica
+    #[command(
+        after_help = "Example:\n  plinth node drain n1 && ssh n1 systemctl stop plinth-storage && plinth node remove n1\nA node counts as heard for some seconds after it was stopped. Its pools are removed with it: if it is started again it comes\nas a new node, and nothing in an old pool is used or deleted. Erase the pool, or give it another one."
+    )]
     Remove {
         /// Its name
         name: String,

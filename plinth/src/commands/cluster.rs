@@ -6,6 +6,8 @@ use anyhow::Result;
 use proto::v1;
 use proto::v1::cluster_service_client::ClusterServiceClient;
 
+use serde_json::json;
+
 use super::status;
 use crate::args::{ClusterArgs, ClusterCommand};
 use crate::output::{self, Detail, Format};
@@ -35,6 +37,7 @@ pub async fn run(args: &ClusterArgs) -> Result<ExitCode> {
             asked.await?;
             voters(&mut client, format).await?;
         }
+        ClusterCommand::Resume { without } => resume(&mut client, without, format).await?,
         ClusterCommand::Settings => {
             let settings = status::ask(&mut client).await?.settings.unwrap_or_default();
             let settings = view::Settings::from(settings);
@@ -55,6 +58,20 @@ pub async fn run(args: &ClusterArgs) -> Result<ExitCode> {
         ClusterCommand::Watch => watch(&mut client, format).await?,
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// What nodes told is compared with what the cluster knew.
+async fn resume(client: &mut Client, without: &[String], format: Format) -> Result<()> {
+    let request = v1::ResumeRequest { request_id: request_id()?, without: without.to_vec() };
+    let asked =
+        client.call(request, async |channel, request| ClusterServiceClient::new(channel).resume(request).await).await?;
+    let problems: Vec<String> =
+        asked.problems.into_iter().map(|problem| format!("{}: {}", problem.subject, problem.sentence)).collect();
+    let text = problems.iter().map(|problem| format!("{problem}\n")).collect::<String>();
+    output::show(format, &json!({ "resumed": true, "without": without, "problems": problems }), |_| {
+        format!("the cluster goes on\n{text}")
+    })?;
+    Ok(())
 }
 
 /// As the status has them: it says who leads.

@@ -6,14 +6,17 @@ use anyhow::Result;
 use control_plane::{Config, ControlPlane, Start, StartError};
 
 use super::config::either;
-use super::{config, needed, with_option};
-use crate::args::ControlArgs;
+use super::{config, needed, recover, with_option};
+use crate::args::{ControlArgs, ControlCommand};
 use crate::exit::Usage;
 use crate::output;
 use crate::serve::{self, Running, Signals};
 
 /// Takes part until a signal.
 pub fn run(args: &ControlArgs) -> Result<ExitCode> {
+    if let Some(ControlCommand::Recover { data, forget_voters }) = &args.command {
+        return recover::run(data, forget_voters);
+    }
     let config = settled(args.clone(), config::read(args.config.as_deref())?)?;
     serve::runtime()?.block_on(async {
         let (id, data) = (config.id, config.data.clone());

@@ -3,6 +3,7 @@
 mod config;
 pub mod control;
 pub mod csi;
+mod recover;
 pub mod storage;
 
 use std::fmt::Display;

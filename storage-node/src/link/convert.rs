@@ -49,6 +49,8 @@ pub(super) enum Message {
         intent: Box<Intent>,
         /// Entries that are for pools of others; left out.
         foreign: usize,
+        /// Our pool was removed from the cluster.
+        removed: bool,
     },
     /// What became of a proposal. An intent tells it as well, with all that belongs to it.
     Decision,
@@ -150,6 +152,7 @@ fn pool_report(id: PoolId, tags: &[String], news: &PoolDelta) -> link::PoolRepor
         volume: replica.volume.0,
         size_bytes: replica.size_bytes,
         generation: replica.generation,
+        epoch_seen: replica.epoch_seen.0,
         lost_blocks: replica.lost_blocks,
         snapshots: replica.snapshots.iter().map(snapshot_report).collect(),
         hold: replica.hold.map(hold_report),
@@ -351,7 +354,8 @@ fn lost_block(lost: LostBlock) -> link::LostBlock {
 }
 
 fn parse_intent(intent: link::Intent, cluster: ClusterId, ours: PoolId) -> Result<Message, ConvertError> {
-    let link::Intent { revision, whole, replicas, deletions, routes, lost_routes, snapshot_deletions } = intent;
+    let link::Intent { revision, whole, replicas, deletions, routes, lost_routes, snapshot_deletions, removed_pools } =
+        intent;
     let given = replicas.len() + deletions.len() + snapshot_deletions.len();
     let replicas = bounded("replicas", replicas, ENTRIES_MAX)?;
     let deletions = bounded("deletions", deletions, ENTRIES_MAX)?;
@@ -369,7 +373,8 @@ fn parse_intent(intent: link::Intent, cluster: ClusterId, ours: PoolId) -> Resul
         lost_routes: lost_routes.into_iter().map(|lost| name("lost_routes", lost)).collect::<Result<_, _>>()?,
     };
     let foreign = given - intent.replicas.len() - intent.deletions.len() - intent.snapshot_deletions.len();
-    Ok(Message::Intent { intent: Box::new(intent), foreign })
+    let removed = removed_pools.iter().any(|pool| *pool == ours.0.to_be_bytes());
+    Ok(Message::Intent { intent: Box::new(intent), foreign, removed })
 }
 
 /// Those that are for our pool.
@@ -571,10 +576,21 @@ mod tests {
         let mut given = good();
         given.replicas.push(ReplicaIntent { pool: vec![9; 16], ..replica() });
         given.deletions.push(Deletion { pool: vec![9; 16], volume: 3 });
-        let Ok(Message::Intent { intent, foreign }) = of(given) else { panic!("an intent") };
+        let Ok(Message::Intent { intent, foreign, removed }) = of(given) else { panic!("an intent") };
         assert_eq!((intent.cluster, intent.revision, intent.whole, foreign), (CLUSTER.0, 3, true, 2));
+        assert!(!removed);
         assert_eq!((intent.replicas.len(), intent.deletions.len()), (1, 1));
         assert_eq!((intent.routes[0].address.as_str(), intent.lost_routes[0].as_str()), ("a:1", "l"));
+    }
+
+    #[test]
+    fn a_node_hears_that_its_own_pool_was_removed() {
+        for (removed_pools, expected) in [(vec![vec![9; 16], pool()], true), (vec![vec![9; 16], Vec::new()], false)] {
+            let Ok(Message::Intent { removed, .. }) = of(Intent { removed_pools, ..good() }) else {
+                panic!("an intent")
+            };
+            assert_eq!(removed, expected);
+        }
     }
 
     #[test]

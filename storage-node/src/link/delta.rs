@@ -129,6 +129,7 @@ mod tests {
             volume: VolumeId(*volume),
             size_bytes: 1 << 20,
             generation: *generation,
+            epoch_seen: block::Epoch(0),
             lost_blocks: 0,
             copy: None,
             snapshots: Vec::new(),

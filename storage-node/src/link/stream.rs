@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use block::VolumeId;
+use block::{PoolId, VolumeId};
 use node::Proposal;
 use proto::link::node_link_client::NodeLinkClient;
 use proto::link::{FromNode, ToNode};
@@ -80,6 +80,8 @@ struct Course {
     deaf: bool,
     /// An intent that is all there is has come, which others can add to.
     heard_whole: bool,
+    /// The pool was removed from the cluster, and that was told.
+    removed: bool,
     questions: Questions,
     wishes: Wishes,
 }
@@ -165,9 +167,22 @@ impl Course {
             not_before: Instant::now(),
             deaf: false,
             heard_whole: false,
+            removed: false,
             questions: Questions::default(),
             wishes: Wishes::default(),
         }
+    }
+
+    /// Once for each stream: every intent says it.
+    fn note_removed(&mut self, removed: bool, pool: PoolId) {
+        if removed && !self.removed {
+            tracing::warn!(
+                %pool,
+                "this node's pool was removed from the cluster: nothing in it is used, and nothing of it is deleted. To use \
+                 the disk, end this node, erase the pool and start the node again"
+            );
+        }
+        self.removed = removed;
     }
 
     fn may_say(&self) -> bool {
@@ -237,8 +252,8 @@ impl Course {
         outgoing: &Sender<FromNode>,
         linking: &mut Linking,
     ) -> Result<bool, LinkError> {
-        let (intent, foreign) = match convert::parse(message, cluster, linking.subject.pool)? {
-            Message::Intent { intent, foreign } => (intent, foreign),
+        let (intent, foreign, removed) = match convert::parse(message, cluster, linking.subject.pool)? {
+            Message::Intent { intent, foreign, removed } => (intent, foreign, removed),
             Message::Decision => return Ok(true),
             Message::Pong(number) => {
                 self.wishes.answered(number, Instant::now());
@@ -262,6 +277,7 @@ impl Course {
             tracing::warn!(entries = foreign, "an intent speaks of pools that this node does not have; ignored");
         }
         self.heard_whole = true;
+        self.note_removed(removed, linking.subject.pool);
         let revision = intent.revision;
         let told = linking.tell(intent).await;
         linking.counters.intended(revision);

@@ -194,6 +194,8 @@ fn change() -> impl Strategy<Value = Change> {
         (name(), any::<u128>()).prop_map(|(volume, pool)| Change::ForcePromote { volume, pool: PoolId(pool) }),
         (name(), any::<u128>()).prop_map(|(volume, pool)| Change::HandOver { volume, pool: PoolId(pool) }),
         Just(Change::Tick),
+        Just(Change::Recover),
+        vec(name(), 0..3).prop_map(|without| Change::Resume { without: without.into_iter().collect() }),
     ]
 }
 

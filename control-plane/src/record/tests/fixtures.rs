@@ -1,4 +1,4 @@
-//! Records as every version wrote them. Those of the last are read as what they were, and written in the same bytes today,
+//! Records as every version wrote them. Those of the last two are read as what they were, and written in the same bytes today,
 //! and so are entries of versions 2 and 3, which knew no snapshots, and no hosts; their states, and records of version 1, which
 //! knew one replica of a volume, are read as what they were. A record that changes has another version, and its old bytes
 //! stay here to be read.
@@ -251,6 +251,20 @@ fn changes_of_version_4() -> Vec<(&'static str, Change)> {
     ]
 }
 
+/// What the loss of most voters added.
+fn changes_of_version_5() -> Vec<(&'static str, Change)> {
+    let without = BTreeSet::from([name("n2"), name("n3")]);
+    vec![("recover", Change::Recover), ("resume", Change::Resume { without })]
+}
+
+/// One of everything that a recovery leaves: pools that were given up, one of which is back, and a volume in doubt.
+fn with_a_recovery() -> State {
+    let history = [Change::Recover, Change::Resume { without: ["n1", "n3"].map(name).into() }];
+    let state = applied(replicated(), 900_000, history);
+    let node = Change::Register { node: name("n1"), addresses: Addresses::default(), labels: labels() };
+    applied(state, 901_000, [node, report(Replicas::All(Vec::new()))])
+}
+
 fn placed(volume: &str) -> Change {
     let other = Labels::from([("zone".to_owned(), "b".to_owned()), ("region".to_owned(), "r".to_owned())]);
     let spec = VolumeSpec { places: vec![labels(), other], ..spec() };
@@ -460,6 +474,13 @@ fn entries_of_version_4_are_read_and_written_as_they_were() {
 }
 
 #[test]
+fn entries_of_version_5_are_read_and_written_as_they_were() {
+    for (name, entry) in entries_of(changes_of_version_5(), 110) {
+        check(5, &name, &entry, &record::write_entry(&entry), record::read_entry);
+    }
+}
+
+#[test]
 fn marks_are_read_and_written_as_they_were() {
     let id = log_id(7, 2, 1 << 40);
     check_mark("log-id", &id, &record::write_log_id(&id), record::read_log_id);
@@ -530,4 +551,15 @@ fn a_state_of_version_4_is_read_and_written_as_it_was() {
     assert_eq!((contents.removed_pools.len(), back), (2, 1));
     assert!(contents.hosts.len() == 1 && contents.volumes.values().any(|volume| volume.spec.places.len() == 2));
     check(4, "state", &contents, &record::write_state(&state), read_contents);
+}
+
+#[test]
+fn a_state_of_version_5_is_read_and_written_as_it_was() {
+    let state = with_a_recovery();
+    let contents = state.contents().clone();
+    let recovered = contents.recovered.as_ref().unwrap();
+    let back = recovered.given_up.values().filter(|back| back.is_some()).count();
+    assert!(recovered.resumed && !recovered.doubted.is_empty() && !recovered.unknown_snapshots.is_empty());
+    assert_eq!((recovered.given_up.len(), back), (2, 1), "{recovered:?}");
+    check(5, "state", &contents, &record::write_state(&state), read_contents);
 }

@@ -141,6 +141,8 @@ fn change() -> impl Strategy<Value = Change> {
         1 => (one_of('v', 6), 1..4_u128).prop_map(|(volume, pool)| Change::ForcePromote { volume, pool: PoolId(pool) }),
         1 => (one_of('v', 6), 1..4_u128).prop_map(|(volume, pool)| Change::HandOver { volume, pool: PoolId(pool) }),
         2 => Just(Change::Tick),
+        1 => Just(Change::Recover),
+        2 => vec(one_of('n', 3), 0..3).prop_map(|without| Change::Resume { without: without.into_iter().collect() }),
         1 => (one_of('v', 6), option::of(one_of('c', 3))).prop_map(|(volume, client)| Change::Detach { volume, client }),
     ]
 }

@@ -146,7 +146,7 @@ impl State {
 
 impl Volume {
     /// Its first epoch: everything that it begins with was written in earlier ones.
-    pub(super) fn first_epoch(&self) -> Epoch {
+    pub(crate) fn first_epoch(&self) -> Epoch {
         let inherited = self.source.as_ref().and_then(|source| source.at).map_or(0, |at| at.epoch.0);
         Epoch(inherited.checked_add(1).expect("a volume does not change four billion times"))
     }

@@ -1,13 +1,16 @@
 //! Configurations of replicated volumes that are asked for: by members, and by operators.
 
-use block::{PoolId, VolumeId};
+use block::{Incarnation, PoolId, VolumeId};
 
+use super::recover;
 use crate::attachment::AccessMode;
 use crate::command::Answer;
 use crate::configuration::{Configuration, Proposal};
+use crate::decide::NotAccepted;
 use crate::name::Name;
+use crate::recovered::{Doubt, NUMBERS_SKIPPED};
 use crate::refusal::Refusal;
-use crate::replica::Standing;
+use crate::replica::{Replica, Standing};
 use crate::replication::Replication;
 use crate::state::State;
 use crate::volume::Volume;
@@ -16,6 +19,9 @@ impl State {
     /// Answers when the configuration that the proposal asks for is in force.
     pub(super) fn configure(&mut self, id: VolumeId, proposal: &Proposal) -> Result<Answer, Refusal> {
         let volume = self.contents.volumes.get(&id).ok_or(Refusal::Deleted(id))?;
+        if self.doubt(id, volume).is_some() {
+            return Err(Refusal::NotAccepted { volume: id, reason: NotAccepted::InDoubt });
+        }
         let judged = volume.judge(proposal).map_err(|reason| Refusal::NotAccepted { volume: id, reason })?;
         if let Some(next) = judged {
             self.decide(id, next);
@@ -44,16 +50,17 @@ impl State {
         if volume.is_promoted(pool) {
             return Ok(Answer::Done);
         }
-        if let Some(member) = volume.in_sync().next() {
-            return Err(Refusal::NotLost { volume: name.clone(), member });
-        }
+        let doubt = self.doubt(id, volume);
+        check_promotion(volume, pool, doubt)?;
         let expected = "is there and could be gone on from";
         let missing = || Refusal::NoSuchReplica { volume: name.clone(), pool, expected };
         let Standing { incarnation, .. } =
-            volume.replicas.get(&pool).and_then(crate::replica::Replica::standing).ok_or_else(missing)?;
-        let Some(Replication { configuration: lost, .. }) = &volume.replication else { return Err(missing()) };
-        let generation = lost.cache_generation + 1;
-        self.decide(id, Configuration::of_one(lost.next_epoch(), (pool, incarnation), lost.members_min, generation));
+            volume.replicas.get(&pool).and_then(Replica::standing).ok_or_else(missing)?;
+        let next = volume.promoted((pool, incarnation), doubt).ok_or_else(missing)?;
+        self.decide(id, next);
+        if let Some(recovered) = &mut self.contents.recovered {
+            recovered.doubted.remove(&id);
+        }
         let volume = self.contents.volumes.get_mut(&id).expect("just found");
         if let Some(replication) = &mut volume.replication {
             replication.lineage = u64::from(replication.configuration.epoch.0);
@@ -79,7 +86,40 @@ impl State {
     }
 }
 
+/// Nobody's data is given up while a member has all of it; and if something newer may be somewhere, none but the newest that
+/// is heard is gone on from.
+fn check_promotion(volume: &Volume, pool: PoolId, doubt: Option<Doubt>) -> Result<(), Refusal> {
+    let name = || volume.name.clone();
+    let newest = volume.replicas.values().filter_map(Replica::standing).map(|standing| standing.epoch).max();
+    let epoch = volume.replicas.get(&pool).and_then(Replica::standing).map(|standing| standing.epoch);
+    match (doubt, volume.in_sync().next()) {
+        (None, Some(member)) => Err(Refusal::NotLost { volume: name(), member }),
+        (None, None) => Ok(()),
+        (Some(Doubt::Stray(stray)), _) => Err(Refusal::Stray { volume: name(), pool: stray }),
+        (Some(Doubt::Newer { pool: newer, .. }), _) if epoch < newest => Err(Refusal::Older { volume: name(), newer }),
+        (Some(Doubt::Newer { .. } | Doubt::Unheard), _) => Ok(()),
+    }
+}
+
 impl Volume {
+    /// The configuration with which it goes on from a replica by force; `None` when it never had any.
+    fn promoted(&self, replica: (PoolId, Incarnation), doubt: Option<Doubt>) -> Option<Configuration> {
+        let newest = self.newer().map_or(self.epoch(), |(_, epoch)| epoch);
+        let (epoch, members_min, generation) = match (&self.replication, doubt) {
+            (None, None) => return None,
+            (None, Some(_)) => (recover::skipped(newest), 1, 0),
+            (Some(Replication { configuration: lost, .. }), None) => {
+                (lost.next_epoch(), lost.members_min, lost.cache_generation)
+            }
+            // What nodes heard of the lost voters may have risen, too.
+            (Some(Replication { configuration: lost, .. }), Some(_)) => {
+                let generation = lost.cache_generation + u64::from(NUMBERS_SKIPPED);
+                (recover::skipped(newest), lost.members_min, generation)
+            }
+        };
+        Some(Configuration::of_one(epoch, replica, members_min, generation + 1))
+    }
+
     /// Whether it goes on from this replica, by an operator's word, and nothing has changed since.
     fn is_promoted(&self, pool: PoolId) -> bool {
         let is_by_force = |replication: &Replication| {

@@ -77,8 +77,10 @@ impl State {
         let Some(replica) = self.contents.volumes.get(&volume).and_then(|found| found.replicas.get(&pool)) else {
             return;
         };
-        let is_given =
-            |id: &SnapshotId| id.0 <= self.contents.last_snapshot && !self.contents.foreign_snapshots.contains(id);
+        let is_given = |id: &SnapshotId| {
+            let is_foreign = self.contents.foreign_snapshots.contains(id) || self.may_be_of_the_lost(id.0);
+            id.0 <= self.contents.last_snapshot && !is_foreign
+        };
         let is_dead = |id: &SnapshotId| {
             !self.contents.snapshots.contains_key(id) && !self.contents.graves.contains_key(&(*id, pool))
         };

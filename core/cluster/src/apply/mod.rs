@@ -8,6 +8,7 @@ mod hosts;
 mod nodes;
 mod plan;
 mod pools;
+mod recover;
 mod retire;
 mod schedules;
 mod snapshots;
@@ -31,11 +32,19 @@ impl State {
         }
         // Leaders' clocks differ; what is shown as a time never goes back.
         let now = self.contents.now.max(at);
+        if self.is_listening() && !recover::is_listened_to(&change) {
+            return Err(Refusal::Listening);
+        }
         let answer = self.change(now, change)?;
-        self.plan(now);
+        let decides = !self.is_listening();
+        if decides {
+            self.plan(now);
+        }
         self.contents.now = now;
         self.contents.revision = self.next_revision();
-        self.settle_operations(now);
+        if decides {
+            self.settle_operations(now);
+        }
         if let Some(request) = request {
             self.remember(request, answer.clone());
         }
@@ -49,7 +58,7 @@ impl State {
             Change::Lose { node } => self.lose(now, &node),
             Change::Report { node, report } => self.report(now, &node, report),
             Change::Administer { node, admin } => self.administer(&node, admin),
-            Change::RemoveNode { node } => self.remove_node(&node),
+            Change::RemoveNode { node } => self.remove_node(now, &node),
             Change::RemovePool { pool, force } => self.remove_pool(now, pool, force),
             Change::CreateVolume { name, size_bytes, spec, source } => {
                 self.create_volume(now, Wish { name, size_bytes, spec, source })
@@ -76,6 +85,8 @@ impl State {
             Change::RegisterHost { host, labels } => self.register_host(now, host, labels),
             Change::RemoveHost { host } => self.remove_host(&host),
             Change::Tick => Ok(self.tick(now)),
+            Change::Recover => self.recover_state(now),
+            Change::Resume { without } => self.resume(&without),
         }
     }
 

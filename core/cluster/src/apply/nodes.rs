@@ -6,7 +6,7 @@ use block::{PoolId, SnapshotId, VolumeId};
 
 use crate::command::{Answer, Revision, Time};
 use crate::name::Name;
-use crate::node::{Addresses, Admin, LABELS_MAX, Labels, Link, Node, Pool};
+use crate::node::{Addresses, Admin, LABELS_MAX, Labels, Link, Node, Pool, RemovedPool};
 use crate::refusal::Refusal;
 use crate::replica::Observed;
 use crate::report::{NodeReport, PoolReport, ReplicaReport, Replicas};
@@ -40,6 +40,7 @@ impl State {
         self.break_groups_on(now, &name);
         // A node that merely turns to a new leader is not made to look lost; its first report says what is.
         self.close_pools(&name);
+        self.forget_back(&name);
         if moved {
             self.touch_all_of(&name);
         }
@@ -101,8 +102,7 @@ impl State {
         if !self.contents.nodes.contains_key(name) {
             return Err(Refusal::NoSuchNode(name.clone()));
         }
-        let (removed, pools): (Vec<_>, Vec<_>) =
-            report.pools.into_iter().partition(|pool| self.contents.removed_pools.contains_key(&pool.id));
+        let (removed, pools): (Vec<_>, Vec<_>) = report.pools.into_iter().partition(|pool| self.is_left_alone(pool.id));
         for pool in &pools {
             self.check_pool(name, pool)?;
         }
@@ -111,7 +111,9 @@ impl State {
             self.take_pool(now, name, pool);
         }
         self.forget_closed(now, name);
-        self.free_tombstones(name, report.heard);
+        if !self.is_listening() {
+            self.free_tombstones(name, report.heard);
+        }
         Ok(Answer::Done)
     }
 
@@ -253,18 +255,24 @@ impl State {
         Ok(Answer::Done)
     }
 
-    pub(super) fn remove_node(&mut self, name: &Name) -> Result<Answer, Refusal> {
-        if !self.contents.nodes.contains_key(name) {
-            return Err(Refusal::NoSuchNode(name.clone()));
-        }
+    /// A node that runs would register itself again, with nothing of what an operator said of it. What is in its pools is of
+    /// the past from now on, so they are known as removed: should they come back, nothing in them is used.
+    pub(super) fn remove_node(&mut self, now: Time, name: &Name) -> Result<Answer, Refusal> {
+        let node = self.contents.nodes.get(name).ok_or_else(|| Refusal::NoSuchNode(name.clone()))?;
+        let is_up = node.is_up();
         let pools = self.ids_of_pools(name);
         let replicas = pools.iter().map(|pool| self.index.volumes_in(*pool).len()).sum();
         if replicas > 0 {
             return Err(Refusal::NodeInUse { node: name.clone(), replicas });
         }
+        if is_up {
+            return Err(Refusal::NodeHeard(name.clone()));
+        }
         for pool in pools {
             self.forget_pool(pool);
+            self.remember_removed(pool, RemovedPool { node: name.clone(), since: now, back: None });
         }
+        self.forget_back(name);
         self.contents.nodes.remove(name);
         Ok(Answer::Done)
     }

@@ -56,6 +56,18 @@ impl State {
     }
 
     fn plan_volume(&mut self, now: Time, id: VolumeId) {
+        let is_in_doubt = self.contents.volumes.get(&id).is_some_and(|volume| self.doubt(id, volume).is_some());
+        if !is_in_doubt {
+            self.decide_about(now, id);
+        }
+        self.index.looked_at(id);
+        self.note_source(id);
+        if let Some(volume) = self.contents.volumes.get(&id).filter(|volume| volume.is_replicated()) {
+            self.index.rest(id, volume);
+        }
+    }
+
+    fn decide_about(&mut self, now: Time, id: VolumeId) {
         self.move_only_one(now, id);
         for _ in 0..ROUNDS_MAX {
             let changed = SNAPSHOT_STEPS.iter().fold(false, |changed, step| step(self, now, id) | changed);
@@ -65,11 +77,6 @@ impl State {
             }
             let revision = self.next_revision();
             self.index.touch(id, revision);
-        }
-        self.index.looked_at(id);
-        self.note_source(id);
-        if let Some(volume) = self.contents.volumes.get(&id).filter(|volume| volume.is_replicated()) {
-            self.index.rest(id, volume);
         }
     }
 
@@ -125,12 +132,18 @@ impl State {
     /// When [`crate::Change::Tick`] has to come; `None` while nothing waits for time.
     #[must_use]
     pub fn deadline(&self) -> Option<Time> {
-        let volumes = self.index.restless().filter_map(|id| self.due(self.contents.volumes.get(&id)?));
+        if self.is_listening() {
+            return None;
+        }
+        let volumes = self.index.restless().filter_map(|id| self.due(id, self.contents.volumes.get(&id)?));
         let groups = self.index.snapshots.running().filter_map(|id| self.contents.groups[&id].due());
         volumes.chain(groups).chain(self.index.snapshots.next()).min()
     }
 
-    fn due(&self, volume: &Volume) -> Option<Time> {
+    fn due(&self, id: VolumeId, volume: &Volume) -> Option<Time> {
+        if self.doubt(id, volume).is_some() {
+            return None;
+        }
         let after = |time: Time, wait_ms: u64| Time(time.0.saturating_add(wait_ms));
         let missing = volume.replicas.values().filter(|replica| {
             let is_unable = replica.standing().is_some_and(|standing| standing.unable);

@@ -1,6 +1,6 @@
 //! Pools that never come back.
 //!
-//! An operator says so. Then nobody is there to free what was deleted in them, and nobody is to look for them: what the
+//! An operator says so, of a pool or of its node. Then nobody is there to free what was deleted in them, and nobody is to look for them: what the
 //! cluster keeps about them goes. A pool that comes back all the same is left alone: what it holds is of the past, and its
 //! replicas are no members of anything.
 
@@ -10,6 +10,7 @@ use crate::command::{Answer, Time};
 use crate::name::Name;
 use crate::node::RemovedPool;
 use crate::operation::OperationKind;
+use crate::recovered::Recovered;
 use crate::refusal::Refusal;
 use crate::replica::Replica;
 use crate::replication::{Condition, Replication};
@@ -155,9 +156,13 @@ impl State {
         self.index.remove_pool(pool);
     }
 
-    fn remember_removed(&mut self, id: PoolId, pool: RemovedPool) {
+    pub(super) fn remember_removed(&mut self, id: PoolId, pool: RemovedPool) {
         let removed = &mut self.contents.removed_pools;
         removed.insert(id, pool);
+        if let Some(recovered) = &mut self.contents.recovered {
+            recovered.given_up.remove(&id);
+        }
+        let removed = &mut self.contents.removed_pools;
         if removed.len() > REMOVED_POOLS_MAX
             && let Some(oldest) = removed.iter().min_by_key(|(_, pool)| pool.since).map(|(id, _)| *id)
         {
@@ -165,13 +170,30 @@ impl State {
         }
     }
 
-    /// Somebody came with a pool that was removed.
+    /// Whether nothing in a pool is used, whoever comes with it.
+    pub(super) fn is_left_alone(&self, pool: PoolId) -> bool {
+        let is_given_up = |recovered: &Recovered| recovered.given_up.contains_key(&pool);
+        self.contents.removed_pools.contains_key(&pool) || self.contents.recovered.as_ref().is_some_and(is_given_up)
+    }
+
+    /// Somebody came with a pool that was removed, or given up.
     pub(super) fn note_back(&mut self, now: Time, node: &Name, id: PoolId) {
+        if let Some(back) = self.contents.recovered.as_mut().and_then(|recovered| recovered.given_up.get_mut(&id)) {
+            *back = Some(node.clone());
+        }
         if let Some(pool) = self.contents.removed_pools.get_mut(&id)
             && pool.back.as_ref().is_none_or(|(found, _)| found != node)
         {
             pool.back = Some((node.clone(), now));
         }
+    }
+
+    /// What pools the node has is still to be heard.
+    pub(super) fn forget_back(&mut self, node: &Name) {
+        let had = |pool: &&mut RemovedPool| pool.back.as_ref().is_some_and(|(found, _)| found == node);
+        self.contents.removed_pools.values_mut().filter(had).for_each(|pool| pool.back = None);
+        let given_up = self.contents.recovered.iter_mut().flat_map(|recovered| recovered.given_up.values_mut());
+        given_up.filter(|back| back.as_ref() == Some(node)).for_each(|back| *back = None);
     }
 }
 

@@ -14,6 +14,9 @@ pub enum NotAccepted {
     /// There is no configuration to replace.
     #[error("the volume has no configuration yet")]
     Unmade,
+    /// Something newer than what is known here may be somewhere.
+    #[error("something newer than what these voters know may be somewhere: an operator has to say what to go on from")]
+    InDoubt,
     /// It replaces another configuration than the one in force.
     #[error("epoch {in_force} is in force, and the proposal replaces epoch {expected}")]
     Late {

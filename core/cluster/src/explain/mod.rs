@@ -1,5 +1,6 @@
 //! What is wrong, and what a thing is doing, in words for people.
 
+mod doubt;
 mod lost;
 mod replicas;
 mod snapshots;
@@ -47,9 +48,16 @@ impl State {
     #[must_use]
     pub fn problems(&self, most: usize) -> Vec<Problem> {
         let nodes = self.nodes().filter_map(|(name, node)| self.node_problem(name, node));
-        let pools = self.pools().flat_map(|(id, pool)| pool_problems(id, pool)).chain(self.removed_pool_problems());
-        let volumes = self.volumes(None).filter_map(|(_, volume)| self.volume_problem(volume));
-        let mut problems: Vec<Problem> = nodes.chain(pools).chain(volumes).collect();
+        let pools = self
+            .pools()
+            .flat_map(|(id, pool)| pool_problems(id, pool))
+            .chain(self.removed_pool_problems())
+            .chain(self.given_up_problems());
+        let volumes = self
+            .volumes(None)
+            .filter_map(|(id, volume)| self.doubt_problem(id, volume).or_else(|| self.volume_problem(volume)));
+        let mut problems: Vec<Problem> =
+            self.listening_problem().into_iter().chain(nodes).chain(pools).chain(volumes).collect();
         problems.sort_by_key(|problem| problem.severity);
         problems.truncate(most);
         problems
@@ -62,16 +70,21 @@ impl State {
             (Link::Lost { .. }, _) => Some(Problem {
                 severity: if volumes > 0 { Severity::Critical } else { Severity::Warning },
                 subject,
-                sentence: format!(
-                    "it is not heard; {volumes} volumes are on it. Start it, or look at its network; if it is gone for good: plinth node remove {name}"
-                ),
+                sentence: match volumes {
+                    0 => format!(
+                        "it is not heard, and nothing is on it. Start it, or look at its network; if it is gone for good: plinth node remove {name}"
+                    ),
+                    _ => format!(
+                        "it is not heard; {volumes} volumes are on it. Start it, or look at its network; if it is gone for good: plinth node drain {name} makes elsewhere what others have, too, and plinth explain node {name} says what is left; then plinth node remove {name}"
+                    ),
+                },
             }),
             (Link::Up { .. }, Admin::Draining) => Some(Problem {
                 severity: Severity::Notice,
                 subject,
                 sentence: match volumes {
                     0 => format!(
-                        "it is empty, and nothing new is placed on it: it can be taken away, then plinth node remove {name}; or plinth node undrain {name}"
+                        "it is empty, and nothing new is placed on it. To take it away: stop it, then plinth node remove {name}; or plinth node undrain {name}"
                     ),
                     _ => format!(
                         "it is being emptied: {volumes} volumes are still on it. plinth explain node {name} says what they wait for; plinth node undrain {name} keeps them"
@@ -140,6 +153,7 @@ impl State {
             true => self.explain_replicated(volume),
             false => vec![self.explain_replica(volume, self.pool(volume.home())?)],
         };
+        sentences.extend(self.doubt_problem(id, volume).map(|problem| problem.sentence));
         sentences.extend(self.explain_lost_blocks(volume));
         sentences.extend(self.explain_snapshots_of(id, volume));
         if volume.retired.is_some() {

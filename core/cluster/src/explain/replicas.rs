@@ -257,11 +257,11 @@ impl State {
         }
     }
 
-    fn node_name(&self, pool: PoolId) -> String {
+    pub(super) fn node_name(&self, pool: PoolId) -> String {
         self.pool(pool).map_or_else(|| String::from("a node that is gone"), |pool| pool.node.to_string())
     }
 
-    fn place_in_words(&self, pool: PoolId) -> String {
+    pub(super) fn place_in_words(&self, pool: PoolId) -> String {
         format!("node {}", self.node_name(pool))
     }
 

@@ -204,9 +204,50 @@ fn a_node_is_removed_when_it_holds_nothing() {
     let remove = |node: &str| Change::RemoveNode { node: name(node) };
     assert!(matches!(world.apply(None, remove("n0")), Err(Refusal::NodeInUse { replicas: 1, .. })));
     world.apply(None, Change::DeleteVolume { volume: name("db"), force: false }).unwrap();
+    world.disconnect(&name("n0"));
     world.apply(None, remove("n0")).unwrap();
     assert!(world.state.tombstones().next().is_none() && world.state.node(&name("n0")).is_none());
     assert!(matches!(world.apply(None, remove("n0")), Err(Refusal::NoSuchNode(_))));
+}
+
+#[test]
+fn a_node_that_runs_is_not_removed_and_advice_says_to_stop_it() {
+    let mut world = World::new(2, 10 * GIB);
+    let remove = Change::RemoveNode { node: name("n0") };
+    let advice = |world: &World| world.state.explain_node(&name("n0")).unwrap().join(" ");
+    assert!(matches!(world.apply(None, remove.clone()), Err(Refusal::NodeHeard(_))));
+    world.apply(None, Change::Administer { node: name("n0"), admin: Admin::Draining }).unwrap();
+    assert!(matches!(world.apply(None, remove.clone()), Err(Refusal::NodeHeard(_))), "also when it is empty");
+    assert!(advice(&world).contains("stop it, then plinth node remove n0"), "{}", advice(&world));
+    assert_eq!(world.state.node(&name("n0")).unwrap().admin, Admin::Draining, "nothing is forgotten");
+    world.disconnect(&name("n0"));
+    assert!(advice(&world).contains("nothing is on it"), "{}", advice(&world));
+    world.apply(None, remove).unwrap();
+}
+
+#[test]
+fn a_removed_node_that_is_started_again_is_told_so_and_its_old_pool_is_left_alone() {
+    let mut world = World::new(2, 10 * GIB);
+    world.create("db", GIB, zone("a")).unwrap();
+    world.round();
+    world.disconnect(&name("n0"));
+    world.apply(None, Change::DeleteVolume { volume: name("db"), force: false }).unwrap();
+    world.apply(None, Change::RemoveNode { node: name("n0") }).unwrap();
+    world.connect(&name("n0"));
+    world.round();
+    let told = |world: &World| world.state.problems(9).iter().any(|problem| problem.sentence.contains("has it again"));
+    assert!(told(&world) && world.state.pool(PoolId(1)).is_none(), "what it holds is of the past");
+    assert_eq!(world.state.removed_pools_at(&name("n0")), [PoolId(1)]);
+    assert!(matches!(world.create("db", GIB, zone("a")), Err(Refusal::NoPlace(_))), "nothing is placed on it");
+    // It has another disk.
+    let node = world.nodes.get_mut(&name("n0")).unwrap();
+    node.pools.clear();
+    node.pools.insert(PoolId(9), std::collections::BTreeMap::new());
+    world.disconnect(&name("n0"));
+    world.connect(&name("n0"));
+    world.round();
+    assert!(!told(&world) && world.state.removed_pools_at(&name("n0")).is_empty());
+    world.create("db", GIB, zone("a")).expect("there is a pool");
 }
 
 #[test]

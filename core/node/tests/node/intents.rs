@@ -33,6 +33,7 @@ fn nothing_is_offered_before_the_control_plane_says_so() {
         volume: VolumeId(1),
         size_bytes: 4 * MIB,
         generation: 0,
+        epoch_seen: block::Epoch(0),
         lost_blocks: 0,
         copy: None,
         snapshots: Vec::new(),

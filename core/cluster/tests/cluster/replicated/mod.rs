@@ -3,3 +3,4 @@
 mod histories;
 mod members;
 mod promises;
+mod recovered;

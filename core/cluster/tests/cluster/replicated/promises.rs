@@ -11,28 +11,28 @@ use cluster::{
 use super::members::Members;
 use crate::world::{GIB, SimNode, World, name, operation};
 
-fn of(replicas: u8) -> VolumeSpec {
+pub fn of(replicas: u8) -> VolumeSpec {
     VolumeSpec { replicas, ..VolumeSpec::default() }
 }
 
-fn volume(world: &World) -> &Volume {
+pub fn volume(world: &World) -> &Volume {
     world.state.volume(&name("db")).unwrap().1
 }
 
-fn explained(world: &World) -> String {
+pub fn explained(world: &World) -> String {
     world.state.explain_volume(&name("db")).unwrap().join("\n")
 }
 
-fn node_of(world: &World, pool: PoolId) -> Name {
+pub fn node_of(world: &World, pool: PoolId) -> Name {
     world.state.pool(pool).unwrap().node.clone()
 }
 
-fn primary(world: &World) -> PoolId {
+pub fn primary(world: &World) -> PoolId {
     volume(world).replication.as_ref().unwrap().configuration.primary
 }
 
 /// Nodes hear, work, report, and ask for what they want, until nothing changes any more.
-fn settle(world: &mut World, members: &mut Members) {
+pub fn settle(world: &mut World, members: &mut Members) {
     for _ in 0..12 {
         world.round();
         for node in world.nodes.keys().cloned().collect::<Vec<_>>() {
@@ -46,7 +46,7 @@ fn settle(world: &mut World, members: &mut Members) {
     }
 }
 
-fn made(nodes: u128, spec: VolumeSpec) -> (World, Members) {
+pub fn made(nodes: u128, spec: VolumeSpec) -> (World, Members) {
     let (mut world, mut members) = (World::new(nodes, 10 * GIB), Members::default());
     world.create("db", GIB, spec).unwrap();
     settle(&mut world, &mut members);
@@ -494,6 +494,7 @@ fn the_only_replica_of_a_volume_leaves_a_node_that_is_drained() {
     assert_eq!(volume(&world).health(), Health::Ready, "{}", explained(&world));
     assert_ne!(node_of(&world, volume(&world).home()), node);
     assert_eq!(volume(&world).replicas.len(), 1);
+    world.disconnect(&node);
     world.apply(None, Change::RemoveNode { node }).unwrap();
 }
 

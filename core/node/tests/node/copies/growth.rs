@@ -71,3 +71,26 @@ fn whoever_is_primary_next_has_the_size_that_the_one_before_showed() {
     assert_eq!(size_bytes, 8 * MIB);
     assert_eq!(trio.read(next, 5 * MIB, 8192), [[5; 4096], [0; 4096]].concat());
 }
+
+/// The primary that comes next may be asked how large the volume is at once. So it hears of a configuration only when its own
+/// replica has the size that the one before may have shown.
+#[test]
+fn no_configuration_is_heard_before_the_replica_has_the_wanted_size() {
+    let mut trio = Trio::new(1);
+    let client = grown_at_its_primary(&mut trio);
+    trio.kill(client.0);
+    let others: Vec<usize> = (0..NODES).filter(|node| *node != client.0).collect();
+    others.iter().for_each(|node| trio.nodes[*node].disk_runs = false);
+    trio.cut_off.clear();
+    let before = trio.decider.decided.epoch;
+    trio.until("another one is to be primary", |trio| trio.decider.decided.epoch > before);
+    trio.pass(Duration::from_millis(100));
+    for node in others {
+        let found = trio.nodes[node].observed(1).unwrap();
+        assert_eq!(found.size_bytes, 4 * MIB, "its disk stands still");
+        assert!(found.copy.unwrap().epoch <= before, "it would be asked, and say 4 MiB");
+        trio.nodes[node].disk_runs = true;
+    }
+    let next = trio.connect();
+    assert_eq!(trio.nodes[next.0].peers[next.1].listener.export.unwrap().0, 8 * MIB);
+}
