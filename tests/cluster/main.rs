@@ -9,6 +9,8 @@ mod chaos;
 mod expected;
 mod full;
 mod gaps;
+mod generations;
+mod groups;
 mod growth;
 mod guest;
 mod history;
