@@ -17,5 +17,6 @@ mod raft;
 mod record;
 mod store;
 
+pub use cluster::{LOAN_LABEL, LOAN_OF_LABEL};
 pub use plane::{Config, ControlPlane, EndError, StartError};
 pub use raft::Start;

@@ -7,6 +7,7 @@ mod attach;
 mod attachments;
 mod chaos;
 mod expected;
+mod exports;
 mod full;
 mod gaps;
 mod generations;
