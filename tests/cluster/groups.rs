@@ -67,7 +67,11 @@ fn one_instant(shell: &Shell, name: &str, window: Window) -> Result<Shown, Strin
         clone
     });
     let [mut cause, mut effect] = clones.each_ref().map(|clone| door(shell, clone));
-    let shown = check(&mut cause, &mut effect, window);
+    let shown = check(&mut cause, &mut effect, window).map_err(|wrong| {
+        let explained = clones.each_ref().map(|clone| shell.plinth(&["explain", "volume", clone, "--timeout", "5"]));
+        let explained = explained.map(|output| String::from_utf8_lossy(&output.stdout).into_owned());
+        format!("{wrong}\n{}", explained.join("\n"))
+    });
     shell.run(&["volume", "delete", &clones[0], &clones[1], "--force", "--no-wait"]);
     shown
 }
