@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help run test sim mutants bench chaos steps fuzz fmt lint doc deny deps build unit manifests
+.PHONY: help run test sim mutants bench chaos steps groups generations fuzz fmt lint doc deny deps build unit manifests
 
 CARGO_DENY := 0.20.2
 CARGO_FUZZ := 0.13.2
@@ -79,6 +79,13 @@ chaos: build ## schedules of faults on clusters of real processes, from seeds (S
 
 steps: build ## random steps on a cluster of real processes against an oracle (STEPS=1000 SEED=1)
 	STEPS=$${STEPS:-1000} SEED=$${SEED:-1} cargo test --release --workspace --test cluster -- --nocapture random_steps
+
+# Not by the shell: bash has a variable of this name.
+groups: build ## group snapshots of an ordered writer under faults: no effect without its cause (GROUPS=1000 SEED=1)
+	GROUPS_TAKEN=$(or $(GROUPS),1000) SEED=$(or $(SEED),1) cargo test --release --workspace --test cluster -- --nocapture a_group_snapshot_shows
+
+generations: build ## clones of clones, this deep: contents, speed of reads, space (GENERATIONS=200)
+	GENERATIONS=$${GENERATIONS:-200} cargo test --release --workspace --test cluster -- --nocapture a_clone_of_many
 
 manifests: ## deploy/manifests from the Helm chart
 	deploy/render "$(CURDIR)/deploy/manifests"

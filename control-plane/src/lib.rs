@@ -17,6 +17,7 @@ mod raft;
 mod record;
 mod store;
 
+pub use cluster::{LOAN_LABEL, LOAN_OF_LABEL};
 pub use plane::{Config, ControlPlane, EndError, StartError};
 pub use raft::Start;
 pub use store::{LastVoter, LastVoterFacts, TakeoverError};

@@ -24,8 +24,6 @@ const COMPARED_EVERY: u64 = 50;
 const NODES: [&str; 3] = ["n1", "n2", "n3"];
 /// Longest time for all replicas to be in sync again.
 const WHOLE_MAX: Duration = Duration::from_secs(120);
-/// What an empty pool may have in use beside volumes.
-const EMPTY_BYTES_MAX: u64 = 64 << 10;
 
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 enum Step {
@@ -387,17 +385,6 @@ impl World {
         }
         self.cluster.settle();
         self.compare_lists();
-        let mut last = Vec::new();
-        let is_empty = || {
-            last = self.used_bytes();
-            last.iter().all(|used| *used <= EMPTY_BYTES_MAX).then_some(())
-        };
-        wait::within(wait::PATIENCE, is_empty).unwrap_or_else(|| panic!("pools are not empty: {last:?}"));
-    }
-
-    fn used_bytes(&self) -> Vec<u64> {
-        let nodes = self.cluster.json(&["node", "list"]);
-        let pools = nodes.as_array().expect("a list").iter().flat_map(|node| node["pools"].as_array().expect("a list"));
-        pools.map(|pool| pool["used_bytes"].as_u64().expect("bytes")).collect()
+        self.cluster.until_empty();
     }
 }

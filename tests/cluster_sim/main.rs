@@ -5,14 +5,21 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Instant;
 
-use tests::sim::{ClusterOutcome, run_cluster};
+use tests::sim::{ClusterOutcome, Plant, run_cluster_with};
 
 fn number(name: &str, default: u64) -> u64 {
     std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(default)
 }
 
+/// Seeds in which a planted bug must be found.
+const PLANTED_SEEDS: u64 = 400;
+
 fn outcome_of(seed: u64) -> Result<ClusterOutcome, String> {
-    catch_unwind(AssertUnwindSafe(|| run_cluster(seed))).unwrap_or_else(|panic| {
+    outcome_with(seed, Plant::Nothing)
+}
+
+fn outcome_with(seed: u64, plant: Plant) -> Result<ClusterOutcome, String> {
+    catch_unwind(AssertUnwindSafe(|| run_cluster_with(seed, plant))).unwrap_or_else(|panic| {
         let text = panic.downcast_ref::<String>().map(|text| format!("panic: {text}"));
         Err(text.or_else(|| panic.downcast_ref::<&str>().map(ToString::to_string)).unwrap_or_default())
     })
@@ -43,5 +50,22 @@ fn whatever_fails_fenced_clients_change_nothing_and_every_operation_ends() {
     println!("{}", failures[..failures.len().min(5)].join("\n"));
     assert!(failures.is_empty(), "{} of {seeds} seeds failed", failures.len());
     let rare = [sum.zombie_requests, sum.zombies_refused, sum.fences, sum.relays, sum.power_cuts, sum.wipes];
+    let rare = [&rare[..], &[sum.snapshots, sum.clones, sum.groups, sum.looked_at, sum.instants]].concat();
     assert!(seeds < 100 || rare.iter().all(|count| *count > 0), "what is rare does not happen at all: {sum:?}");
+}
+
+#[test]
+fn planted_bugs_of_snapshots_and_clones_are_found() {
+    std::panic::set_hook(Box::new(|_| {}));
+    let planted = [
+        (Plant::HoldsNothing, "group "),
+        (Plant::OtherOrigin, "of volume"),
+        (Plant::KeepsDeleted, "does not end: it waits for"),
+    ];
+    for (plant, expected) in planted {
+        let found = |seed: u64| outcome_with(seed, plant).err().filter(|wrong| wrong.contains(expected));
+        let found = (1..=PLANTED_SEEDS).find_map(|seed| Some((seed, found(seed)?)));
+        let (seed, wrong) = found.unwrap_or_else(|| panic!("{plant:?} is not found in {PLANTED_SEEDS} seeds"));
+        println!("{plant:?} is found by seed {seed}: {wrong:.200}");
+    }
 }

@@ -351,11 +351,18 @@ impl Shell {
         command
     }
 
+    /// A command that is not given yet.
+    #[must_use]
+    pub fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = self.tool(&text(&program()));
+        command.args(arguments).env("PLINTH_CONTROL", &self.control);
+        command
+    }
+
     /// Gives a command and takes its end as it is.
     #[must_use]
     pub fn plinth(&self, arguments: &[&str]) -> Output {
-        let mut command = self.tool(&text(&program()));
-        tool::output(command.args(arguments).env("PLINTH_CONTROL", &self.control))
+        tool::output(&mut self.command(arguments))
     }
 
     /// Gives a command that must succeed; answers what it printed.

@@ -169,6 +169,11 @@ fn page(state: &State, after: Option<&Name>, size: usize, wanted: &Wanted) -> v1
         let hidden = state.contents().snapshots.iter();
         let hidden = hidden.filter(|(_, it)| it.keep == cluster::Keep::ForClones && is_wanted(it));
         snapshots.extend(hidden.map(|(id, snapshot)| view::snapshot(state, *id, snapshot)));
+        // No name leads to what is left of a deleted one: it is shown with the volumes that hold it.
+        let is_named = |volume: &cluster::Volume| wanted.volume.as_ref().is_none_or(|name| volume.name == *name);
+        let holding = state.contents().volumes.iter().filter(|(_, volume)| volume.branch_points() > 0);
+        let holding = holding.filter(|(_, volume)| is_named(volume) && group.is_none());
+        snapshots.extend(holding.map(|(id, volume)| view::branch_points(*id, volume)));
     }
     v1::ListSnapshotsReply { snapshots, next_page_token }
 }

@@ -105,6 +105,20 @@ pub(super) fn snapshot(state: &State, id: SnapshotId, snapshot: &Snapshot) -> v1
     }
 }
 
+/// What a volume holds of snapshots that were deleted, because others began as them too.
+pub(super) fn branch_points(id: VolumeId, volume: &Volume) -> v1::Snapshot {
+    v1::Snapshot {
+        name: format!("{} deleted", volume.branch_points()),
+        volume: volume.name.to_string(),
+        volume_id: id.0,
+        volume_deleted: volume.retired.is_some(),
+        size_bytes: volume.size_bytes,
+        created_ms: volume.created.0,
+        hidden: true,
+        ..v1::Snapshot::default()
+    }
+}
+
 pub(super) fn group(state: &State, id: GroupId, group: &Group) -> v1::Group {
     let snapshots = group.members.values().filter_map(|member| {
         let found = state.contents().snapshots.get(&member.snapshot)?;
@@ -165,6 +179,7 @@ fn replica(state: &State, volume: &Volume, pool: PoolId, replica: &Replica) -> v
         filled_in_ms: replica.remaining_ms(state.now()),
         primary: volume.is_replicated() && volume.home() == pool,
         lost_blocks: replica.standing().map_or(0, |standing| standing.lost_blocks),
+        branch_points: replica.standing().map_or(0, |standing| standing.branch_points),
     }
 }
 

@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 
 use block::{Epoch, Incarnation, PoolId, VolumeId};
 use cluster::{
-    AccessMode, Addresses, Change, ClusterId, Configuration, Generation, Labels, Name, NodeIntent, NodeReport,
-    PoolReport, Progress, Proposal, REPLICAS_MAX, ReplicaIntent, ReplicaReport, Replicas, ReplicationIntent, Revision,
-    Role, Standing,
+    AccessMode, Addresses, Change, ClusterId, Configuration, CutRefusal, Generation, Labels, Name, NodeIntent,
+    NodeReport, PoolReport, Progress, Proposal, REPLICAS_MAX, ReplicaIntent, ReplicaReport, Replicas,
+    ReplicationIntent, Revision, Role, Standing,
 };
 use proto::link;
 use tonic::Status;
@@ -102,8 +102,22 @@ fn replica_report(found: &link::ReplicaReport) -> Result<ReplicaReport, Status> 
         resync: found.resync.map(|link::Progress { left, groups }| Progress { left, groups }),
         lost_blocks: found.lost_blocks,
         hold: hold.and_then(|hold| point::hold(hold).transpose()).transpose()?,
+        // A reason of a later version is one that is not known here.
+        cut_refused: link::CutRefusal::try_from(found.cut_refused).ok().and_then(cut_refused),
+        branch_points: found.branch_points,
     };
     Ok(ReplicaReport { volume: VolumeId(volume), size_bytes, generation: Generation(generation), standing, snapshots })
+}
+
+fn cut_refused(found: link::CutRefusal) -> Option<CutRefusal> {
+    match found {
+        link::CutRefusal::None => None,
+        link::CutRefusal::ManySnapshots => Some(CutRefusal::ManySnapshots),
+        link::CutRefusal::PoolFull => Some(CutRefusal::PoolFull),
+        link::CutRefusal::PoolCrowded => Some(CutRefusal::PoolCrowded),
+        link::CutRefusal::PoolFailed => Some(CutRefusal::PoolFailed),
+        link::CutRefusal::OldNode => Some(CutRefusal::OldNode),
+    }
 }
 
 fn role(found: i32) -> Result<Role, Status> {

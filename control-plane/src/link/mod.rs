@@ -5,6 +5,7 @@
 
 mod clock;
 mod convert;
+mod loans;
 mod point;
 mod questions;
 mod session;

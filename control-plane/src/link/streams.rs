@@ -7,7 +7,7 @@ use std::time::Duration;
 use cluster::{Change, Name};
 use tokio::time::sleep;
 
-use super::{GRACE, StreamError, clock};
+use super::{GRACE, StreamError, clock, loans};
 use crate::raft::{Consensus, Leadership};
 
 /// How long a new leader waits for the nodes of the one before.
@@ -97,7 +97,11 @@ impl Streams {
 
     /// What a leader does without being asked.
     pub async fn watch(self: Arc<Self>) {
-        tokio::join!(clock::run(Arc::clone(&self.consensus)), self.watch_nodes());
+        tokio::join!(
+            clock::run(Arc::clone(&self.consensus)),
+            loans::run(Arc::clone(&self.consensus)),
+            self.watch_nodes()
+        );
     }
 
     /// Whenever this voter has come to lead: nodes that were heard by the leader before and do not come are lost.

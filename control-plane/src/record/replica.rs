@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use block::{Epoch, Incarnation, PoolId};
 use cluster::{
-    Configuration, Fate, Generation, Observed, Progress, Proposal, Reason, Replica, Replication, Role, Standing, Time,
+    Configuration, CutRefusal, Fate, Generation, Observed, Progress, Proposal, Reason, Replica, Replication, Role,
+    Standing, Time,
 };
 use proto::record as wire;
 use proto::record::configure::Member;
@@ -22,7 +23,8 @@ fn pool_if_any(bytes: &[u8], field: &'static str) -> Result<Option<PoolId>, Inva
 
 pub(super) fn parse_standing(found: Option<wire::Standing>) -> Result<Standing, Invalid> {
     let found = found.unwrap_or_default();
-    let wire::Standing { incarnation, warm_from, epoch, role, resync, unable, lost_blocks, hold } = found;
+    let wire::Standing { incarnation, warm_from, epoch, role, resync, unable, lost_blocks, hold, .. } = found;
+    let wire::Standing { cut_refused, branch_points, .. } = found;
     Ok(Standing {
         incarnation: Incarnation(incarnation),
         warm_from: Incarnation(warm_from),
@@ -32,11 +34,14 @@ pub(super) fn parse_standing(found: Option<wire::Standing>) -> Result<Standing, 
         resync: resync.map(|wire::Progress { left, groups }| Progress { left, groups }),
         lost_blocks,
         hold: hold.map(parse_hold).transpose()?,
+        cut_refused: parse_cut_refused(cut_refused)?,
+        branch_points,
     })
 }
 
 pub(super) fn encode_standing(standing: Standing) -> Option<wire::Standing> {
-    let Standing { incarnation, warm_from, epoch, role, unable, resync, lost_blocks, hold } = standing;
+    let Standing { incarnation, warm_from, epoch, role, unable, resync, lost_blocks, hold, .. } = standing;
+    let Standing { cut_refused, branch_points, .. } = standing;
     let encoded = wire::Standing {
         incarnation: incarnation.0,
         warm_from: warm_from.0,
@@ -46,8 +51,33 @@ pub(super) fn encode_standing(standing: Standing) -> Option<wire::Standing> {
         resync: resync.map(|Progress { left, groups }| wire::Progress { left, groups }),
         lost_blocks,
         hold: hold.map(encode_hold),
+        cut_refused: encode_cut_refused(cut_refused).into(),
+        branch_points,
     };
     (standing != Standing::default()).then_some(encoded)
+}
+
+fn parse_cut_refused(found: i32) -> Result<Option<CutRefusal>, Invalid> {
+    let refused = wire::CutRefusal::try_from(found).map_err(|_| Invalid::value("standing.cut_refused", found))?;
+    Ok(match refused {
+        wire::CutRefusal::None => None,
+        wire::CutRefusal::ManySnapshots => Some(CutRefusal::ManySnapshots),
+        wire::CutRefusal::PoolFull => Some(CutRefusal::PoolFull),
+        wire::CutRefusal::PoolCrowded => Some(CutRefusal::PoolCrowded),
+        wire::CutRefusal::PoolFailed => Some(CutRefusal::PoolFailed),
+        wire::CutRefusal::OldNode => Some(CutRefusal::OldNode),
+    })
+}
+
+fn encode_cut_refused(refused: Option<CutRefusal>) -> wire::CutRefusal {
+    match refused {
+        None => wire::CutRefusal::None,
+        Some(CutRefusal::ManySnapshots) => wire::CutRefusal::ManySnapshots,
+        Some(CutRefusal::PoolFull) => wire::CutRefusal::PoolFull,
+        Some(CutRefusal::PoolCrowded) => wire::CutRefusal::PoolCrowded,
+        Some(CutRefusal::PoolFailed) => wire::CutRefusal::PoolFailed,
+        Some(CutRefusal::OldNode) => wire::CutRefusal::OldNode,
+    }
 }
 
 fn parse_role(found: i32) -> Result<Role, Invalid> {

@@ -221,6 +221,19 @@ impl State {
         all().find(|waiting| matches!(waiting, Waiting::Work { .. })).or_else(|| all().next())
     }
 
+    /// Why a snapshot of a volume is not cut: what its primary says is in the way, or who is waited for.
+    pub(crate) fn waits_for_cut(&self, volume: VolumeId, snapshot: SnapshotId) -> Option<String> {
+        let refused = || {
+            let volume = self.contents.volumes.get(&volume)?;
+            let pool = volume.serving()?;
+            let refused = volume.replicas.get(&pool)?.standing()?.cut_refused?;
+            let node = &self.contents.pools.get(&pool)?.node;
+            Some(format!("node {node} cannot cut it: {}", refused.words()))
+        };
+        let waits = || self.waits_for_volume(OperationKind::Snapshot(volume, snapshot), "cut it");
+        refused().or_else(|| waits().map(|waiting| waiting.to_string()))
+    }
+
     /// What keeps the node of a pool from doing its work.
     pub(crate) fn waits_for_pool(&self, pool: PoolId, work: &'static str) -> Option<Waiting> {
         let Pool { node, open, .. } = self.contents.pools.get(&pool)?.clone();

@@ -61,6 +61,45 @@ pub struct Standing {
     pub lost_blocks: u64,
     /// What became of the last hold it was asked for.
     pub hold: Option<Hold>,
+    /// Why it does not cut a snapshot that it should cut.
+    pub cut_refused: Option<CutRefusal>,
+    /// Deleted snapshots that its pool keeps because the volume and others began as them.
+    pub branch_points: u32,
+}
+
+/// Why a snapshot is not cut.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum CutRefusal {
+    /// The volume has as many as it can have, those that are being deleted included.
+    ManySnapshots,
+    /// The pool is full up to its reserve.
+    PoolFull,
+    /// The pool holds as many volumes and snapshots as it can.
+    PoolCrowded,
+    /// The pool takes no more writes.
+    PoolFailed,
+    /// A node of an earlier version has a replica, and cannot be told of snapshots.
+    OldNode,
+}
+
+impl CutRefusal {
+    /// In a sentence: `its pool is full`, and what helps.
+    #[must_use]
+    pub fn words(self) -> &'static str {
+        match self {
+            Self::ManySnapshots => {
+                "it has as many snapshots of the volume as a replica can have, those that are being deleted included; delete some"
+            }
+            Self::PoolFull => {
+                "its pool is full up to its reserve; delete snapshots or volumes, or make the pool larger"
+            }
+            Self::PoolCrowded => "its pool holds as many volumes and snapshots as it can; delete some",
+            Self::PoolFailed => "its pool takes no more writes after a device error; look at the disk",
+            Self::OldNode => {
+                "a node of an earlier version has a replica of the volume, and cannot be told of snapshots; update it"
+            }
+        }
+    }
 }
 
 /// What a replica is.
@@ -195,7 +234,7 @@ impl Observed {
             Self::Present { size_bytes, generation, standing } => Self::Present {
                 size_bytes,
                 generation,
-                standing: Standing { resync: None, lost_blocks: 0, ..standing },
+                standing: Standing { resync: None, lost_blocks: 0, cut_refused: None, branch_points: 0, ..standing },
             },
             Self::Unknown | Self::Nothing => self,
         }

@@ -187,6 +187,15 @@ impl Volume {
         replica.snapshots.get(&id).filter(|copy| is_there && copy.at == at)
     }
 
+    /// Deleted snapshots that are kept because the volume and others began as them, as who serves it says, or whoever is
+    /// heard.
+    #[must_use]
+    pub fn branch_points(&self) -> u32 {
+        let told = |pool: PoolId| Some(self.replicas.get(&pool)?.standing()?.branch_points);
+        let most = || self.replicas.keys().filter_map(|pool| told(*pool)).max();
+        self.serving().and_then(told).or_else(most).unwrap_or(0)
+    }
+
     /// Whether a replica may be made with nothing in it: there is somebody to fill it, or the volume begins empty.
     pub(crate) fn may_begin_empty(&self) -> bool {
         self.source.is_none() || self.replication.is_some()

@@ -153,6 +153,25 @@ pub struct ReplicaObservation {
     pub snapshots: Vec<SnapshotObservation>,
     /// What became of the last hold that it was asked for.
     pub hold: Option<HoldObservation>,
+    /// Why a snapshot that it should cut is not cut, if the reason is here.
+    pub cut_refused: Option<CutRefusal>,
+    /// Deleted snapshots that the pool keeps because this volume and others began as them.
+    pub branch_points: u32,
+}
+
+/// Why a node cannot cut a snapshot.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum CutRefusal {
+    /// The volume has as many as it can have, those that are being deleted included.
+    ManySnapshots,
+    /// The pool is full up to its reserve.
+    PoolFull,
+    /// The pool holds as many volumes and snapshots as it can.
+    PoolCrowded,
+    /// The pool takes no more writes.
+    PoolFailed,
+    /// A node of an earlier version has a replica, and cannot be told of snapshots.
+    OldNode,
 }
 
 /// A snapshot as it is.

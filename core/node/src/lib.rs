@@ -75,8 +75,8 @@ pub use command::{
 pub use door::Door;
 pub use event::{ConnId, ControlId, Effect, Event, Operation, Report, Why};
 pub use intent::{
-    Attachment, CopiesIntent, CopyObservation, Copying, HoldObservation, HoldState, Intent, Observation, Origin,
-    ReplicaIntent, ReplicaObservation, Route, SnapshotIntent, SnapshotObservation, SnapshotsIntent,
+    Attachment, CopiesIntent, CopyObservation, Copying, CutRefusal, HoldObservation, HoldState, Intent, Observation,
+    Origin, ReplicaIntent, ReplicaObservation, Route, SnapshotIntent, SnapshotObservation, SnapshotsIntent,
 };
 pub use network::{Network, NetworkError};
 pub use node::{Node, NodeConfig, Offer, SendSlices};

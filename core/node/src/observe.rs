@@ -21,6 +21,8 @@ impl Node {
             copy: volume.copy.as_ref().map(|copy| copy.observation(self.pipeline.copies.warm_from)),
             snapshots: self.snapshots_told(volume),
             hold: volume.hold.as_ref().map(Hold::observation),
+            cut_refused: volume.cut_refused,
+            branch_points: self.pipeline.store.branch_points(volume.id),
         };
         Observation { heard: self.heard(), replicas: self.pipeline.volumes.values().map(replica).collect() }
     }

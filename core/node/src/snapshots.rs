@@ -9,8 +9,9 @@ use replication::SNAPSHOTS_MAX;
 use store::{Refusal, SnapshotState, Token, VersionSpace};
 
 use crate::control::Task;
-use crate::intent::{ReplicaIntent, SnapshotIntent, SnapshotObservation};
+use crate::intent::{CutRefusal, ReplicaIntent, SnapshotIntent, SnapshotObservation};
 use crate::node::Node;
+use crate::pipeline::Pipeline;
 use crate::volume::Volume;
 use crate::wishes::Wishes;
 
@@ -46,9 +47,15 @@ impl Node {
     /// Cuts a snapshot of a volume of one replica.
     pub(crate) fn cut_alone(&mut self, id: VolumeId, snapshot: SnapshotId, token: Token) -> Result<(), Refusal> {
         if self.pipeline.store.snapshots_of(id).count() >= SNAPSHOTS_MAX {
+            self.pipeline.note_refused(id, Some(CutRefusal::ManySnapshots));
             return Err(Refusal::TooMany);
         }
-        self.pipeline.change(id, |store, seq| store.snapshot(id, seq, snapshot, token))?;
+        let begun = self.pipeline.change(id, |store, seq| store.snapshot(id, seq, snapshot, token));
+        if let Err(refusal) = begun {
+            self.pipeline.note_store_refused(id, refusal);
+            return Err(refusal);
+        }
+        self.pipeline.note_refused(id, None);
         self.pipeline.cutting.insert(snapshot);
         let wanted = self.wishes.replica(id).into_iter().flat_map(|replica| &replica.snapshots.wanted);
         let group = wanted.into_iter().find(|wanted| wanted.id == snapshot).map_or(0, |wanted| wanted.group);
@@ -65,6 +72,39 @@ impl Node {
             self.pipeline.drive(state.volume, replication::Event::SnapshotDeleted { id: snapshot });
         }
         Ok(())
+    }
+}
+
+impl CutRefusal {
+    /// The store's word on it; none for what is over in a moment.
+    fn of(refusal: Refusal) -> Option<Self> {
+        match refusal {
+            Refusal::NoSpace { .. } => Some(Self::PoolFull),
+            Refusal::Poisoned => Some(Self::PoolFailed),
+            Refusal::TooMany => Some(Self::PoolCrowded),
+            Refusal::Busy
+            | Refusal::NoSuchVolume(_)
+            | Refusal::NoSuchSnapshot(_)
+            | Refusal::Exists
+            | Refusal::OutOfRange => None,
+        }
+    }
+}
+
+impl Pipeline {
+    /// The store does not cut it. What is over in a moment does not change what is told.
+    pub(crate) fn note_store_refused(&mut self, id: VolumeId, refusal: Refusal) {
+        if let Some(refused) = CutRefusal::of(refusal) {
+            self.note_refused(id, Some(refused));
+        }
+    }
+
+    /// Why a snapshot that is wanted of a volume is not cut, or that nothing is in the way.
+    pub(crate) fn note_refused(&mut self, id: VolumeId, refused: Option<CutRefusal>) {
+        let Some(volume) = self.volumes.get_mut(&id) else { return };
+        if std::mem::replace(&mut volume.cut_refused, refused) != refused {
+            self.copies.news.insert(id);
+        }
     }
 }
 

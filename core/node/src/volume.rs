@@ -8,6 +8,7 @@ use crate::claims::Claims;
 use crate::copies::Replicated;
 use crate::event::Operation;
 use crate::hold::Hold;
+use crate::intent::CutRefusal;
 use crate::pass::{Admissions, Grant};
 
 /// One volume.
@@ -33,6 +34,8 @@ pub(crate) struct Volume {
     pub copy: Option<Box<Replicated>>,
     /// The last group for which nothing was to be acknowledged, and what became of it.
     pub hold: Option<Hold>,
+    /// Why a snapshot that is wanted is not cut.
+    pub cut_refused: Option<CutRefusal>,
 }
 
 /// What was done to a volume since the node started. Counted at the reply.
@@ -77,6 +80,7 @@ impl Volume {
             confirmed: 0,
             copy: None,
             hold: None,
+            cut_refused: None,
         }
     }
 

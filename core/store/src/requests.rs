@@ -70,6 +70,16 @@ impl Store {
         self.contents.snapshots_of(volume)
     }
 
+    /// How many deleted snapshots are kept in the tree because a volume and others began as them, above this one.
+    #[must_use]
+    pub fn branch_points(&self, volume: VolumeId) -> u32 {
+        let map = &self.contents.map;
+        let parent = |id: &VersionId| map.version(*id).parent();
+        let above = std::iter::successors(map.head(volume).and_then(|head| parent(&head)), parent);
+        let is_one = |id: &VersionId| map.version(*id).kind() == Kind::Hidden && map.version(*id).children().len() > 1;
+        u32::try_from(above.filter(is_one).count()).unwrap_or(u32::MAX)
+    }
+
     /// Every snapshot.
     pub fn snapshots(&self) -> impl Iterator<Item = &SnapshotState> {
         self.contents.snapshots.values()

@@ -7,12 +7,13 @@ use anyhow::{Context, Result, bail};
 use archive::{DATA_BLOCKS_MAX, Header};
 use attach::{Remote, Reply};
 use block::{BLOCK_BYTES, BlockRange, ByteRange, Pages, Request};
+use control_plane::LOAN_OF_LABEL;
 use indicatif::{ProgressBar, ProgressStyle};
 use proto::v1;
 use proto::v1::snapshot_service_client::SnapshotServiceClient;
 use serde::Serialize;
 
-use super::loan::Loan;
+use super::loan::{Loan, client_name};
 use crate::archives::{Writer, is_standard};
 use crate::args::{ConnectionArgs, ExportArgs};
 use crate::output::{self, size};
@@ -32,12 +33,12 @@ struct Exported {
 
 /// Writes the archive, and cleans up whatever happens.
 pub async fn run(connection: &ConnectionArgs, args: &ExportArgs) -> Result<()> {
-    let mut client = Client::new(connection);
+    let (mut client, borrower) = (Client::new(connection), client_name()?);
     let (snapshot, is_taken) = match &args.snapshot {
         Some(name) => (client.snapshot(name).await?, false),
-        None => (take(&mut client, &args.name).await?, true),
+        None => (take(&mut client, &args.name, &borrower).await?, true),
     };
-    let ended = export(connection, args, &snapshot).await;
+    let ended = export(connection, args, &snapshot, borrower).await;
     if is_taken {
         let request = v1::DeleteSnapshotRequest { request_id: request_id()?, name: snapshot.name.clone() };
         let mut client = Client::new(connection);
@@ -54,13 +55,14 @@ pub async fn run(connection: &ConnectionArgs, args: &ExportArgs) -> Result<()> {
     Ok(())
 }
 
-/// A snapshot for this alone.
-async fn take(client: &mut Client, volume: &str) -> Result<v1::Snapshot> {
+/// A snapshot for this alone, needed by the volume that is called `borrower`.
+async fn take(client: &mut Client, volume: &str, borrower: &str) -> Result<v1::Snapshot> {
     let drawn: String = request_id()?.iter().take(4).map(|byte| format!("{byte:02x}")).collect();
     let request = v1::CreateSnapshotRequest {
         request_id: request_id()?,
         name: format!("export-{drawn}"),
         volume: volume.to_owned(),
+        labels: [(LOAN_OF_LABEL.to_owned(), borrower.to_owned())].into(),
         ..v1::CreateSnapshotRequest::default()
     };
     let name = request.name.clone();
@@ -71,7 +73,12 @@ async fn take(client: &mut Client, volume: &str) -> Result<v1::Snapshot> {
     Ok(client.snapshot(&name).await?)
 }
 
-async fn export(connection: &ConnectionArgs, args: &ExportArgs, snapshot: &v1::Snapshot) -> Result<Exported> {
+async fn export(
+    connection: &ConnectionArgs,
+    args: &ExportArgs,
+    snapshot: &v1::Snapshot,
+    borrower: String,
+) -> Result<Exported> {
     if snapshot.volume != args.name {
         bail!("snapshot {} is of volume {}, not of {}", snapshot.name, snapshot.volume, args.name);
     }
@@ -80,9 +87,10 @@ async fn export(connection: &ConnectionArgs, args: &ExportArgs, snapshot: &v1::S
         true => Writer::resume(&args.file, &header).await?,
         false => Writer::create(&args.file, &header).await?,
     };
-    let (loan, remote) = Loan::of_snapshot(connection, &snapshot.name).await?;
+    let (loan, remote) = Loan::of_snapshot(connection, &snapshot.name, borrower).await?;
     let ended = tokio::select! {
         ended = copy(connection, args, snapshot, remote, &mut writer) => ended,
+        never = loan.keep() => match never {},
         _ = tokio::signal::ctrl_c() => Err(anyhow::anyhow!("interrupted")),
     };
     loan.give_back().await;

@@ -1,10 +1,14 @@
-//! A volume that one command uses for a while, over NBD: attached under a name of its own, and given back at the end.
+//! A volume that one command uses for a while, over NBD: attached under a name of its own, and given back at the end. What
+//! was made for it is renewed all the time: if the command is killed, the control plane deletes it.
 
 use anyhow::Result;
 use attach::{Directory, Identity, Remote};
+use control_plane::LOAN_LABEL;
 use proto::v1;
 use proto::v1::volume_service_client::VolumeServiceClient;
+use std::convert::Infallible;
 use std::time::Duration;
+use tokio::time::sleep;
 
 use super::attach::{Wish, attach};
 use super::detach::detach;
@@ -13,6 +17,8 @@ use client::{Client, ClientError, Token, request_id};
 
 /// How long a copy waits for a volume that nobody serves.
 const PATIENCE: Duration = Duration::from_secs(120);
+/// How often the control plane hears that the command lives.
+const RENEW_EVERY: Duration = Duration::from_secs(10);
 
 /// A volume that is attached to this command.
 pub struct Loan<'a> {
@@ -30,9 +36,8 @@ impl<'a> Loan<'a> {
         loan.open(false).await
     }
 
-    /// Makes a volume of a snapshot, to read it.
-    pub async fn of_snapshot(connection: &'a ConnectionArgs, snapshot: &str) -> Result<(Self, Remote)> {
-        let client = client_name()?;
+    /// Makes a volume of a snapshot, to read it. It is called `client`: see [`client_name`].
+    pub async fn of_snapshot(connection: &'a ConnectionArgs, snapshot: &str, client: String) -> Result<(Self, Remote)> {
         let request = v1::CreateVolumeRequest {
             request_id: request_id()?,
             name: client.clone(),
@@ -40,6 +45,7 @@ impl<'a> Loan<'a> {
             spec: Some(v1::VolumeSpec {
                 replicas: 1,
                 description: format!("snapshot {snapshot}, while it is exported"),
+                labels: [(LOAN_LABEL.to_owned(), "0".to_owned())].into(),
                 ..v1::VolumeSpec::default()
             }),
             source: Some(v1::Source { from: Some(v1::source::From::Snapshot(snapshot.to_owned())) }),
@@ -82,6 +88,28 @@ impl<'a> Loan<'a> {
         Ok(Remote::open(export, identity, directory, PATIENCE).await?)
     }
 
+    /// Says all the time that it is used. One that is not renewed for a minute is deleted.
+    pub async fn keep(&self) -> Infallible {
+        for number in 1_u64.. {
+            sleep(RENEW_EVERY).await;
+            // Each has its own patience: one that was used for a while gives up at once.
+            let mut asking = Client::new(self.connection);
+            let labels = [(LOAN_LABEL.to_owned(), number.to_string())].into();
+            let request = v1::ModifyVolumeRequest {
+                request_id: request_id().unwrap_or_default(),
+                name: self.volume.name.clone(),
+                labels: Some(v1::Labels { labels }),
+                ..v1::ModifyVolumeRequest::default()
+            };
+            let send = async |channel, request| VolumeServiceClient::new(channel).modify(request).await;
+            if let Err(error) = asking.call(request, send).await {
+                // Should it be gone, reading it says so.
+                tracing::debug!(%error, "the loan is not renewed");
+            }
+        }
+        std::future::pending().await
+    }
+
     /// Detaches it, and deletes what was made for this. What fails is said: nobody else would.
     pub async fn give_back(self) {
         let mut asking = Client::new(self.connection);
@@ -105,7 +133,7 @@ impl<'a> Loan<'a> {
 }
 
 /// What this command is called as a client, and a volume that it makes.
-fn client_name() -> Result<String> {
+pub fn client_name() -> Result<String> {
     let drawn: String = request_id()?.iter().take(4).map(|byte| format!("{byte:02x}")).collect();
     Ok(format!("copy-{drawn}"))
 }

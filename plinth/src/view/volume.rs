@@ -73,6 +73,9 @@ pub struct Replica {
     /// Blocks that no replica has.
     #[serde(skip_serializing_if = "is_zero")]
     lost_blocks: u64,
+    /// Deleted snapshots that are kept because this volume and others began as them.
+    #[serde(skip_serializing_if = "is_zero")]
+    branch_points: u64,
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "that is how it is asked")]
@@ -192,10 +195,10 @@ impl From<v1::Replica> for Replica {
             v1::replica::State::Nothing => ReplicaState::Nothing,
             v1::replica::State::Present => ReplicaState::Present,
         };
-        let v1::Replica { filled_percent, filled_in_ms, primary, in_sync, lost_blocks, .. } = replica;
+        let v1::Replica { filled_percent, filled_in_ms, primary, in_sync, lost_blocks, branch_points, .. } = replica;
         let v1::Replica { node, pool, size_bytes, generation, role: name, .. } = replica;
         let role = (!name.is_empty()).then_some(Role { name, primary, in_sync, filled_percent, filled_in_ms });
-        Self { node, pool, state, size_bytes, generation, role, lost_blocks }
+        Self { node, pool, state, size_bytes, generation, role, lost_blocks, branch_points: branch_points.into() }
     }
 }
 
@@ -385,6 +388,7 @@ impl Volume {
             ("open", yes_no(self.open)),
             ("began as", self.began_as()),
             ("snapshots", self.shown_snapshots()),
+            ("branch points", self.shown_branch_points()),
             ("made", format!("{} ago", self.created_ms.age(now))),
         ]);
         text += &format!("\n{}", table::lines(self.replicas_table()));
@@ -409,6 +413,14 @@ impl Volume {
         match self.snapshots {
             0 => "-".to_owned(),
             count => format!("{count}, {} only in them", size::show(self.snapshots_exclusive_bytes)),
+        }
+    }
+
+    /// Deleted snapshots that no name leads to, and whose space is in use.
+    fn shown_branch_points(&self) -> String {
+        match self.replicas.iter().map(|replica| replica.branch_points).max().unwrap_or(0) {
+            0 => "-".to_owned(),
+            count => format!("{count} deleted snapshots are kept for clones"),
         }
     }
 
@@ -563,6 +575,7 @@ only in pools  -
 open           no
 began as       -
 snapshots      -
+branch points  -
 made           1h ago
 
 NODE  POOL  STATE    IN SYNC  SIZE   GENERATION

@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 
 use block::{BlockIndex, Epoch, GroupIndex, Incarnation, PoolId, SnapshotId, VOLUME_BYTES_MAX, VolumeId, WriteSeq};
 use node::{
-    Absence, Answer, Attachment, Command, ComparedReplica, Configuration, CopiesIntent, CopyObservation, Found,
-    GroupRange, HoldObservation, HoldState, Intent, LostBlock, Origin, Proposal, ReplicaIntent, Route, SnapshotIntent,
-    SnapshotObservation, SnapshotsIntent, TokenHash, Wanted,
+    Absence, Answer, Attachment, Command, ComparedReplica, Configuration, CopiesIntent, CopyObservation, CutRefusal,
+    Found, GroupRange, HoldObservation, HoldState, Intent, LostBlock, Origin, Proposal, ReplicaIntent, Route,
+    SnapshotIntent, SnapshotObservation, SnapshotsIntent, TokenHash, Wanted,
 };
 use proto::link::{self, FromNode, ToNode, from_node, to_node};
 use store::DifferenceBase;
@@ -156,6 +156,8 @@ fn pool_report(id: PoolId, tags: &[String], news: &PoolDelta) -> link::PoolRepor
         lost_blocks: replica.lost_blocks,
         snapshots: replica.snapshots.iter().map(snapshot_report).collect(),
         hold: replica.hold.map(hold_report),
+        cut_refused: cut_refused(replica.cut_refused).into(),
+        branch_points: replica.branch_points,
         ..replica.copy.as_ref().map(standing).unwrap_or_default()
     });
     link::PoolReport {
@@ -192,6 +194,17 @@ fn hold_report(found: HoldObservation) -> link::Hold {
         HoldState::Broken => link::HoldState::Broken,
     };
     link::Hold { group: found.group, state: state.into() }
+}
+
+fn cut_refused(found: Option<CutRefusal>) -> link::CutRefusal {
+    match found {
+        None => link::CutRefusal::None,
+        Some(CutRefusal::ManySnapshots) => link::CutRefusal::ManySnapshots,
+        Some(CutRefusal::PoolFull) => link::CutRefusal::PoolFull,
+        Some(CutRefusal::PoolCrowded) => link::CutRefusal::PoolCrowded,
+        Some(CutRefusal::PoolFailed) => link::CutRefusal::PoolFailed,
+        Some(CutRefusal::OldNode) => link::CutRefusal::OldNode,
+    }
 }
 
 /// What a replica is among those of its volume.

@@ -134,6 +134,8 @@ mod tests {
             copy: None,
             snapshots: Vec::new(),
             hold: None,
+            cut_refused: None,
+            branch_points: 0,
         };
         let observation = Observation { heard, replicas: replicas.iter().map(replica).collect() };
         Holding { pool: PoolId(1), capacity_bytes: CAPACITY_BYTES, used_bytes, failed: false, observation }

@@ -7,6 +7,9 @@ use serde_json::Value;
 use super::{Cluster, Shell};
 use crate::wait;
 
+/// What an empty pool may have in use beside volumes.
+const EMPTY_BYTES_MAX: u64 = 64 << 10;
+
 /// One look.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct VolumeView {
@@ -142,6 +145,25 @@ impl Cluster {
                 String::from_utf8_lossy(&explained),
             )
         })
+    }
+
+    /// Waits until no pool holds anything of any volume.
+    ///
+    /// # Panics
+    /// When some do for long.
+    pub fn until_empty(&self) {
+        let mut last = Vec::new();
+        let is_empty = || {
+            last = self.used_bytes();
+            last.iter().all(|used| *used <= EMPTY_BYTES_MAX).then_some(())
+        };
+        wait::within(wait::PATIENCE, is_empty).unwrap_or_else(|| panic!("pools are not empty: {last:?}"));
+    }
+
+    fn used_bytes(&self) -> Vec<u64> {
+        let nodes = self.json(&["node", "list"]);
+        let pools = nodes.as_array().expect("a list").iter().flat_map(|node| node["pools"].as_array().expect("a list"));
+        pools.map(|pool| pool["used_bytes"].as_u64().expect("bytes")).collect()
     }
 
     /// What all processes printed last, without what clients met with.

@@ -2,9 +2,9 @@
 
 use block::{Epoch, Incarnation, PoolId, SnapshotId, VolumeId, WriteSeq};
 use cluster::{
-    AccessMode, Addresses, Admin, Change, Claim, ClusterId, Command, Cron, Generation, GroupId, Hold, HoldState,
-    Labels, Modification, Name, NodeReport, PoolReport, Progress, Proposal, ReplicaReport, Replicas, RequestId,
-    Revision, Role, Settings, SnapshotCopy, Source, Standing, Time, TokenHash, VolumeSpec, ZoneSpread,
+    AccessMode, Addresses, Admin, Change, Claim, ClusterId, Command, Cron, CutRefusal, Generation, GroupId, Hold,
+    HoldState, Labels, Modification, Name, NodeReport, PoolReport, Progress, Proposal, ReplicaReport, Replicas,
+    RequestId, Revision, Role, Settings, SnapshotCopy, Source, Standing, Time, TokenHash, VolumeSpec, ZoneSpread,
 };
 use openraft::EntryPayload;
 use openraft::testing::log_id;
@@ -85,6 +85,8 @@ fn standing() -> impl Strategy<Value = Standing> {
             resync,
             lost_blocks,
             hold,
+            cut_refused: (epoch % 3 == 0).then_some(CutRefusal::PoolFull),
+            branch_points: epoch,
         },
     )
 }

@@ -109,10 +109,8 @@ fn member(volume: u64, role: Role, resync: Option<Progress>) -> ReplicaReport {
         warm_from: Incarnation(8),
         epoch: Epoch(1),
         role,
-        unable: false,
         resync,
-        lost_blocks: 0,
-        hold: None,
+        ..Standing::default()
     };
     ReplicaReport { standing, ..present(volume) }
 }

@@ -37,6 +37,8 @@ fn report() -> impl Strategy<Value = Change> {
                 resync: (!leads).then_some(Progress { left: gib, groups: 4 }),
                 lost_blocks: u64::from(epoch),
                 hold,
+                cut_refused: None,
+                branch_points: epoch,
             },
             snapshots,
         });

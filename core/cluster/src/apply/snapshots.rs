@@ -165,7 +165,7 @@ impl State {
             self.snapshots_of(id).filter(|(_, snapshot)| is_late(snapshot)).map(|(id, _)| id).collect();
         for snapshot in &late {
             let kind = OperationKind::Snapshot(id, *snapshot);
-            let why = self.waits_for_volume(kind, "cut it").map_or_else(String::new, |waiting| format!(": {waiting}"));
+            let why = self.waits_for_cut(id, *snapshot).map_or_else(String::new, |why| format!(": {why}"));
             let sentence = format!("it was not cut within {} s, and is withdrawn{why}", CUT_MAX_MS / 1000);
             self.fail(now, kind, &sentence);
             self.note_failed_run(id, *snapshot, &sentence);

@@ -35,12 +35,9 @@ impl State {
         let Snapshot { name, source_name, .. } = snapshot;
         match snapshot.cut {
             Cut::Wanted { until } => {
-                let kind = OperationKind::Snapshot(snapshot.source, id);
                 let waits = match snapshot.group {
                     Some(_) => String::new(),
-                    None => {
-                        self.waits_for_volume(kind, "cut it").map_or_else(String::new, |waiting| format!(": {waiting}"))
-                    }
+                    None => self.waits_for_cut(snapshot.source, id).map_or_else(String::new, |why| format!(": {why}")),
                 };
                 let left_ms = until.0.saturating_sub(self.contents.now.0);
                 format!(
@@ -120,6 +117,7 @@ impl State {
             (Keep::Named, Cut::Wanted { .. }) => Some(self.explain_cut(id, snapshot)),
             (Keep::Named, Cut::At(_)) => None,
         }));
+        sentences.extend(self.explain_branch_points(volume));
         let mut graves: Vec<SnapshotId> = self.index.snapshots.graves_of(id).map(|(id, _)| id).collect();
         graves.dedup();
         if let Some(waiting) = graves.iter().find_map(|id| self.waits_for_graves(*id)) {
@@ -127,6 +125,16 @@ impl State {
         }
         sentences.extend(volume.schedules.iter().map(|(name, schedule)| explain_schedule(name, schedule)));
         sentences
+    }
+
+    /// Deleted snapshots from which more than one volume goes on: no name leads to them.
+    fn explain_branch_points(&self, volume: &Volume) -> Option<String> {
+        let count = volume.branch_points();
+        (count > 0).then(|| {
+            format!(
+                "It shares {count} deleted snapshots with volumes that began as them, or began as one itself; their space comes back when all but one of these are deleted."
+            )
+        })
     }
 
     /// What a deleted snapshot waits for.

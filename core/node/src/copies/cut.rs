@@ -7,13 +7,16 @@ use block::{BLOCK_BYTES, SnapshotId, VolumeId};
 use replication::SNAPSHOTS_MAX;
 
 use crate::copies::{Replicated, Uncut};
-use crate::intent::ReplicaIntent;
+use crate::intent::{CutRefusal, ReplicaIntent};
 use crate::pipeline::Pipeline;
 use crate::wishes::Wishes;
 
 impl Pipeline {
     /// The control plane wants these of a volume's snapshots.
     pub(crate) fn want_snapshots(&mut self, id: VolumeId, replica: &ReplicaIntent, wishes: &Wishes) {
+        if wishes.uncut(replica).next().is_none() {
+            self.note_refused(id, None);
+        }
         let Some(copy) = self.copy_mut(id) else { return };
         let uncut = wishes.uncut(replica).map(|wanted| {
             let told = copy.uncut.get(&wanted.id).is_some_and(|before| before.told);
@@ -66,16 +69,21 @@ impl Pipeline {
 
     fn try_cut(&mut self, id: VolumeId, snapshot: SnapshotId, group: u64) {
         let Some(volume) = self.volumes.get(&id) else { return };
-        let is_known = volume.copy.as_deref().is_some_and(|copy| self.is_known_to_all(copy));
-        let is_full = self.store.snapshots_of(id).count() >= SNAPSHOTS_MAX;
-        if !self.may_cut(volume, group) || !is_known || is_full {
+        let Some(copy) = volume.copy.as_deref() else { return };
+        if !self.is_known_to_all(copy) {
+            return self.note_refused(id, self.has_old_member(copy).then_some(CutRefusal::OldNode));
+        }
+        if self.store.snapshots_of(id).count() >= SNAPSHOTS_MAX {
+            return self.note_refused(id, Some(CutRefusal::ManySnapshots));
+        }
+        if !self.may_cut(volume, group) {
             return;
         }
         let (now, blocks) = (self.copies.now, volume.size_bytes / BLOCK_BYTES as u64);
         // Only when nothing else is before it with the store is what the store says now what it will say then.
         self.hand_work(id);
-        if self.store.would_snapshot(id, snapshot).is_err() {
-            return;
+        if let Err(refusal) = self.store.would_snapshot(id, snapshot) {
+            return self.note_store_refused(id, refusal);
         }
         let Some(copy) = self.copy_mut(id) else { return };
         if !copy.work.is_empty() || !copy.events.is_empty() {
@@ -85,6 +93,7 @@ impl Pipeline {
         let placed = copy.replica.cut(now, snapshot, blocks, &mut effects);
         self.order(id, effects);
         if placed.is_ok() {
+            self.note_refused(id, None);
             self.note_cut(id, group);
         }
     }
@@ -93,6 +102,13 @@ impl Pipeline {
     fn is_known_to_all(&self, copy: &Replicated) -> bool {
         let Some(found) = copy.replica.configuration() else { return false };
         found.members.keys().all(|peer| *peer == self.copies.me || self.copies.peers.knows_snapshots(*peer))
+    }
+
+    /// Whether that is why; of one that is not connected it is not known.
+    fn has_old_member(&self, copy: &Replicated) -> bool {
+        let mut members = copy.replica.configuration().into_iter().flat_map(|found| found.members.keys());
+        let peers = &self.copies.peers;
+        members.any(|peer| peers.is_open(*peer) && !peers.knows_snapshots(*peer))
     }
 
     pub(crate) fn order(&mut self, id: VolumeId, mut effects: Vec<replication::Effect<replication::Payload>>) {

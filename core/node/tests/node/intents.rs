@@ -38,6 +38,8 @@ fn nothing_is_offered_before_the_control_plane_says_so() {
         copy: None,
         snapshots: Vec::new(),
         hold: None,
+        cut_refused: None,
+        branch_points: 0,
     };
     assert_eq!((rig.heard(), rig.observed(1)), (0, Some(before)));
     assert!(!opens(&mut rig, "v") && !opens(&mut rig, "") && !opens(&mut rig, "v@1"));

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use block::{SnapshotId, VolumeId, WriteSeq};
-use node::{HoldState, Intent, Origin, ReplicaIntent, SnapshotIntent, SnapshotsIntent};
+use node::{CutRefusal, HoldState, Intent, Origin, ReplicaIntent, SnapshotIntent, SnapshotsIntent};
 
 use crate::rig::{MIB, Rig};
 use crate::wanted::{change, cut, deletion, replica, replica_of, whole};
@@ -188,4 +188,38 @@ fn what_a_snapshot_takes_is_told_and_told_anew_when_it_changed() {
     wait(&mut rig);
     let found = rig.observed(1).unwrap().snapshots;
     assert_eq!((found[1].exclusive_bytes, found[1].shared_bytes), (0, 12_288));
+}
+
+#[test]
+fn a_deleted_snapshot_that_two_volumes_go_on_from_is_told_as_a_branch_point() {
+    let (mut rig, at) = with_snapshot();
+    let branch_points = |rig: &Rig, volume| rig.observed(volume).unwrap().branch_points;
+    let origin = Some(Origin { snapshot: SnapshotId(3), at });
+    let snapshots = SnapshotsIntent { origin, ..SnapshotsIntent::default() };
+    rig.intend(change(4, vec![ReplicaIntent { snapshots, ..open(replica_of(2, "c")) }]));
+    assert_eq!((branch_points(&rig, 1), branch_points(&rig, 2)), (0, 0), "it has a name");
+    rig.intend(delete(5, 3));
+    assert_eq!((branch_points(&rig, 1), branch_points(&rig, 2)), (1, 1));
+    let mut rig = rig.restarted();
+    assert_eq!((branch_points(&rig, 1), branch_points(&rig, 2)), (1, 1));
+    rig.intend(deletion(6, 1));
+    rig.run();
+    assert_eq!(branch_points(&rig, 2), 0, "one goes on from it");
+}
+
+#[test]
+fn why_a_snapshot_is_not_cut_is_told() {
+    let mut rig = Rig::intended(128 * MIB);
+    rig.intend(whole(1, vec![open(replica())]));
+    let peer = rig.connect();
+    rig.write(peer, 0, &[7; 4096]);
+    assert_eq!(rig.observed(1).unwrap().cut_refused, None);
+    rig.disk.writes_fail = true;
+    rig.call(peer, &Request::write(0, &[8; 4096]));
+    let news = rig.news;
+    rig.intend(change(2, vec![with(cut(&[(3, None)]))]));
+    assert_eq!(rig.observed(1).unwrap().cut_refused, Some(CutRefusal::PoolFailed));
+    assert!(rig.news > news, "the control plane is told");
+    rig.intend(change(3, vec![with(cut(&[]))]));
+    assert_eq!(rig.observed(1).unwrap().cut_refused, None, "it is not wanted any more");
 }

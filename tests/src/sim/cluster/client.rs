@@ -225,12 +225,12 @@ fn fill(volume: VolumeId, first: u64, values: &[u64]) -> Vec<u8> {
     bytes
 }
 
-/// The value that a block holds; 0 when it was never written.
-pub(super) fn value_of(volume: VolumeId, block: u64, page: &[u8]) -> Result<u64, String> {
+/// The value that a block holds, and the volume it was written to; 0 when it was never written.
+pub(super) fn value_of(block: u64, page: &[u8]) -> Result<(u64, VolumeId), String> {
     let found = WORDS.map(|at| u64::from_le_bytes(page[at..at + 8].try_into().expect("8 bytes")));
     let [value, place, owner, end] = found;
-    if found == [0; 4] || (place == block && owner == volume.0 && end == value) {
-        return Ok(value);
+    if found == [0; 4] || (place == block && end == value) {
+        return Ok((value, VolumeId(owner)));
     }
-    Err(format!("block {block} of volume {volume} holds bytes of block {place} of volume {owner}: {value} / {end}"))
+    Err(format!("block {block} holds bytes of block {place} of volume {owner}: {value} / {end}"))
 }

@@ -123,7 +123,8 @@ impl World {
         let newest = self.newest.get(&volume) == Some(&id);
         let current = newest && !self.fences.is_shut_out(volume, session.permit.generation);
         for ((block, page), allowed) in (first..).zip(bytes.chunks_exact(BLOCK_BYTES)).zip(allowed) {
-            let value = value_of(volume, block, page)?;
+            let (value, owner) = value_of(block, page)?;
+            self.contents.check_owner(volume, value, owner)?;
             if current {
                 self.outcome.reads += 1;
                 self.contents.found(volume, block, value, allowed, since)?;

@@ -21,13 +21,21 @@ pub(super) fn check_operations(state: &State) -> Result<(), String> {
     Ok(())
 }
 
-/// No replica, no tombstone, no orphan, no space.
+/// No replica, no snapshot, no tombstone, no grave, no orphan, no space.
 pub(super) fn check_nothing_is_left<'a>(
     state: &State,
     machines: impl Iterator<Item = &'a Machine>,
 ) -> Result<(), String> {
     if let Some((id, tombstone)) = state.tombstones().next() {
         return Err(format!("volume {id} is deleted and its space is not free: {tombstone:?}"));
+    }
+    let contents = state.contents();
+    if !(contents.volumes.is_empty() && contents.snapshots.is_empty() && contents.groups.is_empty()) {
+        let left = (contents.volumes.keys(), contents.snapshots.keys(), contents.groups.keys());
+        return Err(format!("all was deleted, and these are left: {left:?}"));
+    }
+    if let Some(((id, pool), grave)) = contents.graves.first_key_value() {
+        return Err(format!("{id:?} is deleted and still in pool {pool}: {grave:?}"));
     }
     if let Some((id, pool)) = state.pools().find(|(_, pool)| !pool.orphans.is_empty()) {
         return Err(format!("pool {id} holds what nobody knows: {:?}", pool.orphans));

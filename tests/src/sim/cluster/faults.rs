@@ -22,6 +22,8 @@ pub(super) struct Rates {
     /// Of so many things that happen to a node, one is of its disk.
     pub disk: u64,
     pub wish: u64,
+    /// Nanoseconds of a step, at most. A group snapshot has to be done in 200 ms.
+    pub step_ns: u64,
     /// Requests of a step, at most.
     pub ask: u64,
     pub come: u64,
@@ -42,6 +44,7 @@ impl Rates {
             power: random.one_in(3),
             disk: random.pick(&[2, 2, 6, 40]),
             wish: random.pick(&[5, 15, 40]),
+            step_ns: random.pick(&[40_000_000, 8_000_000, 2_000_000]),
             ask: random.pick(&[2, 4, 8]),
             come: random.pick(&[10, 30, 80]),
             leave: random.pick(&[0, 100, 300]),
@@ -63,6 +66,7 @@ impl Rates {
             wish: 0,
             leave: 0,
             power: self.power,
+            step_ns: self.step_ns,
             ask: self.ask,
             come: self.come,
         }

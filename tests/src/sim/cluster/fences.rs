@@ -22,6 +22,8 @@ pub(super) struct Fences {
 pub(super) struct Version {
     pub last: WriteSeq,
     pub size_bytes: u64,
+    /// Where its newest snapshot was cut.
+    pub cut: Option<WriteSeq>,
 }
 
 impl Fences {
@@ -49,7 +51,7 @@ impl Fences {
         }
     }
 
-    /// The volume's disk was taken away.
+    /// The volume's disk was taken away, or it is deleted and kept for its snapshots only.
     pub fn forget(&mut self, volume: VolumeId) {
         self.still.remove(&volume);
     }
@@ -57,12 +59,12 @@ impl Fences {
     /// A volume as it is.
     pub fn check(&mut self, volume: VolumeId, now: Version) -> Result<(), String> {
         match self.still.get_mut(&volume) {
-            // Growing takes a place in the order as well.
-            Some(then) if then.size_bytes != now.size_bytes => {
+            // Growing takes a place in the order as well, and so does a snapshot.
+            Some(then) if then.size_bytes != now.size_bytes || (then.cut < now.cut && now.cut == Some(now.last)) => {
                 *then = now;
                 Ok(())
             }
-            Some(then) if *then != now => {
+            Some(then) if then.last.n != now.last.n => {
                 Err(format!("volume {volume} was changed from {then:?} to {now:?} after everybody was shut out"))
             }
             Some(_) | None => Ok(()),

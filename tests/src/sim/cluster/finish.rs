@@ -1,14 +1,17 @@
 //! The end of a run: everything heals, every operation ends, everything is read, and then deleted.
 
 use block::VolumeId;
-use cluster::{AccessMode, Change, Name};
+use cluster::{AccessMode, Change, Name, Snapshot};
 
 use super::client::{Asked, Manner, Permit, Phase};
 use super::ended;
-use super::operator::name;
+use super::operator::{REQUESTS_MAX, name};
 use super::stream::Stream;
 use super::voters::VOTERS;
 use super::world::World;
+
+/// What waits for a time that is further away waits for an operator.
+const SOON_MS: u64 = 60_000;
 
 impl World {
     pub fn end(&mut self) -> Result<(), String> {
@@ -16,6 +19,7 @@ impl World {
         self.settle()?;
         ended::check_operations(self.voters.decided())?;
         self.read_everything()?;
+        self.look_at_snapshots()?;
         self.delete_everything()?;
         self.settle()?;
         ended::check_operations(self.voters.decided())?;
@@ -39,12 +43,13 @@ impl World {
     }
 
     /// Goes on until nobody has anything left to do or to say.
-    fn settle(&mut self) -> Result<(), String> {
+    pub fn settle(&mut self) -> Result<(), String> {
         let mut quiet = 0;
         for _ in 0..30_000 {
             self.step()?;
             let streams = self.sites.iter().all(|site| site.stream.as_ref().is_some_and(Stream::is_quiet));
-            let still = streams && self.operator.is_idle() && self.voters.is_settled();
+            let waits = self.voters.decided().deadline().is_some_and(|due| due.0 < self.operator.now().0 + SOON_MS);
+            let still = streams && !waits && self.operator.is_idle() && self.voters.is_settled();
             quiet = if still { quiet + 1 } else { 0 };
             // Longer than anything that is tried again waits, and than freeing space takes.
             if quiet > 200 && self.sites.iter().all(|site| site.machine.is_idle()) {
@@ -59,17 +64,29 @@ impl World {
 
     /// A client of each volume reads all of it.
     fn read_everything(&mut self) -> Result<(), String> {
-        self.sessions.clear();
         let volumes = self.voters.decided().volumes(None).filter(|(id, _)| !self.contents.is_lost(*id));
         let all: Vec<(VolumeId, Name)> = volumes.map(|(id, volume)| (id, volume.name.clone())).collect();
-        for (id, volume) in all {
+        for some in all.chunks(REQUESTS_MAX) {
+            self.read(some)?;
+        }
+        Ok(())
+    }
+
+    /// A client of each of these volumes, few of them, reads all of it.
+    pub fn read(&mut self, volumes: &[(VolumeId, Name)]) -> Result<(), String> {
+        self.sessions.clear();
+        for (_, volume) in volumes {
             self.operator.ask(Change::Detach { volume: volume.clone(), client: None }, String::new());
-            self.settle()?;
-            let before = self.operator.permits.len();
-            self.operator.attach(volume, name("reader"), AccessMode::ReadOnly, &mut self.random);
-            self.settle()?;
-            let permit = self.operator.permits.get(before).cloned().ok_or("an attachment is made")?;
-            self.read_volume(id, permit)?;
+        }
+        self.settle()?;
+        let before = self.operator.permits.len();
+        for (_, volume) in volumes {
+            self.operator.attach(volume.clone(), name("reader"), AccessMode::ReadOnly, &mut self.random);
+        }
+        self.settle()?;
+        for (id, _) in volumes {
+            let permit = self.operator.permits[before..].iter().find(|permit| permit.volume == *id).cloned();
+            self.read_volume(*id, permit.ok_or("an attachment is made")?)?;
         }
         Ok(())
     }
@@ -102,9 +119,35 @@ impl World {
 
     fn delete_everything(&mut self) -> Result<(), String> {
         self.sessions.clear();
+        // What snapshots are of may go before them, and what clones are made of before those.
+        if self.random.one_in(2) {
+            self.delete_volumes()?;
+            self.delete_snapshots()
+        } else {
+            self.delete_snapshots()?;
+            self.delete_volumes()
+        }
+    }
+
+    fn delete_volumes(&mut self) -> Result<(), String> {
         let all: Vec<Name> = self.voters.decided().volumes(None).map(|(_, volume)| volume.name.clone()).collect();
-        for volume in all {
-            self.operator.ask(Change::DeleteVolume { volume, force: true }, String::new());
+        self.ask_all(all.into_iter().map(|volume| Change::DeleteVolume { volume, force: true }).collect())
+    }
+
+    fn delete_snapshots(&mut self) -> Result<(), String> {
+        let state = self.voters.decided();
+        let groups = state.groups(None).map(|(_, group)| Change::DeleteGroup { group: group.name.clone() });
+        let is_alone = |snapshot: &&Snapshot| snapshot.group.is_none_or(|group| state.group_of(group).is_none());
+        let alone = state.snapshots(None).map(|(_, snapshot)| snapshot).filter(is_alone);
+        let alone = alone.map(|snapshot| Change::DeleteSnapshot { snapshot: snapshot.name.clone() });
+        let all = groups.chain(alone).collect();
+        self.ask_all(all)
+    }
+
+    /// Wants all of this, as much at a time as may be wanted.
+    pub fn ask_all(&mut self, changes: Vec<Change>) -> Result<(), String> {
+        for some in changes.chunks(REQUESTS_MAX) {
+            some.iter().for_each(|change| self.operator.ask(change.clone(), String::new()));
             self.settle()?;
         }
         Ok(())

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use block::{BLOCK_BYTES, Instant, Page, PoolId, VolumeId};
-use node::{ConnId, Door, Effect, Event, Intent, Node, NodeConfig, Offer, Relay, Report};
+use node::{ConnId, Door, Effect, Event, Intent, Node, NodeConfig, Offer, Proposal, Relay, Report};
 use store::{BootId, FormatOptions, IoId, Job, JobId, SEGMENTS_MIN, Store, VolumeState, format, open};
 
 use super::fences::Version;
@@ -57,6 +57,8 @@ pub(super) struct Wants {
     pub relays: Vec<(LinkId, Relay)>,
     /// Volumes that were not there before.
     pub made: Vec<VolumeId>,
+    /// Configurations that its replicas want.
+    pub proposals: Vec<(VolumeId, Proposal)>,
 }
 
 impl Machine {
@@ -306,7 +308,8 @@ impl Life {
                 return Err(format!("an honest disk led to {report:?}"));
             }
             Effect::Report(_) | Effect::Measured { .. } => {}
-            Effect::Connect { .. } | Effect::Propose { .. } => return Err("no volume has several replicas".to_owned()),
+            Effect::Propose { volume, proposal } => wants.proposals.push((volume, proposal)),
+            Effect::Connect { .. } => return Err("no volume has several replicas".to_owned()),
             Effect::Answered { .. } | Effect::Stopped => return Err("nobody asked for it".to_owned()),
         }
         Ok(())
@@ -329,6 +332,10 @@ fn blank(pool: PoolId) -> Result<SimDisk, String> {
 }
 
 fn held_by(store: &Store) -> BTreeMap<VolumeId, Version> {
-    let version = |volume: &VolumeState| Version { last: volume.last_seq, size_bytes: volume.size_bytes };
+    let version = |volume: &VolumeState| Version {
+        last: volume.last_seq,
+        size_bytes: volume.size_bytes,
+        cut: store.snapshots_of(volume.id).map(|snapshot| snapshot.seq).max(),
+    };
     store.volumes().map(|volume| (volume.id, version(volume))).collect()
 }

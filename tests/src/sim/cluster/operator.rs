@@ -1,7 +1,7 @@
 //! Whoever asks the control plane for things: it asks again when no answer comes, and twice when it is impatient.
 
 use block::VolumeId;
-use cluster::{AccessMode, Answer, Change, Command, Name, OperationKind, RequestId, Time, VolumeSpec};
+use cluster::{AccessMode, Answer, Change, Command, Labels, Name, OperationKind, RequestId, Source, Time, VolumeSpec};
 
 use super::client::Permit;
 use super::voters::{Fate, Ticket, VOTERS, Voters};
@@ -23,7 +23,11 @@ pub(super) struct Operator {
     now: u64,
 }
 
-const REQUESTS_MAX: usize = 6;
+pub(super) const REQUESTS_MAX: usize = 6;
+/// Names that there are; few, so that what is wanted is often there already, or in the way.
+const VOLUMES: u64 = 4;
+const SNAPSHOTS: u64 = 4;
+const GROUPS: u64 = 2;
 const MIB: u64 = 1 << 20;
 
 pub(super) fn name(text: &str) -> Name {
@@ -41,15 +45,24 @@ impl Operator {
         Command { at: Time(self.now.saturating_sub(random.below(100))), request, change }
     }
 
+    /// Time goes on also while nobody says anything.
+    pub fn time_passes(&mut self, ms: u64) {
+        self.now += ms;
+    }
+
+    pub fn now(&self) -> Time {
+        Time(self.now)
+    }
+
     pub fn is_idle(&self) -> bool {
         self.requests.is_empty()
     }
 
     /// Wants something.
     pub fn wish(&mut self, random: &mut Random) {
-        let volume = name(&format!("v{}", random.below(4)));
-        let client = name(&format!("c{}", random.below(3)));
-        let change = match random.below(16) {
+        let volume = any("v", VOLUMES, random);
+        let client = any("c", 3, random);
+        let change = match random.below(26) {
             0..4 => {
                 let size_bytes = (1 + random.below(2)) * MIB;
                 Change::CreateVolume { name: volume, size_bytes, spec: VolumeSpec::default(), source: None }
@@ -60,7 +73,8 @@ impl Operator {
                 let mode = if random.one_in(4) { AccessMode::ReadOnly } else { AccessMode::ReadWrite };
                 return self.attach(volume, client, mode, random);
             }
-            _ => Change::Detach { volume, client: random.one_in(2).then_some(client) },
+            12..16 => Change::Detach { volume, client: random.one_in(2).then_some(client) },
+            _ => wish_of_snapshots(volume, random),
         };
         self.ask(change, String::new());
     }
@@ -102,6 +116,32 @@ impl Operator {
             self.requests.push(request);
         }
     }
+}
+
+fn any(kind: &str, of: u64, random: &mut Random) -> Name {
+    name(&format!("{kind}{}", random.below(of)))
+}
+
+fn wish_of_snapshots(volume: Name, random: &mut Random) -> Change {
+    let snapshot = any("s", SNAPSHOTS, random);
+    match random.below(10) {
+        0..3 => Change::CreateSnapshot { name: snapshot, volume, labels: Labels::new() },
+        3 => Change::DeleteSnapshot { snapshot },
+        4..6 => clone(volume, Source::Snapshot(snapshot)),
+        6 => clone(volume, Source::Volume(any("v", VOLUMES, random))),
+        7..9 => {
+            let mut volumes = vec![volume, any("v", VOLUMES, random), any("v", VOLUMES, random)];
+            volumes.sort();
+            volumes.dedup();
+            Change::CreateGroup { name: any("g", GROUPS, random), volumes, labels: Labels::new() }
+        }
+        _ => Change::DeleteGroup { group: any("g", GROUPS, random) },
+    }
+}
+
+/// A volume that begins as another one, as large as that.
+pub(super) fn clone(name: Name, source: Source) -> Change {
+    Change::CreateVolume { name, size_bytes: 0, spec: VolumeSpec::default(), source: Some(source) }
 }
 
 fn answered(tickets: &[Ticket], voters: &Voters) -> Option<Result<Answer, cluster::Refusal>> {

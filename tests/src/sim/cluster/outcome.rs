@@ -27,6 +27,16 @@ pub struct ClusterOutcome {
     pub streams: u64,
     /// Volumes made.
     pub volumes: u64,
+    /// Snapshots cut.
+    pub snapshots: u64,
+    /// Clones that began.
+    pub clones: u64,
+    /// Groups that became ready.
+    pub groups: u64,
+    /// Snapshots read in the end.
+    pub looked_at: u64,
+    /// Groups of several volumes read in the end.
+    pub instants: u64,
     /// Entries of the log.
     pub entries: u64,
 }
@@ -48,6 +58,11 @@ impl ClusterOutcome {
             (&mut self.elections, other.elections),
             (&mut self.streams, other.streams),
             (&mut self.volumes, other.volumes),
+            (&mut self.snapshots, other.snapshots),
+            (&mut self.clones, other.clones),
+            (&mut self.groups, other.groups),
+            (&mut self.looked_at, other.looked_at),
+            (&mut self.instants, other.instants),
             (&mut self.entries, other.entries),
         ];
         pairs.into_iter().for_each(|(sum, more)| *sum += more);

@@ -1,16 +1,21 @@
 //! The stream between a node and the voter it believes to lead: reports one way, intents the other, in order, late, and
 //! broken off at any time. A new one begins anew on both sides.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 
 use block::{PoolId, VolumeId};
-use cluster::{
-    Addresses, Change, Generation, Labels, Name, NodeIntent, NodeReport, PoolReport, ReplicaReport, Replicas, Revision,
-    Standing,
-};
-use node::{Attachment, Intent, Observation, ReplicaIntent, ReplicaObservation, Route, TokenHash};
+use cluster::{Addresses, Change, Labels, Name, NodeIntent, NodeReport, Revision};
+use node::{Intent, Observation, Proposal};
 
+use super::plant::{Plant, Planted};
 use super::voters::{Fate, Ticket, Voters};
+use super::words;
+
+/// What a node says.
+enum Word {
+    Report(NodeReport),
+    Proposal(Change),
+}
 
 /// One stream.
 pub(super) struct Stream {
@@ -21,9 +26,10 @@ pub(super) struct Stream {
     open: bool,
     told: Option<Revision>,
     to_node: VecDeque<NodeIntent>,
-    to_voter: VecDeque<NodeReport>,
+    to_voter: VecDeque<Word>,
     /// What the node said of itself on this stream.
     said: Option<Observation>,
+    planted: Planted,
 }
 
 /// Whether a stream goes on.
@@ -39,6 +45,7 @@ impl Stream {
         voters: &mut Voters,
         voter: usize,
         node: &Name,
+        plant: Plant,
         command: impl FnOnce(Change) -> cluster::Command,
     ) -> Option<Self> {
         let term = voters.leads(voter)?;
@@ -46,7 +53,17 @@ impl Stream {
         let change = Change::Register { node: node.clone(), addresses, labels: Labels::new() };
         let proposed = Some(voters.propose(voter, command(change)));
         let (to_node, to_voter) = (VecDeque::new(), VecDeque::new());
-        Some(Self { voter, term, proposed, open: false, told: None, to_node, to_voter, said: None })
+        Some(Self {
+            voter,
+            term,
+            proposed,
+            open: false,
+            told: None,
+            to_node,
+            to_voter,
+            said: None,
+            planted: Planted::new(plant),
+        })
     }
 
     /// Whether the node has said anything on it.
@@ -56,10 +73,16 @@ impl Stream {
 
     /// The node says what it is, if that is news.
     pub fn say(&mut self, pool: PoolId, now: &Observation) {
-        if self.said.as_ref() != Some(now) {
-            self.to_voter.push_back(report(pool, self.said.as_ref(), now));
-            self.said = Some(now.clone());
+        let now = self.planted.lie(now.clone());
+        if self.said.as_ref() != Some(&now) {
+            self.to_voter.push_back(Word::Report(words::report(pool, self.said.as_ref(), &now)));
+            self.said = Some(now);
         }
+    }
+
+    /// A replica of the node wants another configuration.
+    pub fn propose(&mut self, volume: VolumeId, proposal: &Proposal) {
+        self.to_voter.push_back(Word::Proposal(words::proposal(volume, proposal)));
     }
 
     /// The voter's side goes on: a report into the log, an intent out.
@@ -71,15 +94,20 @@ impl Stream {
             match voters.fate(ticket) {
                 Fate::Waits => {}
                 Fate::Answered(Ok(_)) => (self.proposed, self.open) = (None, true),
+                // A configuration may be refused; whoever wanted it hears what is in force.
+                Fate::Answered(Err(_)) if self.open => self.proposed = None,
                 Fate::Answered(Err(_)) | Fate::Unknown => return Goes::Broken,
             }
         }
         if self.open {
             self.tell(voters, node);
             if self.proposed.is_none()
-                && let Some(report) = self.to_voter.pop_front()
+                && let Some(word) = self.to_voter.pop_front()
             {
-                let change = Change::Report { node: node.clone(), report };
+                let change = match word {
+                    Word::Report(report) => Change::Report { node: node.clone(), report },
+                    Word::Proposal(change) => change,
+                };
                 self.proposed = Some(voters.propose(self.voter, command(change)));
             }
         }
@@ -99,75 +127,13 @@ impl Stream {
     }
 
     /// The next intent arrives.
-    pub fn arrive(&mut self) -> Option<Intent> {
-        self.to_node.pop_front().map(intent)
+    pub fn arrive(&mut self, pool: PoolId) -> Option<Intent> {
+        let intent = self.to_node.pop_front()?;
+        Some(words::intent(pool, self.planted.garble(intent, self.said.as_ref())))
     }
 
     /// Whether nothing is on its way.
     pub fn is_quiet(&self) -> bool {
         self.open && self.proposed.is_none() && self.to_node.is_empty() && self.to_voter.is_empty()
-    }
-}
-
-/// All that a node holds, or what changed since it said something.
-fn report(pool: PoolId, before: Option<&Observation>, now: &Observation) -> NodeReport {
-    let one = |replica: &ReplicaObservation| ReplicaReport {
-        volume: replica.volume,
-        size_bytes: replica.size_bytes,
-        generation: Generation(replica.generation),
-        standing: Standing::default(),
-        snapshots: BTreeMap::new(),
-    };
-    let by_id = |observation: &Observation| -> BTreeMap<VolumeId, ReplicaObservation> {
-        observation.replicas.iter().map(|replica| (replica.volume, replica.clone())).collect()
-    };
-    let replicas = match before.map(by_id) {
-        None => Replicas::All(now.replicas.iter().map(one).collect()),
-        Some(before) => Replicas::Changed {
-            present: now.replicas.iter().filter(|now| before.get(&now.volume) != Some(*now)).map(one).collect(),
-            gone: before.into_keys().filter(|id| now.replicas.iter().all(|now| now.volume != *id)).collect(),
-        },
-    };
-    let report = PoolReport { id: pool, capacity_bytes: 1 << 30, used_bytes: 0, tags: vec![], failed: false, replicas };
-    NodeReport { heard: Revision(now.heard), pools: vec![report] }
-}
-
-fn intent(intent: NodeIntent) -> Intent {
-    let NodeIntent { revision, whole, replicas, deletions, routes, lost_routes, snapshot_deletions } = intent;
-    Intent {
-        snapshot_deletions: snapshot_deletions.into_iter().map(|(_, snapshot)| snapshot).collect(),
-        cluster: 1,
-        revision: revision.0,
-        whole,
-        replicas: replicas.into_iter().map(replica).collect(),
-        deletions: deletions.into_iter().map(|(_, volume)| volume).collect(),
-        routes: routes
-            .into_iter()
-            .map(|route| Route { name: route.name.to_string(), address: route.address })
-            .collect(),
-        lost_routes: lost_routes.iter().map(ToString::to_string).collect(),
-    }
-}
-
-fn replica(replica: cluster::ReplicaIntent) -> ReplicaIntent {
-    // Nobody takes snapshots in simulated clusters.
-    let cluster::ReplicaIntent { volume, name, size_bytes, may_create, attachments, open, .. } = replica;
-    let attachment = |held: &cluster::Attachment| Attachment {
-        client: held.client.to_string(),
-        read_only: held.mode == cluster::AccessMode::ReadOnly,
-        generation: held.generation.0,
-        token: TokenHash(held.token.0),
-    };
-    ReplicaIntent {
-        snapshots: node::SnapshotsIntent::default(),
-        volume,
-        name: name.to_string(),
-        size_bytes,
-        may_create,
-        generation: attachments.generation.0,
-        attachments: attachments.held().iter().map(attachment).collect(),
-        open,
-        // The simulated clusters keep single replicas; `replication_sim` and the tests of `node` have several.
-        copies: None,
     }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use block::{Instant, PoolId, VolumeId};
+use block::{Instant, PoolId, SnapshotId, VolumeId};
 use cluster::{Change, ClusterId, Name, OperationId, OperationKind};
 use node::Door;
 
@@ -15,6 +15,7 @@ use super::machine::{Machine, Wants};
 use super::network::{LinkId, Network};
 use super::operator::{Operator, name};
 use super::outcome::ClusterOutcome;
+use super::plant::Plant;
 use super::stream::{Goes, Stream};
 use super::voters::{VOTERS, Voters};
 use crate::random::Random;
@@ -43,6 +44,7 @@ pub(super) struct World {
     pub anew: Anew,
     /// Operations that have not ended.
     watched: BTreeSet<OperationId>,
+    plant: Plant,
     pub outcome: ClusterOutcome,
 }
 
@@ -54,6 +56,14 @@ const STEPS: u64 = 2500;
 /// # Errors
 /// What went wrong, with the seed's own words.
 pub fn run_cluster(seed: u64) -> Result<ClusterOutcome, String> {
+    run_cluster_with(seed, Plant::Nothing)
+}
+
+/// The same with a bug.
+///
+/// # Errors
+/// What went wrong because of it, if the checkers found it.
+pub fn run_cluster_with(seed: u64, plant: Plant) -> Result<ClusterOutcome, String> {
     let mut random = Random::seeded(seed);
     let rates = Rates::draw(&mut random);
     let now = Instant(1_000_000_000);
@@ -75,6 +85,7 @@ pub fn run_cluster(seed: u64) -> Result<ClusterOutcome, String> {
         fences: Fences::default(),
         anew: Anew::default(),
         watched: BTreeSet::new(),
+        plant,
         outcome: ClusterOutcome::default(),
     };
     world.operator.ask(Change::Found { cluster: ClusterId(7) }, String::new());
@@ -90,7 +101,7 @@ pub fn run_cluster(seed: u64) -> Result<ClusterOutcome, String> {
 impl World {
     /// Everything goes on a little.
     pub fn step(&mut self) -> Result<(), String> {
-        self.now.0 += self.random.below(40_000_000);
+        self.pass_time();
         if self.once_in(self.rates.wish) {
             self.operator.wish(&mut self.random);
         }
@@ -101,6 +112,24 @@ impl World {
         }
         self.network.pump()?;
         self.clients()
+    }
+
+    fn pass_time(&mut self) {
+        let passed_ns = self.random.below(self.rates.step_ns);
+        let before_ms = self.now.0 / 1_000_000;
+        self.now.0 += passed_ns;
+        self.operator.time_passes(self.now.0 / 1_000_000 - before_ms);
+        self.tick();
+    }
+
+    /// Whoever leads says what time it is, when something waits for it.
+    fn tick(&mut self) {
+        let Some(leader) = self.voters.leader() else { return };
+        let is_due = self.voters.state(leader).deadline().is_some_and(|due| due <= self.operator.now());
+        if is_due && self.random.one_in(4) {
+            let command = self.operator.command(None, Change::Tick, &mut self.random);
+            self.voters.propose(leader, command);
+        }
     }
 
     pub fn once_in(&mut self, times: u64) -> bool {
@@ -123,6 +152,7 @@ impl World {
 
     /// Ends of operations are taken at their word as soon as they are decided.
     pub fn note_operations(&mut self) {
+        self.note_snapshots();
         let state = self.voters.decided();
         self.watched.extend(state.running_operations());
         let ended: Vec<OperationKind> = self
@@ -137,15 +167,42 @@ impl World {
                 OperationKind::Attach(volume, generation) | OperationKind::Retire(volume, generation) => {
                     self.raise_fence(volume, generation.0);
                 }
+                OperationKind::Group(_, group) => {
+                    let is_ready = self.voters.decided().group_of(group).is_some_and(cluster::Group::is_ready);
+                    self.outcome.groups += u64::from(is_ready);
+                }
                 OperationKind::Create(_)
                 | OperationKind::Resize(..)
                 | OperationKind::Delete(_)
                 | OperationKind::Snapshot(..)
                 | OperationKind::DeleteSnapshot(..)
-                | OperationKind::Group(..)
                 | OperationKind::DeleteGroup(..) => {}
             }
         }
+    }
+
+    /// Snapshots that are wanted, cut or gone, and what begins as one.
+    fn note_snapshots(&mut self) {
+        let Self { voters, contents, fences, outcome, .. } = self;
+        let state = voters.decided();
+        for (id, snapshot) in &state.contents().snapshots {
+            if !contents.kept.is_known(*id) {
+                contents.snapshot_wanted(*id, snapshot.source);
+            }
+        }
+        let at = |id: SnapshotId| state.contents().snapshots.get(&id).map(cluster::Snapshot::at);
+        let over: Vec<SnapshotId> = contents.kept.open().filter(|id| at(*id) != Some(None)).collect();
+        for id in over {
+            outcome.snapshots += u64::from(at(id).is_some());
+            contents.kept.close(id);
+        }
+        for (id, volume) in &state.contents().volumes {
+            if let Some(source) = volume.source.as_ref().filter(|source| source.at.is_some()) {
+                outcome.clones += u64::from(contents.clone_begins(*id, source.snapshot));
+            }
+        }
+        // What nobody can use any more is zeroed.
+        state.retired().for_each(|(id, _)| fences.forget(id));
     }
 
     fn raise_fence(&mut self, volume: VolumeId, generation: u64) {
@@ -201,14 +258,15 @@ impl World {
     }
 
     fn stream(&mut self, index: usize, wants: &mut Wants) -> Result<(), String> {
-        let Self { random, voters, operator, sites, anew, outcome, .. } = self;
+        let Self { random, voters, operator, sites, anew, outcome, plant, .. } = self;
         let site = &mut sites[index];
         if !site.machine.is_up() {
             return Ok(());
         }
         let Some(stream) = &mut site.stream else {
             let voter = random.index(VOTERS);
-            let begun = Stream::begin(voters, voter, &site.name, |change| operator.command(None, change, random));
+            let begun =
+                Stream::begin(voters, voter, &site.name, *plant, |change| operator.command(None, change, random));
             site.stream = begun;
             outcome.streams += u64::from(site.stream.is_some());
             return Ok(());
@@ -219,12 +277,13 @@ impl World {
             anew.told(site.machine.pool, &observation, voters.decided())?;
             stream.say(site.machine.pool, &observation);
         }
+        wants.proposals.drain(..).for_each(|(volume, wanted)| stream.propose(volume, &wanted));
         if stream.work(voters, &site.name, |change| operator.command(None, change, random)) == Goes::Broken {
             site.stream = None;
             return Ok(());
         }
         if random.one_in(self.rates.delay_intent)
-            && let Some(intent) = stream.arrive()
+            && let Some(intent) = stream.arrive(site.machine.pool)
         {
             site.machine.intend(self.now, intent, wants)?;
         }

@@ -3,3 +3,4 @@
 mod groups;
 mod promises;
 mod schedules;
+mod words;
