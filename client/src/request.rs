@@ -28,6 +28,13 @@ impl Token {
         draw().map(Self)
     }
 
+    /// That of a client which kept it as text.
+    pub fn of_hex(text: &str) -> Option<Self> {
+        let digits = text.as_bytes().chunks(2).map(|two| std::str::from_utf8(two).ok());
+        let bytes: Option<Vec<u8>> = digits.map(|two| two.and_then(|two| u8::from_str_radix(two, 16).ok())).collect();
+        bytes?.try_into().ok().map(Self)
+    }
+
     /// For the cluster, which keeps a hash.
     pub fn bytes(&self) -> &[u8] {
         &self.0
@@ -63,6 +70,10 @@ mod tests {
         bytes[15] = 0xff;
         let token = Token(bytes);
         assert_eq!(token.hex(), "0a0000000000000000000000000000ff");
+        assert_eq!(Token::of_hex(&token.hex()).unwrap().0, bytes);
+        for bad in ["", "0a", "0a0000000000000000000000000000f", "0a0000000000000000000000000000fg"] {
+            assert!(Token::of_hex(bad).is_none(), "{bad}");
+        }
         assert_eq!(format!("{token:?}"), "Token");
         assert_ne!(Token::draw().unwrap(), Token::draw().unwrap());
     }

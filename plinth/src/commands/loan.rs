@@ -6,7 +6,7 @@ use proto::v1;
 use proto::v1::volume_service_client::VolumeServiceClient;
 use std::time::Duration;
 
-use super::attach::{Wish, attach};
+use super::attach::{Wish, alone_or_reading, attach};
 use super::detach::detach;
 use crate::args::ConnectionArgs;
 use client::{Client, ClientError, Token, request_id};
@@ -71,7 +71,8 @@ impl<'a> Loan<'a> {
 
     async fn remote(&self, read_only: bool) -> Result<Remote> {
         let (mut asking, token) = (Client::new(self.connection), Token::draw()?);
-        let wish = Wish { name: &self.volume.name, client: &self.client, read_only, renew: false };
+        let mode = alone_or_reading(read_only);
+        let wish = Wish { name: &self.volume.name, client: &self.client, mode, renew: false };
         let reply = attach(&mut asking, wish, &token).await?;
         if let Some(operation) = reply.operation {
             asking.finish(operation).await?;
