@@ -90,18 +90,18 @@ fn a_device_that_nodes_share_is_taken_from_one_and_stays_with_the_other() {
         return skip("a_device_that_nodes_share_is_taken_from_one_and_stays_with_the_other", what);
     }
     let cluster = Cluster::on_loopback();
-    cluster.run(&["volume", "create", "vm", "--size", "64MiB", "--replicas", "3"]);
+    cluster.run(&["volume", "create", "db", "--size", "64MiB", "--replicas", "3"]);
     whole(&cluster);
     let (first, second) = (Node::start(&cluster, "node-a"), Node::start(&cluster, "node-b"));
     let shared = || in_mode(block(), Mode::MultiNodeMultiWriter);
     for node in [&first, &second] {
-        cluster.run(&["volume", "attach", "vm", "--client", &node.name, "--shared"]);
-        node.caller().stage_as("vm", shared(), &[]).unwrap();
-        node.caller().publish_as("vm", "pod", shared(), false).unwrap();
+        cluster.run(&["volume", "attach", "db", "--client", &node.name, "--shared"]);
+        node.caller().stage_as("db", shared(), &[]).unwrap();
+        node.caller().publish_as("db", "pod", shared(), false).unwrap();
     }
     let open = |path: &Path| File::options().read(true).write(true).open(path).unwrap();
     // Not at the target: a program that has the device open would hang at its end, as long as that hangs.
-    let (source, target) = (open(&first.device("vm")), open(&second.caller().target("pod")));
+    let (source, target) = (open(&first.device("db")), open(&second.caller().target("pod")));
     let mut found = [0; 4096];
     source.write_all_at(&[1; 4096], 0).unwrap();
     source.sync_all().unwrap();
@@ -111,29 +111,29 @@ fn a_device_that_nodes_share_is_taken_from_one_and_stays_with_the_other() {
     target.sync_all().unwrap();
     source.read_exact_at(&mut found, 1 << 20).unwrap();
     assert_eq!(found, [2; 4096]);
-    first.take("vm");
+    first.take("db");
     source.write_all_at(&[3; 4096], 0).unwrap();
     target.write_all_at(&[4; 4096], 2 << 20).unwrap();
     let begin = Instant::now();
     target.sync_all().unwrap();
     println!("the node that stays has written {:.1?} after the other was shut out", begin.elapsed());
-    let late = first.caller().stage_as("vm", shared(), &[]).unwrap_err();
+    let late = first.caller().stage_as("db", shared(), &[]).unwrap_err();
     assert_eq!(late.code(), Code::FailedPrecondition, "it does not come back by itself");
-    first.caller().unpublish("vm", "pod").unwrap();
-    first.caller().unstage("vm").unwrap();
+    first.caller().unpublish("db", "pod").unwrap();
+    first.caller().unstage("db").unwrap();
     drop(source);
     first.is_clean();
     target.write_all_at(&[5; 4096], 3 << 20).unwrap();
     target.sync_all().unwrap();
     drop(target);
-    second.caller().unpublish("vm", "pod").unwrap();
-    second.caller().unstage("vm").unwrap();
+    second.caller().unpublish("db", "pod").unwrap();
+    second.caller().unstage("db").unwrap();
     // What is in the volume, and not in a page cache.
-    second.caller().stage_as("vm", shared(), &[]).unwrap();
-    let bytes = fs::read(second.device("vm")).unwrap();
+    second.caller().stage_as("db", shared(), &[]).unwrap();
+    let bytes = fs::read(second.device("db")).unwrap();
     let at = |mib: usize| bytes[mib << 20];
     assert_eq!([at(0), at(1), at(2), at(3)], [1, 2, 4, 5], "what the first wrote late is nowhere");
-    second.caller().unstage("vm").unwrap();
+    second.caller().unstage("db").unwrap();
     second.is_clean();
 }
 

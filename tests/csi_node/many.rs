@@ -63,11 +63,7 @@ fn many_volumes_come_and_go_and_leave_nothing() {
     let volumes = number("VOLUMES", VOLUMES);
     let life_of_plugin = Duration::from_secs(number("RESTART_EVERY", RESTART_EVERY));
     let cluster = Cluster::on_loopback();
-    let used = || -> Vec<u64> {
-        let pools = cluster.json(&["pool", "list"]);
-        pools.as_array().unwrap().iter().map(|pool| pool["used_bytes"].as_u64().unwrap()).collect()
-    };
-    let used_before = used();
+    let used_before = cluster.live_bytes();
     let mut node = Node::start(&cluster, "node-a");
     let (next, done) = (AtomicU64::new(0), AtomicBool::new(false));
     let shell = cluster.shell();
@@ -112,8 +108,9 @@ fn many_volumes_come_and_go_and_leave_nothing() {
         pools.as_array()?.iter().all(|pool| pool["replicas"].as_u64() == Some(0)).then_some(())
     });
     wait::until("the pools' space to be back", || {
-        let all_back = used().iter().zip(&used_before).all(|(now, before)| *now <= before + POOL_SLACK_BYTES);
+        let all_back =
+            cluster.live_bytes().iter().zip(&used_before).all(|(now, before)| *now <= before + POOL_SLACK_BYTES);
         all_back.then_some(())
     });
-    println!("used of the pools: {used_before:?} bytes before, {:?} after", used());
+    println!("used of the pools: {used_before:?} bytes before, {:?} after", cluster.live_bytes());
 }
