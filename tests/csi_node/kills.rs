@@ -63,7 +63,6 @@ fn a_plugin_that_is_killed_at_any_step_is_followed_by_one_that_goes_on() {
     }
 }
 
-/// Callers give up as well.
 /// The first reader of a clone replays its journal and gives the writing up: whatever of that was done, the next plugin
 /// ends it, and the node is a reader.
 #[test]
@@ -99,6 +98,7 @@ fn a_plugin_that_is_killed_while_it_prepares_for_readers_is_followed_by_one_that
     }
 }
 
+/// Callers give up as well.
 #[test]
 fn a_call_that_is_given_up_is_found_by_the_next() {
     if let Some(what) = lacking() {
@@ -110,7 +110,7 @@ fn a_call_that_is_given_up_is_found_by_the_next() {
     let caller = node.caller();
     for limit_ms in [5, 40, 80, 160, 320] {
         node.give("db");
-        let given_up = caller.stage_within(Duration::from_millis(limit_ms), "db", crate::plugin::mount("ext4"), &[]);
+        let given_up = caller.stage_within(Duration::from_millis(limit_ms), "db", mount("ext4"), &[]);
         println!("{limit_ms} ms: {:?}", given_up.map_err(|status| status.code()));
         caller.stage("db").unwrap();
         caller.unstage("db").unwrap();

@@ -244,11 +244,11 @@ fn changes_of_version_4() -> Vec<(&'static str, Change)> {
     vec![
         ("attach-keep", claimed(Claim::Keep)),
         ("attach-renew", claimed(Claim::Renew)),
-        ("attach-shared", attach(AccessMode::Shared)),
         ("create-in-places", placed("placed")),
         ("register-host", host()),
         ("remove-pool", Change::RemovePool { pool: PoolId(5), force: true }),
         ("remove-host", Change::RemoveHost { host: name("host") }),
+        ("attach-shared", attach(AccessMode::Shared)),
     ]
 }
 
