@@ -30,9 +30,9 @@ impl Token {
 
     /// That of a client which kept it as text.
     pub fn of_hex(text: &str) -> Option<Self> {
-        let digits = text.as_bytes().chunks(2).map(|two| std::str::from_utf8(two).ok());
-        let bytes: Option<Vec<u8>> = digits.map(|two| two.and_then(|two| u8::from_str_radix(two, 16).ok())).collect();
-        bytes?.try_into().ok().map(Self)
+        let is_hex = text.len() == 2 * BYTES && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+        let number = u128::from_str_radix(text, 16).ok().filter(|_| is_hex)?;
+        Some(Self(number.to_be_bytes()))
     }
 
     /// For the cluster, which keeps a hash.

@@ -72,7 +72,9 @@ fn no_token_is_in_a_log_an_argument_an_environment_a_context_or_an_answer() {
     answers.push(format!("{:?}", caller.stage_as("db", shared.clone(), &[])));
     answers.push(format!("{:?}", caller.publish_as("db", "pod2", shared.clone(), false)));
     answers.push(format!("{:?}", caller.stats("db", &caller.target("pod"))));
-    caller.unpublish("db", "pod").unwrap();
+    for pod in ["pod", "pod2"] {
+        caller.unpublish("db", pod).unwrap();
+    }
     caller.unstage("db").unwrap();
     // Another one each time.
     answers.push(format!("{:?}", caller.attach("db", "node-a", shared.clone()).unwrap()));

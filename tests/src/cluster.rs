@@ -90,12 +90,6 @@ impl Cluster {
         Self::start(Net::Loopback, POOL)
     }
 
-    /// The same with pools of this size.
-    #[must_use]
-    pub fn with_pools(size: &str) -> Self {
-        Self::start(Net::Loopback, size)
-    }
-
     /// The same, each process in a network namespace of its own.
     #[must_use]
     pub fn in_namespaces() -> Self {
