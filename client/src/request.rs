@@ -28,6 +28,13 @@ impl Token {
         draw().map(Self)
     }
 
+    /// That of a client which kept it as text.
+    pub fn of_hex(text: &str) -> Option<Self> {
+        let is_hex = text.len() == 2 * BYTES && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+        let number = u128::from_str_radix(text, 16).ok().filter(|_| is_hex)?;
+        Some(Self(number.to_be_bytes()))
+    }
+
     /// For the cluster, which keeps a hash.
     pub fn bytes(&self) -> &[u8] {
         &self.0
@@ -63,6 +70,10 @@ mod tests {
         bytes[15] = 0xff;
         let token = Token(bytes);
         assert_eq!(token.hex(), "0a0000000000000000000000000000ff");
+        assert_eq!(Token::of_hex(&token.hex()).unwrap().0, bytes);
+        for bad in ["", "0a", "0a0000000000000000000000000000f", "0a0000000000000000000000000000fg"] {
+            assert!(Token::of_hex(bad).is_none(), "{bad}");
+        }
         assert_eq!(format!("{token:?}"), "Token");
         assert_ne!(Token::draw().unwrap(), Token::draw().unwrap());
     }

@@ -9,10 +9,12 @@ use tonic::Status;
 /// Who has it, and what they may do.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Use {
-    /// Writing or reading.
+    /// Writing, alone or beside others, or reading.
     pub mode: v1::AccessMode,
     /// Nobody on another node.
     pub is_single_node: bool,
+    /// As a device, and not as a filesystem.
+    pub is_device: bool,
 }
 
 /// Why it cannot be used so.
@@ -26,7 +28,8 @@ pub(crate) enum CapabilityError {
     NoMode,
     #[error(
         "access mode {0} cannot be: a volume has one node that writes, or nodes that read (SINGLE_NODE_WRITER, \
-         SINGLE_NODE_SINGLE_WRITER, SINGLE_NODE_MULTI_WRITER, SINGLE_NODE_READER_ONLY, MULTI_NODE_READER_ONLY)"
+         SINGLE_NODE_SINGLE_WRITER, SINGLE_NODE_MULTI_WRITER, SINGLE_NODE_READER_ONLY, MULTI_NODE_READER_ONLY), or as a raw \
+         device nodes that share it (MULTI_NODE_MULTI_WRITER)"
     )]
     Mode(&'static str),
 }
@@ -40,10 +43,11 @@ impl From<CapabilityError> for Status {
 /// One way to use a volume.
 pub(crate) fn parse(capability: Option<&VolumeCapability>) -> Result<Use, CapabilityError> {
     let capability = capability.ok_or(CapabilityError::Missing)?;
-    match &capability.access_type {
-        Some(AccessType::Block(_) | AccessType::Mount(_)) => {}
+    let is_device = match &capability.access_type {
+        Some(AccessType::Block(_)) => true,
+        Some(AccessType::Mount(_)) => false,
         None => return Err(CapabilityError::NoType),
-    }
+    };
     let mode = capability.access_mode.as_ref().map_or(Mode::Unknown, AccessMode::mode);
     let (mode, is_single_node) = match mode {
         Mode::SingleNodeWriter | Mode::SingleNodeSingleWriter | Mode::SingleNodeMultiWriter => {
@@ -51,12 +55,14 @@ pub(crate) fn parse(capability: Option<&VolumeCapability>) -> Result<Use, Capabi
         }
         Mode::SingleNodeReaderOnly => (v1::AccessMode::ReadOnly, true),
         Mode::MultiNodeReaderOnly => (v1::AccessMode::ReadOnly, false),
+        // Filesystems of ours are written by one kernel.
+        Mode::MultiNodeMultiWriter if is_device => (v1::AccessMode::Shared, false),
         Mode::Unknown => return Err(CapabilityError::NoMode),
         Mode::MultiNodeSingleWriter | Mode::MultiNodeMultiWriter => {
             return Err(CapabilityError::Mode(mode.as_str_name()));
         }
     };
-    Ok(Use { mode, is_single_node })
+    Ok(Use { mode, is_single_node, is_device })
 }
 
 /// All ways in which a volume is to be used; at least one.
@@ -71,7 +77,7 @@ pub(crate) fn check_all(capabilities: &[VolumeCapability]) -> Result<(), Capabil
 mod tests {
     use proto::csi::VolumeCapability;
     use proto::csi::volume_capability::access_mode::Mode;
-    use proto::csi::volume_capability::{AccessMode, AccessType, BlockVolume};
+    use proto::csi::volume_capability::{AccessMode, AccessType, BlockVolume, MountVolume};
     use proto::v1;
 
     use super::{CapabilityError, Use, check_all, parse};
@@ -84,7 +90,7 @@ mod tests {
     }
 
     #[test]
-    fn one_node_writes_or_many_read() {
+    fn one_node_writes_or_many_read_or_share_a_device() {
         let rows = [
             (Mode::SingleNodeWriter, Some((v1::AccessMode::ReadWrite, true))),
             (Mode::SingleNodeSingleWriter, Some((v1::AccessMode::ReadWrite, true))),
@@ -92,12 +98,17 @@ mod tests {
             (Mode::SingleNodeReaderOnly, Some((v1::AccessMode::ReadOnly, true))),
             (Mode::MultiNodeReaderOnly, Some((v1::AccessMode::ReadOnly, false))),
             (Mode::MultiNodeSingleWriter, None),
-            (Mode::MultiNodeMultiWriter, None),
+            (Mode::MultiNodeMultiWriter, Some((v1::AccessMode::Shared, false))),
             (Mode::Unknown, None),
         ];
         for (mode, expected) in rows {
-            let expected = expected.map(|(mode, is_single_node)| Use { mode, is_single_node });
+            let expected = expected.map(|(mode, is_single_node)| Use { mode, is_single_node, is_device: true });
             assert_eq!(parse(Some(&capability(mode))).ok(), expected, "{mode:?}");
+            let mount = Some(AccessType::Mount(MountVolume::default()));
+            let mount = VolumeCapability { access_type: mount, ..capability(mode) };
+            let expected = expected.filter(|expected| expected.mode != v1::AccessMode::Shared);
+            let expected = expected.map(|expected| Use { is_device: false, ..expected });
+            assert_eq!(parse(Some(&mount)).ok(), expected, "{mode:?}");
         }
     }
 

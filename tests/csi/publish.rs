@@ -6,7 +6,7 @@ use proto::csi::volume_capability::access_mode::Mode;
 use proto::v1;
 use tonic::Code;
 
-use crate::scene::{Scene, limited, publish_request, volume};
+use crate::scene::{Scene, limited, mounted, publish_request, volume};
 
 fn attachments(scene: &Scene, volume: &str) -> Vec<v1::Attachment> {
     scene.ask(async |mut client| {
@@ -39,7 +39,7 @@ fn what_is_asked_for_is_checked_in_order() {
         ("", "h1", mode, Code::InvalidArgument),
         ("db", "", mode, Code::InvalidArgument),
         ("db", "h1", Mode::Unknown, Code::InvalidArgument),
-        ("db", "h1", Mode::MultiNodeMultiWriter, Code::InvalidArgument),
+        ("db", "h1", Mode::MultiNodeSingleWriter, Code::InvalidArgument),
         ("none", "h1", mode, Code::NotFound),
         ("No Name", "h1", mode, Code::NotFound),
         ("db", "stranger", mode, Code::NotFound),
@@ -87,6 +87,38 @@ fn one_node_writes_or_many_read() {
     scene.unpublish("db", "").unwrap();
     assert!(attachments(&scene, "db").is_empty());
     scene.delete("db").unwrap();
+}
+
+/// As a virtual machine does that moves from one node to another.
+#[test]
+fn nodes_share_a_device_and_each_is_shut_out_by_itself() {
+    let scene = Scene::new();
+    scene.create(volume("vm")).unwrap();
+    let shared = Mode::MultiNodeMultiWriter;
+    for host in ["h1", "h2"] {
+        scene.publish("vm", host, shared, false).unwrap();
+        renew(&scene, "vm", host).unwrap();
+    }
+    let before = attachments(&scene, "vm");
+    assert!(before.len() == 2 && before.iter().all(|held| held.mode() == v1::AccessMode::Shared), "{before:?}");
+    scene.publish("vm", "h1", shared, false).unwrap();
+    assert_eq!(attachments(&scene, "vm"), before, "whoever asks again changes nothing");
+    let alone = scene.publish("vm", "h1", Mode::SingleNodeWriter, false).unwrap_err();
+    assert!(alone.code() == Code::FailedPrecondition && alone.message().contains("h2"), "{alone}");
+    assert_eq!(scene.publish("vm", "h1", Mode::MultiNodeReaderOnly, false).unwrap_err().code(), Code::AlreadyExists);
+    let mount = csi::ControllerPublishVolumeRequest {
+        volume_capability: Some(mounted(shared)),
+        ..publish_request("vm", "h1", shared, false)
+    };
+    let refused = scene.call(async |mut client, request| client.controller_publish_volume(request).await, mount);
+    assert_eq!(refused.unwrap_err().code(), Code::InvalidArgument, "a filesystem has one kernel that writes");
+    scene.unpublish("vm", "h1").unwrap();
+    assert_eq!(renew(&scene, "vm", "h1").unwrap_err().code(), Code::FailedPrecondition);
+    let left = attachments(&scene, "vm");
+    assert_eq!(left.iter().map(|held| held.client.as_str()).collect::<Vec<_>>(), ["h2"]);
+    assert_eq!(left[0].generation, before.iter().find(|held| held.client == "h2").unwrap().generation, "as it was");
+    scene.unpublish("vm", "h2").unwrap();
+    scene.delete("vm").unwrap();
 }
 
 /// The attacher asks again after every restart: a node that uses the volume must not notice.

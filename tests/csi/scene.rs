@@ -12,7 +12,7 @@ use proto::csi::group_controller_client::GroupControllerClient;
 use proto::csi::identity_client::IdentityClient;
 use proto::csi::snapshot_metadata_client::SnapshotMetadataClient;
 use proto::csi::volume_capability::access_mode::Mode;
-use proto::csi::volume_capability::{AccessMode, AccessType, BlockVolume};
+use proto::csi::volume_capability::{AccessMode, AccessType, BlockVolume, MountVolume};
 use proto::v1::volume_service_client::VolumeServiceClient;
 use tempfile::TempDir;
 use tests::node::program;
@@ -44,6 +44,11 @@ pub fn capability(mode: Mode) -> csi::VolumeCapability {
         access_mode: Some(AccessMode { mode: mode.into() }),
         access_type: Some(AccessType::Block(BlockVolume {})),
     }
+}
+
+/// As a filesystem, with this access mode.
+pub fn mounted(mode: Mode) -> csi::VolumeCapability {
+    csi::VolumeCapability { access_type: Some(AccessType::Mount(MountVolume::default())), ..capability(mode) }
 }
 
 /// A volume of this name, of one replica and 64 MiB.

@@ -6,7 +6,7 @@ use proto::csi::volume_content_source::{SnapshotSource, Type, VolumeSource};
 use proto::v1;
 use tonic::Code;
 
-use crate::scene::{GIB, MIB, Scene, capability, parameters, volume, zone};
+use crate::scene::{GIB, MIB, Scene, capability, mounted, parameters, volume, zone};
 
 fn sized(name: &str, required_bytes: i64, limit_bytes: i64) -> csi::CreateVolumeRequest {
     csi::CreateVolumeRequest {
@@ -81,6 +81,8 @@ fn requests_are_checked_in_order_and_sizes_are_exact() {
     let none = csi::CreateVolumeRequest { volume_capabilities: Vec::new(), ..volume("x") };
     let unknown = csi::CreateVolumeRequest { parameters: parameters([("color", "red")]), ..volume("x") };
     let shared = |mode| csi::CreateVolumeRequest { volume_capabilities: vec![capability(mode)], ..volume("x") };
+    let files = vec![mounted(Mode::MultiNodeMultiWriter)];
+    let files = csi::CreateVolumeRequest { volume_capabilities: files, ..volume("x") };
     let missing = |kind| from("x", kind);
     let snapshot_id = "none".to_owned();
     let rows = [
@@ -89,6 +91,7 @@ fn requests_are_checked_in_order_and_sizes_are_exact() {
         (unknown, Code::InvalidArgument),
         (shared(Mode::Unknown), Code::InvalidArgument),
         (shared(Mode::MultiNodeSingleWriter), Code::InvalidArgument),
+        (files, Code::InvalidArgument),
         (sized("x", -1, 0), Code::InvalidArgument),
         (sized("x", GIB + 1, GIB + 1), Code::OutOfRange),
         (sized("x", 2 * GIB, GIB), Code::OutOfRange),
@@ -302,24 +305,28 @@ fn capacity_is_what_can_be_made_there() {
     let wish = placed("all", "1", "none", &["node1"], &[]);
     let range = Some(csi::CapacityRange { required_bytes: largest, limit_bytes: largest });
     scene.create(csi::CreateVolumeRequest { capacity_range: range, ..wish }).unwrap();
+    let left = room(parameters([]), Some(zone("node1")));
+    assert!(left.maximum_volume_size < Some(largest), "{left:?}, before {there:?}");
 }
 
 #[test]
 fn capabilities_are_confirmed_or_it_is_said_why_not() {
     let scene = Scene::new();
     scene.create(volume("db")).unwrap();
-    let validate = |id: &str, modes: &[Mode]| {
+    let validate = |id: &str, capabilities: Vec<csi::VolumeCapability>| {
         let request = csi::ValidateVolumeCapabilitiesRequest {
             volume_id: id.to_owned(),
-            volume_capabilities: modes.iter().map(|mode| capability(*mode)).collect(),
+            volume_capabilities: capabilities,
             ..Default::default()
         };
         scene.call(async |mut client, request| client.validate_volume_capabilities(request).await, request)
     };
-    let good = validate("db", &[Mode::SingleNodeWriter, Mode::MultiNodeReaderOnly]).unwrap();
-    assert_eq!(good.confirmed.unwrap().volume_capabilities.len(), 2);
-    let bad = validate("db", &[Mode::SingleNodeWriter, Mode::MultiNodeMultiWriter]).unwrap();
+    let (writer, shared) = (capability(Mode::SingleNodeWriter), Mode::MultiNodeMultiWriter);
+    let good = vec![writer.clone(), capability(Mode::MultiNodeReaderOnly), capability(shared)];
+    let good = validate("db", good).unwrap();
+    assert_eq!(good.confirmed.unwrap().volume_capabilities.len(), 3);
+    let bad = validate("db", vec![writer.clone(), mounted(shared)]).unwrap();
     assert!(bad.confirmed.is_none() && bad.message.contains("MULTI_NODE_MULTI_WRITER"), "{bad:?}");
-    assert_eq!(code(validate("none", &[Mode::SingleNodeWriter])), Code::NotFound);
-    assert_eq!(code(validate("db", &[])), Code::InvalidArgument);
+    assert_eq!(code(validate("none", vec![writer])), Code::NotFound);
+    assert_eq!(code(validate("db", vec![])), Code::InvalidArgument);
 }

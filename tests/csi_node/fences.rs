@@ -2,8 +2,10 @@
 
 use std::fs::{self, File};
 use std::os::unix::fs::FileExt;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
+use proto::csi::volume_capability::access_mode::Mode;
 use rustix::process::{Pid, Signal, kill_process};
 use tests::cluster::Cluster;
 use tests::skip::skip;
@@ -11,7 +13,7 @@ use tests::wait;
 use tests::writer::whole;
 use tonic::Code;
 
-use crate::plugin::{Node, block, lacking, mount};
+use crate::plugin::{Node, block, in_mode, lacking, mount};
 
 /// Longest time in which a volume of a dead node is at another one, if nothing else is to be done.
 const ELSEWHERE_MAX: Duration = Duration::from_secs(10);
@@ -77,6 +79,60 @@ fn what_a_fenced_node_writes_late_changes_nothing() {
     let bytes = fs::read(second.caller().target("pod")).unwrap();
     assert!(bytes[..4096] == [1; 4096] && bytes[4096..8192] == [3; 4096]);
     second.caller().unpublish("db", "pod").unwrap();
+    second.caller().unstage("db").unwrap();
+    second.is_clean();
+}
+
+/// What the live migration of a virtual machine does: two nodes have the device, then the first is shut out.
+#[test]
+fn a_device_that_nodes_share_is_taken_from_one_and_stays_with_the_other() {
+    if let Some(what) = lacking() {
+        return skip("a_device_that_nodes_share_is_taken_from_one_and_stays_with_the_other", what);
+    }
+    let cluster = Cluster::on_loopback();
+    cluster.run(&["volume", "create", "db", "--size", "64MiB", "--replicas", "3"]);
+    whole(&cluster);
+    let (first, second) = (Node::start(&cluster, "node-a"), Node::start(&cluster, "node-b"));
+    let shared = || in_mode(block(), Mode::MultiNodeMultiWriter);
+    for node in [&first, &second] {
+        cluster.run(&["volume", "attach", "db", "--client", &node.name, "--shared"]);
+        node.caller().stage_as("db", shared(), &[]).unwrap();
+        node.caller().publish_as("db", "pod", shared(), false).unwrap();
+    }
+    let open = |path: &Path| File::options().read(true).write(true).open(path).unwrap();
+    // Not at the target: a program that has the device open would hang at its end, as long as that hangs.
+    let (source, target) = (open(&first.device("db")), open(&second.caller().target("pod")));
+    let mut found = [0; 4096];
+    source.write_all_at(&[1; 4096], 0).unwrap();
+    source.sync_all().unwrap();
+    target.read_exact_at(&mut found, 0).unwrap();
+    assert_eq!(found, [1; 4096], "each sees what the other wrote");
+    target.write_all_at(&[2; 4096], 1 << 20).unwrap();
+    target.sync_all().unwrap();
+    source.read_exact_at(&mut found, 1 << 20).unwrap();
+    assert_eq!(found, [2; 4096]);
+    first.take("db");
+    source.write_all_at(&[3; 4096], 0).unwrap();
+    target.write_all_at(&[4; 4096], 2 << 20).unwrap();
+    let begin = Instant::now();
+    target.sync_all().unwrap();
+    println!("the node that stays has written {:.1?} after the other was shut out", begin.elapsed());
+    let late = first.caller().stage_as("db", shared(), &[]).unwrap_err();
+    assert_eq!(late.code(), Code::FailedPrecondition, "it does not come back by itself");
+    first.caller().unpublish("db", "pod").unwrap();
+    first.caller().unstage("db").unwrap();
+    drop(source);
+    first.is_clean();
+    target.write_all_at(&[5; 4096], 3 << 20).unwrap();
+    target.sync_all().unwrap();
+    drop(target);
+    second.caller().unpublish("db", "pod").unwrap();
+    second.caller().unstage("db").unwrap();
+    // What is in the volume, and not in a page cache.
+    second.caller().stage_as("db", shared(), &[]).unwrap();
+    let bytes = fs::read(second.device("db")).unwrap();
+    let at = |mib: usize| bytes[mib << 20];
+    assert_eq!([at(0), at(1), at(2), at(3)], [1, 2, 4, 5], "what the first wrote late is nowhere");
     second.caller().unstage("db").unwrap();
     second.is_clean();
 }
@@ -205,7 +261,6 @@ fn readers_share_a_volume_and_cannot_write_it() {
     if let Some(what) = lacking() {
         return skip("readers_share_a_volume_and_cannot_write_it", what);
     }
-    use proto::csi::volume_capability::access_mode::Mode;
     let cluster = Cluster::on_loopback();
     cluster.run(&["volume", "create", "db", "--size", "64MiB"]);
     let nodes = [Node::start(&cluster, "node-a"), Node::start(&cluster, "node-b")];

@@ -4,6 +4,7 @@ use std::fs;
 use std::thread;
 use std::time::Duration;
 
+use proto::csi::volume_capability::access_mode::Mode;
 use rustix::process::{Pid, Signal, kill_process};
 use tests::cluster::Cluster;
 use tests::random::Random;
@@ -11,7 +12,7 @@ use tests::skip::skip;
 use tests::wait;
 use tonic::{Code, Status};
 
-use crate::plugin::{Caller, Node, lacking};
+use crate::plugin::{Caller, Node, in_mode, lacking, mount};
 
 /// Longest time after which the plugin is killed, in the steps that take long and in the others.
 const KILL_AFTER_MAX_MS: u64 = 500;
@@ -62,6 +63,41 @@ fn a_plugin_that_is_killed_at_any_step_is_followed_by_one_that_goes_on() {
     }
 }
 
+/// The first reader of a clone replays its journal and gives the writing up: whatever of that was done, the next plugin
+/// ends it, and the node is a reader.
+#[test]
+fn a_plugin_that_is_killed_while_it_prepares_for_readers_is_followed_by_one_that_goes_on() {
+    if let Some(what) = lacking() {
+        return skip("a_plugin_that_is_killed_while_it_prepares_for_readers_is_followed_by_one_that_goes_on", what);
+    }
+    let cluster = Cluster::on_loopback();
+    cluster.run(&["volume", "create", "db", "--size", "64MiB"]);
+    let mut node = Node::start(&cluster, "node-a");
+    node.give("db");
+    node.caller().stage("db").unwrap();
+    let file = node.caller().staging("db").join("file");
+    fs::write(&file, "in the journal").unwrap();
+    fs::File::open(&file).unwrap().sync_all().unwrap();
+    cluster.run(&["snapshot", "create", "monday", "--volume", "db"]);
+    node.caller().unstage("db").unwrap();
+    node.take("db");
+    let mut random = Random::seeded(11);
+    let reader = || in_mode(mount("ext4"), Mode::MultiNodeReaderOnly);
+    for _ in 0..ROUNDS {
+        cluster.run(&["volume", "create", "many", "--from-snapshot", "monday"]);
+        node.give("many");
+        step(&mut node, &mut random, |caller| caller.stage_as("many", reader(), &[]));
+        let caller = node.caller();
+        assert_eq!(fs::read_to_string(caller.staging("many").join("file")).unwrap(), "in the journal");
+        let held = &cluster.json(&["volume", "show", "many"])["attachments"][0]["mode"];
+        assert_eq!(held, "read_only");
+        step(&mut node, &mut random, |caller| caller.unstage("many"));
+        node.take("many");
+        cluster.run(&["volume", "delete", "many"]);
+        node.is_clean();
+    }
+}
+
 /// Callers give up as well.
 #[test]
 fn a_call_that_is_given_up_is_found_by_the_next() {
@@ -74,7 +110,7 @@ fn a_call_that_is_given_up_is_found_by_the_next() {
     let caller = node.caller();
     for limit_ms in [5, 40, 80, 160, 320] {
         node.give("db");
-        let given_up = caller.stage_within(Duration::from_millis(limit_ms), "db", crate::plugin::mount("ext4"), &[]);
+        let given_up = caller.stage_within(Duration::from_millis(limit_ms), "db", mount("ext4"), &[]);
         println!("{limit_ms} ms: {:?}", given_up.map_err(|status| status.code()));
         caller.stage("db").unwrap();
         caller.unstage("db").unwrap();

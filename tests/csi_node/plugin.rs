@@ -6,6 +6,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use proto::csi;
+use proto::csi::controller_client::ControllerClient;
 use proto::csi::node_client::NodeClient;
 use proto::csi::volume_capability::access_mode::Mode;
 use proto::csi::volume_capability::{AccessMode, AccessType, BlockVolume, MountVolume};
@@ -21,7 +22,7 @@ use tonic::{Request, Response, Status};
 use crate::loops::lacking as loops_lacking;
 
 /// How long a call may take, as Kubernetes has it.
-const CALL_MAX: Duration = Duration::from_secs(60);
+pub const CALL_MAX: Duration = Duration::from_secs(60);
 
 /// What this machine lacks to run these tests.
 pub fn lacking() -> Option<&'static str> {
@@ -35,6 +36,9 @@ pub struct Node {
     shell: Shell,
     control: String,
     running: Option<Running>,
+    mode: &'static str,
+    /// What is attached is noted there.
+    attach: PathBuf,
     /// Last: a process that still runs would put files into it.
     folder: TempDir,
 }
@@ -73,22 +77,41 @@ fn capability(access_type: AccessType, mode: Mode) -> csi::VolumeCapability {
 impl Node {
     /// A node of that name, with its plugin running.
     pub fn start(cluster: &Cluster, name: &str) -> Self {
+        Self::of_mode(cluster, name, "node", "attach")
+    }
+
+    /// One whose plugin is the controller as well, and knows all hosts of these names.
+    pub fn with_controller(cluster: &Cluster, name: &str) -> Self {
+        Self::of_mode(cluster, name, "all", "attach")
+    }
+
+    /// One that notes what is attached in another folder of its own.
+    pub fn attaching_at(cluster: &Cluster, name: &str, attach: &str) -> Self {
+        Self::of_mode(cluster, name, "node", attach)
+    }
+
+    fn of_mode(cluster: &Cluster, name: &str, mode: &'static str, attach: &str) -> Self {
         let folder = tempfile::Builder::new().prefix("plinth-").tempdir().expect("a temporary folder");
-        for part in ["staging", "pods", "attach"] {
-            fs::create_dir(folder.path().join(part)).expect("a folder");
+        for part in ["staging", "pods", attach] {
+            fs::create_dir_all(folder.path().join(part)).expect("a folder");
         }
-        let (shell, control) = (cluster.shell(), cluster.control());
-        let mut node = Self { folder, name: name.to_owned(), shell, control, running: None };
+        let (shell, control, attach) = (cluster.shell(), cluster.control(), folder.path().join(attach));
+        let mut node = Self { folder, name: name.to_owned(), shell, control, running: None, mode, attach };
         node.restart();
         node
+    }
+
+    /// Where its folders are.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
     }
 
     /// Starts the plugin, in place of the one that runs.
     pub fn restart(&mut self) {
         self.kill();
         let socket = format!("unix://{}/csi.sock", self.folder.path().display());
-        let attach = self.folder.path().join("attach").display().to_string();
-        let arguments = ["csi", "--mode", "node", "--endpoint", &socket, "--control", &self.control];
+        let attach = self.attach.display().to_string();
+        let arguments = ["-vv", "csi", "--mode", self.mode, "--endpoint", &socket, "--control", &self.control];
         let more = ["--node-id", &self.name, "--label", "zone=z1", "--attacher", "fuse", "--folder", &attach];
         let arguments: Vec<String> = arguments.into_iter().chain(more).map(str::to_owned).collect();
         self.running = Some(Running::start(&program(), &arguments, &self.folder.path().join("csi.log")));
@@ -122,16 +145,29 @@ impl Node {
 
     /// The process that keeps a volume's device.
     pub fn agent(&self, volume: &str) -> Option<u32> {
-        let id = fs::read_to_string(self.folder.path().join("attach").join(volume).join("agent")).ok()?;
+        let id = fs::read_to_string(self.attach.join(volume).join("agent")).ok()?;
         id.trim().parse().ok()
     }
 
     /// A volume's device.
     pub fn device(&self, volume: &str) -> PathBuf {
-        let record =
-            fs::read(self.folder.path().join("attach").join(volume).join("record.json")).expect("there is a record");
+        PathBuf::from(self.noted(volume, "device"))
+    }
+
+    /// What lets this node use a volume.
+    pub fn token(&self, volume: &str) -> String {
+        self.noted(volume, "token")
+    }
+
+    fn noted(&self, volume: &str, what: &str) -> String {
+        let record = fs::read(self.attach.join(volume).join("record.json")).expect("there is a record");
         let record: serde_json::Value = serde_json::from_slice(&record).expect("the host does it");
-        PathBuf::from(record["device"].as_str().expect("it is there"))
+        record[what].as_str().expect("it is there").to_owned()
+    }
+
+    /// What the process that keeps a volume's device printed.
+    pub fn agent_log(&self, volume: &str) -> String {
+        fs::read_to_string(self.attach.join(volume).join("agent.log")).unwrap_or_default()
     }
 
     /// What is left on this host of volumes, other than the plugin.
@@ -141,10 +177,21 @@ impl Node {
         let loops = run(tool("losetup").args(["-a"]));
         let lines = mounts.lines().chain(loops.lines()).filter(|line| line.contains(needle)).map(str::to_owned);
         let lines: Vec<String> = lines.collect();
-        let parts = ["attach", "pods"].map(|part| self.folder.path().join(part));
+        let parts = [self.attach.clone(), self.folder.path().join("pods")];
+        // Staging paths are the kubelet's; what is in them is ours.
+        let staged = fs::read_dir(self.folder.path().join("staging")).expect("the folder is there").flatten();
+        let staged = staged.filter_map(|entry| fs::read_dir(entry.path()).ok()).flat_map(Iterator::flatten);
         let files = parts.iter().flat_map(|part| fs::read_dir(part).expect("the folder is there").flatten());
-        let files: Vec<String> = files.map(|entry| entry.path().display().to_string()).collect();
+        let files: Vec<String> = files.chain(staged).map(|entry| entry.path().display().to_string()).collect();
         lines.into_iter().chain(files).chain(self.processes()).collect()
+    }
+
+    /// What is in the node's folder.
+    pub fn files(&self) -> Vec<String> {
+        let entries = fs::read_dir(self.folder.path()).expect("the folder is there").flatten();
+        let mut names: Vec<String> = entries.filter_map(|entry| entry.file_name().into_string().ok()).collect();
+        names.sort();
+        names
     }
 
     fn processes(&self) -> Vec<String> {
@@ -153,7 +200,7 @@ impl Node {
         let lines = entries.filter_map(|entry| fs::read(entry.path().join("cmdline")).ok());
         let ours = lines.filter(|line| line.windows(needle.len()).any(|part| part == needle));
         let texts = ours.map(|line| String::from_utf8_lossy(&line).replace('\0', " "));
-        texts.filter(|line| !line.contains("--mode node")).collect()
+        texts.filter(|line| !line.contains(" csi --mode ")).collect()
     }
 
     /// Nothing is left, at once or soon.
@@ -175,7 +222,7 @@ impl Drop for Node {
         for point in ours("pods").into_iter().chain(ours("staging")) {
             let _ = output(Command::new("umount").arg("-l").arg(point));
         }
-        let folder = self.folder.path().join("attach");
+        let folder = &self.attach;
         for entry in fs::read_dir(&folder).into_iter().flatten().flatten() {
             let name = entry.file_name().into_string().unwrap_or_default();
             let folder = folder.display().to_string();
@@ -210,6 +257,18 @@ impl Caller {
         let mut request = Request::new(message);
         request.set_timeout(limit);
         let client = NodeClient::new(self.channel.clone());
+        self.runtime.block_on(send(client, request)).map(Response::into_inner)
+    }
+
+    /// Any call of the controller's.
+    pub fn control<Q, A>(
+        &self,
+        message: Q,
+        send: impl AsyncFnOnce(ControllerClient<Channel>, Request<Q>) -> Result<Response<A>, Status>,
+    ) -> Result<A, Status> {
+        let mut request = Request::new(message);
+        request.set_timeout(CALL_MAX);
+        let client = ControllerClient::new(self.channel.clone());
         self.runtime.block_on(send(client, request)).map(Response::into_inner)
     }
 
@@ -303,6 +362,6 @@ impl Caller {
     }
 }
 
-fn text(path: &Path) -> String {
+pub fn text(path: &Path) -> String {
     path.to_str().expect("a plain path").to_owned()
 }

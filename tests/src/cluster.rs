@@ -6,8 +6,9 @@ mod volume;
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::io::{Read, Write};
 use std::iter;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -269,6 +270,24 @@ impl Cluster {
     #[must_use]
     pub fn http(&self, name: &str) -> SocketAddr {
         self.nodes[name].http.expect("nodes tell them")
+    }
+
+    /// What data takes in each node's pool, as the node itself counts it now.
+    ///
+    /// # Panics
+    /// When a node does not tell.
+    #[must_use]
+    pub fn live_bytes(&self) -> Vec<u64> {
+        let live = |host: &Host| {
+            let mut stream = TcpStream::connect(host.http.expect("nodes tell them")).expect("the node runs");
+            stream.set_read_timeout(Some(wait::PATIENCE)).expect("it is a time");
+            write!(stream, "GET /metrics HTTP/1.1\r\nHost: node\r\nConnection: close\r\n\r\n").expect("the node runs");
+            let mut answer = String::new();
+            stream.read_to_string(&mut answer).expect("the node runs");
+            let value = answer.lines().find_map(|line| line.strip_prefix("plinth_pool_live_bytes "));
+            value.and_then(|value| value.trim().parse().ok()).expect("nodes tell it")
+        };
+        self.nodes.values().map(live).collect()
     }
 
     /// Addresses of the voters, as PLINTH_CONTROL has them.

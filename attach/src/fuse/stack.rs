@@ -48,9 +48,9 @@ pub enum StackFault {
 }
 
 impl Stack {
-    /// In an attachment's folder.
+    /// In an attachment's folder. What the kernel tells of mounts and loop devices has no links in it, so neither has this.
     pub fn new(folder: &Path) -> Self {
-        Self { folder: folder.to_owned() }
+        Self { folder: fs::canonicalize(folder).unwrap_or_else(|_| folder.to_owned()) }
     }
 
     fn mount(&self) -> PathBuf {

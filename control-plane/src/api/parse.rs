@@ -111,7 +111,8 @@ pub(super) fn mode(mode: i32) -> Result<AccessMode, Status> {
     match v1::AccessMode::try_from(mode) {
         Ok(v1::AccessMode::ReadWrite) => Ok(AccessMode::ReadWrite),
         Ok(v1::AccessMode::ReadOnly) => Ok(AccessMode::ReadOnly),
-        Ok(v1::AccessMode::Unspecified) | Err(_) => Err(invalid("mode", "READ_WRITE or READ_ONLY is needed")),
+        Ok(v1::AccessMode::Shared) => Ok(AccessMode::Shared),
+        Ok(v1::AccessMode::Unspecified) | Err(_) => Err(invalid("mode", "READ_WRITE, READ_ONLY or SHARED is needed")),
     }
 }
 

@@ -187,6 +187,7 @@ fn mode(mode: AccessMode) -> v1::AccessMode {
     match mode {
         AccessMode::ReadWrite => v1::AccessMode::ReadWrite,
         AccessMode::ReadOnly => v1::AccessMode::ReadOnly,
+        AccessMode::Shared => v1::AccessMode::Shared,
     }
 }
 

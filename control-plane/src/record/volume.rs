@@ -103,6 +103,7 @@ pub(super) fn parse_mode(found: i32, field: &'static str) -> Result<AccessMode, 
     match wire::AccessMode::try_from(found) {
         Ok(wire::AccessMode::ReadWrite) => Ok(AccessMode::ReadWrite),
         Ok(wire::AccessMode::ReadOnly) => Ok(AccessMode::ReadOnly),
+        Ok(wire::AccessMode::Shared) => Ok(AccessMode::Shared),
         Ok(wire::AccessMode::Unspecified) | Err(_) => Err(Invalid::value(field, found)),
     }
 }
@@ -111,6 +112,7 @@ pub(super) fn encode_mode(mode: AccessMode) -> i32 {
     let mode = match mode {
         AccessMode::ReadWrite => wire::AccessMode::ReadWrite,
         AccessMode::ReadOnly => wire::AccessMode::ReadOnly,
+        AccessMode::Shared => wire::AccessMode::Shared,
     };
     mode.into()
 }

@@ -6,8 +6,8 @@
 
 use crate::name::Name;
 
-/// Read-only attachments of one volume.
-pub const READERS_MAX: usize = 256;
+/// Attachments of one volume that are beside each other.
+pub const TOGETHER_MAX: usize = 256;
 
 /// Number of a change to a volume's attachments; 0 stands before the first.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default)]
@@ -30,6 +30,21 @@ pub enum AccessMode {
     ReadWrite,
     /// Read, beside other readers.
     ReadOnly,
+    /// Read and write, beside others that do. Each is fenced by itself; what they do to the same blocks at one time is theirs
+    /// to agree on.
+    Shared,
+}
+
+impl AccessMode {
+    /// Whether two clients may have a volume so at one time. Readers are not beside writers: a reader takes what it has read
+    /// for what is there.
+    fn goes_with(self, other: Self) -> bool {
+        match (self, other) {
+            (Self::ReadOnly, Self::ReadOnly) | (Self::Shared, Self::Shared) => true,
+            (Self::ReadWrite, _) | (_, Self::ReadWrite) => false,
+            (Self::ReadOnly, Self::Shared) | (Self::Shared, Self::ReadOnly) => false,
+        }
+    }
 }
 
 /// What a client that asks for an attachment takes to be so already.
@@ -40,7 +55,8 @@ pub enum Claim {
     Take,
     /// It may have one in this mode, which stays as it is, and so does whoever uses it.
     Keep,
-    /// It has one in this mode, which is replaced. One that was ended meanwhile is not made again: who comes late with the
+    /// It has one in this mode, which is replaced; or has it shared and asks to write, and then it stays shared; or asks to
+    /// read only from now on, and proves by the token of its attachment that it is this one that it gives up. One that was ended meanwhile is not made again: who comes late with the
     /// permission of yesterday must not take the volume from whoever is to have it today.
     Renew,
 }
@@ -58,7 +74,7 @@ pub struct Attachment {
     pub token: TokenHash,
 }
 
-/// All of one volume: one writer, or readers.
+/// All of one volume: one writer, or readers, or those who share it.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Attachments {
     /// Number of the last change.
@@ -72,7 +88,7 @@ pub struct Attachments {
 pub(crate) enum AttachError {
     /// Somebody else has the volume in a way that excludes this.
     Held(Attachment),
-    /// There are [`READERS_MAX`].
+    /// There are [`TOGETHER_MAX`].
     TooMany,
     /// The client has the volume in the other mode.
     Otherwise(AccessMode),
@@ -88,25 +104,42 @@ impl Attachments {
     }
 
     /// Whether one can be added.
-    pub(crate) fn check(&self, client: &Name, mode: AccessMode, claim: Claim) -> Result<(), AttachError> {
-        self.check_claim(client, mode, claim)?;
+    pub(crate) fn check(
+        &self,
+        client: &Name,
+        mode: AccessMode,
+        token: TokenHash,
+        claim: Claim,
+    ) -> Result<(), AttachError> {
+        self.check_claim(client, mode, token, claim)?;
         let others = || self.held.iter().filter(|held| held.client != *client);
-        let excludes = |held: &&Attachment| mode == AccessMode::ReadWrite || held.mode == AccessMode::ReadWrite;
-        if let Some(holder) = others().find(excludes) {
+        if let Some(holder) = others().find(|held| !mode.goes_with(held.mode)) {
             return Err(AttachError::Held(holder.clone()));
         }
-        if others().count() >= READERS_MAX {
+        if others().count() >= TOGETHER_MAX {
             return Err(AttachError::TooMany);
         }
         Ok(())
     }
 
-    fn check_claim(&self, client: &Name, mode: AccessMode, claim: Claim) -> Result<(), AttachError> {
-        let held = self.held.iter().find(|held| held.client == *client).map(|held| held.mode);
+    /// What a client gets that asks for this mode. Whoever renews what it may write has it as it was given to it: alone, or
+    /// shared; that is not the client's to say.
+    pub(crate) fn mode_for(&self, client: &Name, mode: AccessMode, claim: Claim) -> AccessMode {
+        let is_shared = self.held.iter().any(|held| held.client == *client && held.mode == AccessMode::Shared);
+        match (claim, mode) {
+            (Claim::Renew, AccessMode::ReadWrite) if is_shared => AccessMode::Shared,
+            (Claim::Take | Claim::Keep | Claim::Renew, _) => mode,
+        }
+    }
+
+    fn check_claim(&self, client: &Name, mode: AccessMode, token: TokenHash, claim: Claim) -> Result<(), AttachError> {
+        let held = self.held.iter().find(|held| held.client == *client);
+        let gives_up = |held: &Attachment| mode == AccessMode::ReadOnly && held.token == token;
         match (claim, held) {
             (Claim::Take, _) | (Claim::Keep, None) => Ok(()),
-            (Claim::Keep | Claim::Renew, Some(held)) if held == mode => Ok(()),
-            (Claim::Keep, Some(held)) => Err(AttachError::Otherwise(held)),
+            (Claim::Keep | Claim::Renew, Some(held)) if held.mode == mode => Ok(()),
+            (Claim::Renew, Some(held)) if gives_up(held) => Ok(()),
+            (Claim::Keep, Some(held)) => Err(AttachError::Otherwise(held.mode)),
             (Claim::Renew, None | Some(_)) => Err(AttachError::NotHeld),
         }
     }
@@ -146,7 +179,7 @@ impl Attachments {
 
 #[cfg(test)]
 mod tests {
-    use super::{AccessMode, AttachError, Attachments, Claim, Generation, READERS_MAX, TokenHash};
+    use super::{AccessMode, AttachError, Attachments, Claim, Generation, TOGETHER_MAX, TokenHash};
     use crate::name::Name;
 
     fn client(name: &str) -> Name {
@@ -169,15 +202,16 @@ mod tests {
         token: u8,
         claim: Claim,
     ) -> Result<Generation, AttachError> {
-        attachments.check(&client(who), mode, claim)?;
+        let mode = attachments.mode_for(&client(who), mode, claim);
+        attachments.check(&client(who), mode, TokenHash([token; 32]), claim)?;
         let kept = attachments.kept(&client(who), mode, TokenHash([token; 32]), claim);
         Ok(kept.unwrap_or_else(|| attachments.attach(&client(who), mode, TokenHash([token; 32]))))
     }
 
     /// Every pair of a first and a second attachment: whether the second is let in.
     #[test]
-    fn a_writer_is_alone_and_readers_are_together() {
-        use AccessMode::{ReadOnly, ReadWrite};
+    fn a_writer_is_alone_and_others_are_with_their_kind() {
+        use AccessMode::{ReadOnly, ReadWrite, Shared};
         let rows = [
             (ReadWrite, "a", ReadWrite, "b", false),
             (ReadWrite, "a", ReadOnly, "b", false),
@@ -187,6 +221,13 @@ mod tests {
             (ReadWrite, "a", ReadOnly, "a", true),
             (ReadOnly, "a", ReadWrite, "a", true),
             (ReadOnly, "a", ReadOnly, "a", true),
+            (Shared, "a", Shared, "b", true),
+            (Shared, "a", ReadWrite, "b", false),
+            (Shared, "a", ReadOnly, "b", false),
+            (ReadWrite, "a", Shared, "b", false),
+            (ReadOnly, "a", Shared, "b", false),
+            (Shared, "a", ReadWrite, "a", true),
+            (ReadWrite, "a", Shared, "a", true),
         ];
         for (first, one, second, two, fits) in rows {
             let mut attachments = Attachments::default();
@@ -225,7 +266,7 @@ mod tests {
     /// What a client has, what it asks for, and how: what it gets.
     #[test]
     fn a_claim_that_does_not_hold_is_refused_and_one_that_is_kept_stays() {
-        use AccessMode::{ReadOnly, ReadWrite};
+        use AccessMode::{ReadOnly, ReadWrite, Shared};
         use AttachError::{NotHeld, Otherwise};
         let rows = [
             (None, ReadWrite, Claim::Keep, Ok(Generation(1))),
@@ -238,6 +279,13 @@ mod tests {
             (Some(ReadWrite), ReadOnly, Claim::Renew, Err(NotHeld)),
             (Some(ReadOnly), ReadWrite, Claim::Renew, Err(NotHeld)),
             (Some(ReadWrite), ReadOnly, Claim::Take, Ok(Generation(2))),
+            (Some(Shared), Shared, Claim::Keep, Ok(Generation(1))),
+            (Some(Shared), ReadWrite, Claim::Keep, Err(Otherwise(Shared))),
+            (Some(ReadWrite), Shared, Claim::Keep, Err(Otherwise(ReadWrite))),
+            (Some(Shared), ReadWrite, Claim::Renew, Ok(Generation(2))),
+            (Some(Shared), ReadOnly, Claim::Renew, Err(NotHeld)),
+            (Some(ReadWrite), Shared, Claim::Renew, Err(NotHeld)),
+            (None, Shared, Claim::Renew, Err(NotHeld)),
         ];
         for (has, mode, claim, expected) in rows {
             let mut attachments = Attachments::default();
@@ -262,10 +310,47 @@ mod tests {
         assert!(matches!(found, Err(AttachError::Held(_))), "{found:?}");
     }
 
+    /// Whoever prepares a volume for readers becomes one of them, without a moment in which it has nothing; and not with the
+    /// permission of yesterday.
+    #[test]
+    fn a_writer_becomes_a_reader_by_its_own_token_only() {
+        use AccessMode::{ReadOnly, ReadWrite};
+        let mut attachments = Attachments::default();
+        attach(&mut attachments, "a", ReadWrite, 1).unwrap();
+        let lessen = |attachments: &mut Attachments, token| claimed(attachments, "a", ReadOnly, token, Claim::Renew);
+        assert_eq!(lessen(&mut attachments, 2), Err(AttachError::NotHeld));
+        assert_eq!(lessen(&mut attachments, 1), Ok(Generation(2)));
+        assert_eq!(attachments.held()[0].mode, ReadOnly);
+        assert_eq!(claimed(&mut attachments, "a", ReadWrite, 1, Claim::Renew), Err(AttachError::NotHeld));
+        attach(&mut attachments, "b", ReadOnly, 3).unwrap();
+        // It was taken away and given again meanwhile.
+        let mut again = Attachments::default();
+        attach(&mut again, "a", ReadWrite, 5).unwrap();
+        assert_eq!(lessen(&mut again, 1), Err(AttachError::NotHeld));
+    }
+
+    /// What a node has shared it cannot make its own by renewing it.
+    #[test]
+    fn what_is_shared_stays_shared_and_each_ends_by_itself() {
+        let mut attachments = Attachments::default();
+        attach(&mut attachments, "a", AccessMode::Shared, 1).unwrap();
+        attach(&mut attachments, "b", AccessMode::Shared, 2).unwrap();
+        let renewed = claimed(&mut attachments, "a", AccessMode::ReadWrite, 3, Claim::Renew);
+        assert_eq!(renewed, Ok(Generation(3)));
+        let held = |attachments: &Attachments| -> Vec<(String, AccessMode, u64)> {
+            let one = |held: &super::Attachment| (held.client.to_string(), held.mode, held.generation.0);
+            attachments.held().iter().map(one).collect()
+        };
+        let both = [("b".to_owned(), AccessMode::Shared, 2), ("a".to_owned(), AccessMode::Shared, 3)];
+        assert_eq!(held(&attachments), both);
+        assert_eq!(attachments.detach(Some(&client("b"))), Some(Generation(4)));
+        assert_eq!(held(&attachments), both[1..]);
+    }
+
     #[test]
     fn readers_are_limited() {
         let mut attachments = Attachments::default();
-        for reader in 0..READERS_MAX {
+        for reader in 0..TOGETHER_MAX {
             attach(&mut attachments, &format!("r{reader}"), AccessMode::ReadOnly, 0).unwrap();
         }
         assert_eq!(attach(&mut attachments, "one-more", AccessMode::ReadOnly, 0), Err(AttachError::TooMany));

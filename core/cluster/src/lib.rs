@@ -38,7 +38,7 @@ mod snapshot;
 mod state;
 mod volume;
 
-pub use attachment::{AccessMode, Attachment, Attachments, Claim, Generation, READERS_MAX, TokenHash};
+pub use attachment::{AccessMode, Attachment, Attachments, Claim, Generation, TOGETHER_MAX, TokenHash};
 pub use command::{Answer, Change, Command, RequestId, Revision, Time};
 pub use configuration::{Configuration, Proposal};
 pub use decide::NotAccepted;

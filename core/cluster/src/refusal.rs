@@ -2,7 +2,7 @@
 
 use block::{PoolId, VolumeId};
 
-use crate::attachment::{AccessMode, Attachment, READERS_MAX};
+use crate::attachment::{AccessMode, Attachment, TOGETHER_MAX};
 use crate::decide::NotAccepted;
 use crate::group::{GROUP_VOLUMES_MAX, GROUPS_MAX};
 use crate::name::Name;
@@ -159,8 +159,8 @@ pub enum Refusal {
     /// No such host.
     #[error("there is no host \"{0}\"")]
     NoSuchHost(Name),
-    /// Too many readers.
-    #[error("volume \"{0}\" has {READERS_MAX} readers, the most there can be")]
+    /// Too many who read or share it.
+    #[error("volume \"{0}\" is attached to {TOGETHER_MAX} clients, the most there can be")]
     Readers(Name),
     /// A node that still holds something.
     #[error(
@@ -352,9 +352,11 @@ impl Refusal {
     }
 }
 
-fn access(mode: AccessMode) -> &'static str {
+/// In a sentence.
+pub(crate) fn access(mode: AccessMode) -> &'static str {
     match mode {
         AccessMode::ReadWrite => "for writing",
         AccessMode::ReadOnly => "for reading",
+        AccessMode::Shared => "for writing beside others",
     }
 }

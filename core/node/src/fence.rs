@@ -68,7 +68,7 @@ impl Node {
         let pass = Pass { volume, grant };
         self.reports.push(now, Report::Opened { conn: id, volume }, effects);
         self.set_stage(id, Stage::Succeeding { pass });
-        if grant.is_exclusive() {
+        if grant.is_writers() {
             self.supersede(now, id, pass, effects);
         }
         if !self.try_succeed(id) {
@@ -109,7 +109,7 @@ impl Node {
     /// Whether requests are under way that must have ended before a new client of this pass is served.
     fn is_preceded(&self, pass: Pass) -> bool {
         let Some(volume) = self.pipeline.volumes.get(&pass.volume) else { return false };
-        let own = pass.grant.is_exclusive() && volume.admissions.of(pass.grant) > 0;
+        let own = pass.grant.is_writers() && volume.admissions.of(pass.grant) > 0;
         let stays = |grant| self.wishes.covers(Pass { grant, ..pass });
         let others = self.config.offer == Offer::Intended && volume.admissions.any_but(stays);
         own || others

@@ -82,7 +82,7 @@ impl<'a> View<'a> {
             handle: Pass { volume: volume.id, grant }.handle(),
             size_bytes: volume.size_bytes,
             read_only,
-            multi_conn: read_only || (self.config.multi_conn && !grant.is_exclusive()),
+            multi_conn: read_only || (self.config.multi_conn && !grant.is_writers()),
             description: format!("volume {}", replica.volume.0),
         })
     }

@@ -19,8 +19,8 @@ pub(crate) struct Pass {
 }
 
 impl Grant {
-    /// Whether it excludes every other: the attachment of a writer.
-    pub fn is_exclusive(self) -> bool {
+    /// Whether it is a writer's, which has one connection at a time. Another writer beside it is another grant.
+    pub fn is_writers(self) -> bool {
         match self {
             Self::Attachment { read_only, .. } => !read_only,
             Self::Open => false,

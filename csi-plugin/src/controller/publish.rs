@@ -29,15 +29,15 @@ impl ControllerService {
         time: Duration,
     ) -> Result<csi::ControllerPublishVolumeResponse, Status> {
         let (id, node) = (needed("volume_id", &request.volume_id)?, needed("node_id", &request.node_id)?);
-        let mut asked = capability::parse(request.volume_capability.as_ref())?;
-        if request.readonly {
-            asked.mode = v1::AccessMode::ReadOnly;
-        }
+        let capability = capability::parse(request.volume_capability.as_ref())?;
+        let mode = if request.readonly { v1::AccessMode::ReadOnly } else { capability.mode };
+        let asked = Use { mode, ..capability };
         let mut asking = self.ask(time);
         let volume = existing(&mut asking, id).await?;
         check_host(&mut asking, node).await?;
         check_alone(&volume, node, asked)?;
-        let reply = attach(&mut asking, id, node, asked.mode).await?;
+        let mode = if is_to_prepare(&volume, node, capability) { v1::AccessMode::ReadWrite } else { mode };
+        let reply = attach(&mut asking, id, node, mode).await?;
         finish(&mut asking, reply.operation).await?;
         Ok(csi::ControllerPublishVolumeResponse { publish_context: context(&volume, asked) })
     }
@@ -92,6 +92,18 @@ fn check_alone(volume: &v1::Volume, node: &str, asked: Use) -> Result<(), Status
     }
 }
 
+/// Whether the node is the first that reads this filesystem, which begins as that of a snapshot: its journal may not be
+/// empty, and what is for reading only could not be mounted. The node empties it and becomes a reader before anybody sees
+/// it there; other nodes have to wait.
+fn is_to_prepare(volume: &v1::Volume, node: &str, capability: Use) -> bool {
+    let is_first = match volume.attachments.as_slice() {
+        [] => true,
+        [held] => held.client == node && held.mode() == v1::AccessMode::ReadWrite,
+        _ => false,
+    };
+    is_first && capability.mode == v1::AccessMode::ReadOnly && !capability.is_device && volume.source.is_some()
+}
+
 async fn attach(
     asking: &mut Asking<'_>,
     volume: &str,
@@ -123,23 +135,50 @@ fn context(volume: &v1::Volume, asked: Use) -> BTreeMap<String, String> {
 mod tests {
     use proto::v1;
 
-    use super::{check_alone, context};
+    use super::{check_alone, context, is_to_prepare};
     use crate::capability::Use;
 
     #[test]
     fn a_context_has_no_secret() {
         let volume = v1::Volume { id: 7, name: "db".to_owned(), ..v1::Volume::default() };
-        let asked = Use { mode: v1::AccessMode::ReadOnly, is_single_node: false };
+        let asked = Use { mode: v1::AccessMode::ReadOnly, is_single_node: false, is_device: true };
         let found: Vec<_> = context(&volume, asked).into_iter().collect();
         let expected = [("id", "7"), ("mode", "ro"), ("volume", "db")];
         assert_eq!(found, expected.map(|(key, value)| (key.to_owned(), value.to_owned())));
+    }
+
+    /// What begins as something, who has it for writing, and how it is asked for.
+    #[test]
+    fn who_reads_first_what_begins_as_a_snapshot_prepares_it() {
+        let read = Use { mode: v1::AccessMode::ReadOnly, is_single_node: false, is_device: false };
+        let held = |client: &str, mode: v1::AccessMode| v1::Attachment {
+            client: client.to_owned(),
+            mode: mode.into(),
+            generation: 1,
+        };
+        let (writes, reads) = (v1::AccessMode::ReadWrite, v1::AccessMode::ReadOnly);
+        let rows = [
+            (true, vec![], read, true),
+            (true, vec![held("a", writes)], read, true),
+            (true, vec![held("a", reads)], read, false),
+            (true, vec![held("b", writes)], read, false),
+            (true, vec![held("a", writes), held("b", reads)], read, false),
+            (true, vec![], Use { is_device: true, ..read }, false),
+            (true, vec![], Use { mode: writes, ..read }, false),
+            (false, vec![], read, false),
+        ];
+        for (is_clone, attachments, capability, expected) in rows {
+            let source = is_clone.then(v1::Source::default);
+            let volume = v1::Volume { attachments, source, ..v1::Volume::default() };
+            assert_eq!(is_to_prepare(&volume, "a", capability), expected, "{volume:?} {capability:?}");
+        }
     }
 
     #[test]
     fn a_reader_that_is_to_be_alone_is() {
         let held = v1::Attachment { client: "a".to_owned(), mode: v1::AccessMode::ReadOnly.into(), generation: 1 };
         let volume = v1::Volume { name: "db".to_owned(), attachments: vec![held], ..v1::Volume::default() };
-        let asked = |is_single_node| Use { mode: v1::AccessMode::ReadOnly, is_single_node };
+        let asked = |is_single_node| Use { mode: v1::AccessMode::ReadOnly, is_single_node, is_device: true };
         assert!(check_alone(&volume, "b", asked(true)).unwrap_err().message().contains("\"a\""));
         assert!(check_alone(&volume, "b", asked(false)).is_ok() && check_alone(&volume, "a", asked(true)).is_ok());
     }

@@ -3,7 +3,7 @@
 //! Promise: calls on one volume come one after the other, each bounded by its caller's patience; each looks at what the
 //! kernel and crate `attach` have, does what is missing, and can be repeated after any of them died.
 //!
-//! Files: `wish` what calls ask for, checked; `stage`, `publish`, `stats` and `expand` what is done; `devices` and `places`
+//! Files: `wish` what calls ask for, checked; `stage`, `prepare`, `publish`, `stats` and `expand` what is done; `devices` and `places`
 //! what there is; `fenced` what was taken from this node; `turns` who is at it; `answers` what is said when the host did not do it.
 
 mod answers;
@@ -11,6 +11,7 @@ mod devices;
 mod expand;
 mod fenced;
 mod places;
+mod prepare;
 mod publish;
 mod service;
 mod stage;

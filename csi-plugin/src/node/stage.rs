@@ -1,7 +1,7 @@
 //! A volume comes to this host, and goes.
 //!
 //! ```text
-//!   published to us? ── what a fenced or dead predecessor left goes ── device ── what is on it? ── format ── check ── mount
+//!   published to us? ── what a fenced or dead predecessor left goes ── (`prepare`) ── device ── what is on it? ── format ── check ── mount
 //!   nobody has it mounted ── unmount ── device ends ── forgotten
 //! ```
 //! Whatever fails on the way in, nothing stays.
@@ -14,11 +14,11 @@ use attach::{Attachment, Ending};
 use proto::v1;
 use tonic::Status;
 
-use super::Node;
 use super::answers::of_io;
 use super::devices::{DeviceWish, Found};
 use super::places::{Places, device_file, known, listed, staged_at};
 use super::wish::{Access, Context, Shape};
+use super::{Node, prepare};
 use crate::system::{self, Content, Filesystem, MountTable, Wish};
 
 /// What NodeStageVolume asks for.
@@ -35,19 +35,27 @@ impl Node {
     pub async fn stage(&self, wish: &Staging) -> Result<(), Status> {
         let volume = self.volume(&wish.volume_id).await?;
         let ours = self.published(&volume)?;
-        let read_only = wish.access.reader || ours.mode() == v1::AccessMode::ReadOnly;
+        let device_read_only = ours.mode() == v1::AccessMode::ReadOnly;
+        let read_only = wish.access.reader || device_read_only;
         let path = made(&wish.path)?;
         self.clear_stale(&volume.name, ours.generation, &path).await?;
-        if self.is_staged(&volume.name, &path, wish, read_only)? {
+        let is_staged = self.is_staged(&volume.name, &path, wish, read_only)?;
+        let is_to_be_prepared = prepare::is_due(&volume, &ours, &wish.access);
+        if is_staged && !is_to_be_prepared {
             return Ok(());
         }
-        let attacher = wish.context.attacher;
-        let device_read_only = ours.mode() == v1::AccessMode::ReadOnly;
+        if is_to_be_prepared {
+            self.prepare(&volume, &path, wish).await?;
+        }
+        let (attacher, device_read_only) = (wish.context.attacher, device_read_only || is_to_be_prepared);
         let attachment =
             self.devices.raise(DeviceWish { name: &volume.name, read_only: device_read_only, attacher }).await?;
         let shown = show(&attachment, &volume, &path, wish, read_only).await;
         if let Err(status) = shown {
-            self.undo(&attachment, &path).await;
+            // Best effort: the next call finds what stays.
+            if let Err(undone) = self.undo(&attachment, &path).await {
+                tracing::error!("not all is undone of volume {}: {}", volume.name, undone.message());
+            }
             return Err(status);
         }
         Ok(())
@@ -111,15 +119,10 @@ impl Node {
         }
     }
 
-    /// After a failure: best effort, the next call finds what stays.
-    async fn undo(&self, attachment: &Attachment, path: &Path) {
-        let undone = async {
-            clear(path).await?;
-            self.devices.lower(&attachment.record.name, Ending::Orderly).await
-        };
-        if let Err(status) = undone.await {
-            tracing::error!("not all is undone of volume {}: {}", attachment.record.name, status.message());
-        }
+    /// Takes away what was begun.
+    pub(super) async fn undo(&self, attachment: &Attachment, path: &Path) -> Result<(), Status> {
+        clear(path).await?;
+        self.devices.lower(&attachment.record.name, Ending::Orderly).await
     }
 
     /// Takes the volume away from the staging path, and its device from this host.
@@ -183,7 +186,7 @@ fn made(path: &Path) -> Result<PathBuf, Status> {
 }
 
 /// Undoes what a stage has done at the path.
-async fn clear(path: &Path) -> Result<(), Status> {
+pub(super) async fn clear(path: &Path) -> Result<(), Status> {
     let file = device_file(path);
     let table = MountTable::read().map_err(|error| of_io("what is mounted", &error))?;
     if table.at(&file).is_some() {
@@ -220,7 +223,7 @@ async fn show(
 }
 
 /// The device is the volume that is meant: of its number, and not smaller.
-fn identified<'a>(attachment: &'a Attachment, volume: &v1::Volume) -> Result<&'a Path, Status> {
+pub(super) fn identified<'a>(attachment: &'a Attachment, volume: &v1::Volume) -> Result<&'a Path, Status> {
     let record = &attachment.record;
     let other =
         |what: String| Status::internal(format!("the device is not volume {}: {what}; nothing was done", volume.name));

@@ -97,7 +97,7 @@ pub enum VolumeCommand {
         #[command(flatten)]
         wait: WaitArgs,
     },
-    /// Let a client use a volume: alone for writing, or beside others for reading
+    /// Let a client use a volume: alone for writing, or beside others for reading, or for writing if they know of each other
     #[command(
         after_help = "Example:\n  plinth volume attach db --client host1\nA client that has it attached gets a new token; who has the old one is shut out."
     )]
@@ -110,6 +110,9 @@ pub enum VolumeCommand {
         /// For reading, beside other readers
         #[arg(long)]
         read_only: bool,
+        /// For writing, beside others that share it: a cluster's file system, or a virtual machine that moves
+        #[arg(long, conflicts_with = "read_only")]
+        shared: bool,
         /// Whether to wait.
         #[command(flatten)]
         wait: WaitArgs,

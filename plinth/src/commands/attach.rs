@@ -19,10 +19,15 @@ pub struct Wish<'a> {
     pub name: &'a str,
     /// Who.
     pub client: &'a str,
-    /// Beside other readers; otherwise alone.
-    pub read_only: bool,
+    /// Alone, or beside whom.
+    pub mode: AccessMode,
     /// Only in place of the attachment that the client has already.
     pub renew: bool,
+}
+
+/// The mode of one that reads, or of one that writes alone.
+pub fn alone_or_reading(read_only: bool) -> AccessMode {
+    if read_only { AccessMode::ReadOnly } else { AccessMode::ReadWrite }
 }
 
 /// How a client reaches the volume that it may use now.
@@ -58,12 +63,11 @@ pub async fn run(client: &mut Client, wish: Wish<'_>, wait: WaitArgs, format: Fo
 /// # Errors
 /// See [`ClientError`].
 pub async fn attach(client: &mut Client, wish: Wish<'_>, token: &Token) -> Result<AttachVolumeReply, ClientError> {
-    let mode = if wish.read_only { AccessMode::ReadOnly } else { AccessMode::ReadWrite };
     let request = AttachVolumeRequest {
         request_id: request_id()?,
         name: wish.name.to_owned(),
         client: wish.client.to_owned(),
-        mode: mode.into(),
+        mode: wish.mode.into(),
         token: token.bytes().to_vec(),
         renew: wish.renew,
         ..AttachVolumeRequest::default()
@@ -77,7 +81,7 @@ impl Attached {
         Self {
             volume: wish.name.to_owned(),
             client: wish.client.to_owned(),
-            mode: if wish.read_only { Mode::ReadOnly } else { Mode::ReadWrite },
+            mode: wish.mode.into(),
             generation: reply.generation,
             uris: reply.nbd_addresses.iter().map(|address| format!("nbd://{address}/{export}")).collect(),
             export,
@@ -113,7 +117,7 @@ impl Attached {
         let host = host.trim_start_matches('[').trim_end_matches(']');
         let (nbdcopy, drive, device) = match self.mode {
             Mode::ReadOnly => (format!("{uri} disk.img"), ",readonly=on", " -readonly"),
-            Mode::ReadWrite | Mode::Unknown => (format!("disk.img {uri}"), "", ""),
+            Mode::ReadWrite | Mode::Shared | Mode::Unknown => (format!("disk.img {uri}"), "", ""),
         };
         let mut text = String::from("\nTry\n");
         // Writing to a string does not fail.
@@ -129,14 +133,21 @@ impl Attached {
 mod tests {
     use proto::v1::AttachVolumeReply;
 
-    use super::{Attached, Wish};
+    use super::{Attached, Wish, alone_or_reading};
     use client::Token;
 
     fn attached(read_only: bool, addresses: &[&str]) -> (Attached, String) {
         let token = Token::draw().unwrap();
         let nbd_addresses = addresses.iter().map(|address| (*address).to_owned()).collect();
         let reply = AttachVolumeReply { generation: 7, nbd_addresses, ..AttachVolumeReply::default() };
-        (Attached::of(Wish { name: "db", client: "host1", read_only, renew: false }, &token, reply), token.hex())
+        (
+            Attached::of(
+                Wish { name: "db", client: "host1", mode: alone_or_reading(read_only), renew: false },
+                &token,
+                reply,
+            ),
+            token.hex(),
+        )
     }
 
     #[test]

@@ -10,7 +10,7 @@ use std::convert::Infallible;
 use std::time::Duration;
 use tokio::time::sleep;
 
-use super::attach::{Wish, attach};
+use super::attach::{Wish, alone_or_reading, attach};
 use super::detach::detach;
 use crate::args::ConnectionArgs;
 use client::{Client, ClientError, Token, request_id};
@@ -77,7 +77,8 @@ impl<'a> Loan<'a> {
 
     async fn remote(&self, read_only: bool) -> Result<Remote> {
         let (mut asking, token) = (Client::new(self.connection), Token::draw()?);
-        let wish = Wish { name: &self.volume.name, client: &self.client, read_only, renew: false };
+        let mode = alone_or_reading(read_only);
+        let wish = Wish { name: &self.volume.name, client: &self.client, mode, renew: false };
         let reply = attach(&mut asking, wish, &token).await?;
         if let Some(operation) = reply.operation {
             asking.finish(operation).await?;

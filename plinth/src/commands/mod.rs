@@ -33,7 +33,7 @@ use crate::args::{
 };
 use crate::serve;
 
-pub use attach::{Wish, attach as attach_volume};
+pub use attach::{Wish, alone_or_reading, attach as attach_volume};
 pub use cluster::set_settings;
 pub use completions::print as completions;
 pub use detach::detach as detach_volume;

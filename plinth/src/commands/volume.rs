@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use proto::v1;
+use proto::v1::AccessMode;
 use serde::Serialize;
 
 use super::{attach, clone, delete, detach, replicas, schedule, verify};
@@ -59,14 +60,10 @@ pub async fn run(args: &VolumeArgs) -> Result<ExitCode> {
         VolumeCommand::Delete { names, force, wait } => {
             return delete::run(&mut client, names, *force, *wait, format).await;
         }
-        VolumeCommand::Attach { name, client: who, read_only, wait } => {
-            attach::run(
-                &mut client,
-                attach::Wish { name, client: who, read_only: *read_only, renew: false },
-                *wait,
-                format,
-            )
-            .await?;
+        VolumeCommand::Attach { name, client: who, read_only, shared, wait } => {
+            let mode = if *shared { AccessMode::Shared } else { attach::alone_or_reading(*read_only) };
+            let wish = attach::Wish { name, client: who, mode, renew: false };
+            attach::run(&mut client, wish, *wait, format).await?;
         }
         VolumeCommand::Export(export) => super::export::run(&args.connection, export).await?,
         VolumeCommand::Import(import) => super::import::run(&args.connection, import).await?,

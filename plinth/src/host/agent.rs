@@ -118,7 +118,8 @@ async fn attach_anew(args: &AttachArgs, claim: &mut Claim) -> Result<Record> {
     // Before the cluster is asked: should this process die, what it may have been given can still be returned.
     claim.note(record.clone())?;
     let mut client = Client::new(&args.connection);
-    let wish = Wish { name: &args.name, client: &client_name, read_only: args.read_only, renew: args.renew };
+    let mode = commands::alone_or_reading(args.read_only);
+    let wish = Wish { name: &args.name, client: &client_name, mode, renew: args.renew };
     let reply = commands::attach_volume(&mut client, wish, &token).await?;
     let volume = reply.volume.context("the cluster's answer lacks the volume")?;
     record.volume = volume.id;

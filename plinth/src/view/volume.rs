@@ -146,6 +146,8 @@ pub enum Mode {
     ReadWrite,
     /// Read, beside other readers.
     ReadOnly,
+    /// Read and write, beside others that do.
+    Shared,
     /// Of a later version.
     Unknown,
 }
@@ -204,12 +206,19 @@ impl From<v1::Replica> for Replica {
 
 impl From<v1::Attachment> for Attachment {
     fn from(attachment: v1::Attachment) -> Self {
-        let mode = match attachment.mode() {
-            v1::AccessMode::Unspecified => Mode::Unknown,
-            v1::AccessMode::ReadWrite => Mode::ReadWrite,
-            v1::AccessMode::ReadOnly => Mode::ReadOnly,
-        };
+        let mode = Mode::from(attachment.mode());
         Self { client: attachment.client, mode, generation: attachment.generation }
+    }
+}
+
+impl From<v1::AccessMode> for Mode {
+    fn from(mode: v1::AccessMode) -> Self {
+        match mode {
+            v1::AccessMode::Unspecified => Self::Unknown,
+            v1::AccessMode::ReadWrite => Self::ReadWrite,
+            v1::AccessMode::ReadOnly => Self::ReadOnly,
+            v1::AccessMode::Shared => Self::Shared,
+        }
     }
 }
 
@@ -290,6 +299,7 @@ impl Mode {
         match self {
             Self::ReadWrite => "writing",
             Self::ReadOnly => "reading",
+            Self::Shared => "writing beside others",
             Self::Unknown => "unknown use",
         }
     }

@@ -158,7 +158,7 @@ fn admin() -> impl Strategy<Value = Admin> {
 }
 
 fn mode() -> impl Strategy<Value = AccessMode> {
-    prop_oneof![Just(AccessMode::ReadWrite), Just(AccessMode::ReadOnly)]
+    prop_oneof![Just(AccessMode::ReadWrite), Just(AccessMode::ReadOnly), Just(AccessMode::Shared)]
 }
 
 fn claim() -> impl Strategy<Value = Claim> {

@@ -246,6 +246,7 @@ fn changes_of_version_4() -> Vec<(&'static str, Change)> {
         ("register-host", host()),
         ("remove-pool", Change::RemovePool { pool: PoolId(5), force: true }),
         ("remove-host", Change::RemoveHost { host: name("host") }),
+        ("attach-shared", attach(AccessMode::Shared)),
     ]
 }
 

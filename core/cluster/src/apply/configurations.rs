@@ -146,7 +146,7 @@ impl Volume {
     pub(super) fn is_attached_again(&mut self, client: &Name, mode: AccessMode) {
         let all = match mode {
             AccessMode::ReadWrite => None,
-            AccessMode::ReadOnly => Some(client),
+            AccessMode::ReadOnly | AccessMode::Shared => Some(client),
         };
         self.is_given_up(all);
     }

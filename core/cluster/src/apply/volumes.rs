@@ -170,22 +170,24 @@ impl State {
     }
 
     pub(super) fn attach(&mut self, now: Time, name: &Name, asked: &Asked) -> Result<Answer, Refusal> {
-        let Asked { client, mode, token, claim } = asked;
-        self.named(name)?.attachments.check(client, *mode, *claim).map_err(|error| match error {
+        let Asked { client, mode: wanted, token, claim } = asked;
+        let there = &self.named(name)?.attachments;
+        let mode = there.mode_for(client, *wanted, *claim);
+        there.check(client, mode, *token, *claim).map_err(|error| match error {
             AttachError::Held(holder) => Refusal::attached(name, &holder),
             AttachError::TooMany => Refusal::Readers(name.clone()),
             AttachError::Otherwise(held) => {
                 Refusal::AttachedOtherwise { volume: name.clone(), client: client.clone(), held }
             }
-            AttachError::NotHeld => Refusal::NotAttached { volume: name.clone(), client: client.clone(), mode: *mode },
+            AttachError::NotHeld => Refusal::NotAttached { volume: name.clone(), client: client.clone(), mode },
         })?;
         let (id, volume) = self.change_volume(name)?;
-        let generation = match volume.attachments.kept(client, *mode, *token, *claim) {
+        let generation = match volume.attachments.kept(client, mode, *token, *claim) {
             // Who may have lost writes has to attach it anew, and this says only that it did once.
             Some(generation) if *claim == Claim::Keep => generation,
             kept => {
-                let generation = kept.unwrap_or_else(|| volume.attachments.attach(client, *mode, *token));
-                volume.is_attached_again(client, *mode);
+                let generation = kept.unwrap_or_else(|| volume.attachments.attach(client, mode, *token));
+                volume.is_attached_again(client, mode);
                 generation
             }
         };

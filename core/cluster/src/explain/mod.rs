@@ -7,11 +7,11 @@ mod snapshots;
 
 use block::{PoolId, SnapshotId, VolumeId};
 
-use crate::attachment::AccessMode;
 use crate::group::GroupId;
 use crate::name::Name;
 use crate::node::{Admin, Link, Node, Pool};
 use crate::operation::{OperationId, OperationKind};
+use crate::refusal::access;
 use crate::replica::Observed;
 use crate::state::State;
 use crate::volume::{Health, Volume};
@@ -164,10 +164,7 @@ impl State {
             sentences.push(format!("Nobody has it attached{open}."));
         }
         for held in volume.attachments.held() {
-            let mode = match held.mode {
-                AccessMode::ReadWrite => "for writing",
-                AccessMode::ReadOnly => "for reading",
-            };
+            let mode = access(held.mode);
             sentences.push(format!("It is attached to {} {mode}, generation {}.", held.client, held.generation.0));
         }
         sentences.extend(self.index.running_of(id).filter_map(|operation| self.explain_operation(operation)));

@@ -3,7 +3,7 @@
 
 use block::PoolId;
 use cluster::{AccessMode, Admin, Change, Observed, Phase, State, VolumeSpec};
-use proptest::prelude::{Strategy, any, prop_oneof};
+use proptest::prelude::{Just, Strategy, any, prop_oneof};
 use proptest::{collection, proptest};
 
 use crate::world::{GIB, World, name};
@@ -13,7 +13,7 @@ enum Deed {
     Create(u8, u64),
     Delete(u8, bool),
     Resize(u8, u64),
-    Attach(u8, u8, bool),
+    Attach(u8, u8, AccessMode),
     Detach(u8, Option<u8>),
     Connect(u8),
     Disconnect(u8),
@@ -29,7 +29,7 @@ fn deed() -> impl Strategy<Value = Deed> {
         3 => (0..6_u8, 1..4_u64).prop_map(|(volume, gib)| Deed::Create(volume, gib)),
         2 => (0..6_u8, any::<bool>()).prop_map(|(volume, force)| Deed::Delete(volume, force)),
         1 => (0..6_u8, 1..6_u64).prop_map(|(volume, gib)| Deed::Resize(volume, gib)),
-        3 => (0..6_u8, 0..3_u8, any::<bool>()).prop_map(|(volume, client, writes)| Deed::Attach(volume, client, writes)),
+        3 => (0..6_u8, 0..3_u8, mode()).prop_map(|(volume, client, mode)| Deed::Attach(volume, client, mode)),
         2 => (0..6_u8, proptest::option::of(0..3_u8)).prop_map(|(volume, client)| Deed::Detach(volume, client)),
         2 => (0..3_u8).prop_map(Deed::Connect),
         1 => (0..3_u8).prop_map(Deed::Disconnect),
@@ -39,6 +39,10 @@ fn deed() -> impl Strategy<Value = Deed> {
         1 => (0..3_u8, any::<bool>()).prop_map(|(node, cordoned)| Deed::Cordon(node, cordoned)),
         1 => any::<usize>().prop_map(Deed::Retry),
     ]
+}
+
+fn mode() -> impl Strategy<Value = AccessMode> {
+    prop_oneof![Just(AccessMode::ReadWrite), Just(AccessMode::ReadOnly), Just(AccessMode::Shared)]
 }
 
 /// Refusals are as good as answers here.
@@ -55,10 +59,10 @@ fn perform(world: &mut World, number: u128, deed: &Deed) {
         },
         Deed::Delete(index, force) => Change::DeleteVolume { volume: volume(index), force: *force },
         Deed::Resize(index, gib) => Change::ResizeVolume { volume: volume(index), size_bytes: gib * GIB },
-        Deed::Attach(index, who, writes) => Change::Attach {
+        Deed::Attach(index, who, mode) => Change::Attach {
             volume: volume(index),
             client: client(who),
-            mode: if *writes { AccessMode::ReadWrite } else { AccessMode::ReadOnly },
+            mode: *mode,
             token: cluster::TokenHash([*who; 32]),
             claim: if *who == 0 { cluster::Claim::Keep } else { cluster::Claim::Take },
         },
@@ -94,6 +98,8 @@ fn check(world: &World) {
         *promised.entry(volume.home()).or_default() += volume.size_bytes;
         let writers = volume.attachments.held().iter().filter(|held| held.mode == AccessMode::ReadWrite).count();
         assert!(writers == 0 || volume.attachments.held().len() == 1, "a writer is alone");
+        let shared = volume.attachments.held().iter().filter(|held| held.mode == AccessMode::Shared).count();
+        assert!(shared == 0 || volume.attachments.held().len() == shared, "nobody else is beside who shares it");
         if let Observed::Present { generation, .. } = volume.at_home().observed {
             assert!(generation <= volume.attachments.generation, "nobody goes by what was never said");
             assert_eq!(volume.phase, Phase::Ready);

@@ -258,6 +258,38 @@ fn a_client_that_is_still_saying_goodbye_is_shut_out_as_well() {
     assert_eq!(generation(&rig), 2);
 }
 
+/// Of clients that share a volume each is fenced by itself.
+#[test]
+fn of_two_writers_one_is_shut_out_and_the_other_goes_on() {
+    let (leaving, staying) = (Writer { client: 1, generation: 1 }, Writer { client: 2, generation: 2 });
+    let mut rig = rig(&[leaving]);
+    rig.intend(change(2, vec![held(2, &[leaving, staying])]));
+    let (first, second) = (connect(&mut rig, 1, 1), connect(&mut rig, 2, 2));
+    rig.write(first, 0, &pattern(SIZE, 6));
+    rig.disk_runs = false;
+    rig.ask(first, &Request::write(0, &[1; 5000]));
+    let going_on = rig.ask(second, &Request::write(MIB, &[2; 5000]));
+    rig.run();
+    rig.ask(first, &Request::write(2 * MIB, &[3; 5000]));
+    let late = std::mem::take(&mut rig.peers[first].outgoing);
+    rig.intend(change(3, vec![held(3, &[staying])]));
+    assert_eq!(generation(&rig), 2, "what the first asked for is under way");
+    rig.peers[first].outgoing = late;
+    rig.run();
+    rig.disk_runs = true;
+    rig.run();
+    assert_eq!(generation(&rig), 3);
+    assert_eq!(rig.ended, [(rig.peers[first].conn, Why::ShutOut)]);
+    assert_eq!(rig.reply(second, going_on).expect("the second is served on").error, 0);
+    rig.write(second, 3 * MIB, &[4; 5000]);
+    let (found, then) = (rig.content(second), pattern(SIZE, 6));
+    let at = |mib: usize| mib << 20..(mib << 20) + 5000;
+    assert!(found[at(0)] == [1; 5000] && found[at(1)] == [2; 5000] && found[at(3)] == [4; 5000]);
+    assert!(found[at(2)] == then[at(2)], "what came late is nowhere");
+    let again = connect(&mut rig, 1, 1);
+    assert!(rig.peers[again].listener.export.is_none() && !rig.peers[second].closed);
+}
+
 #[test]
 fn a_writer_that_comes_again_is_served_when_its_older_requests_have_ended() {
     let mut rig = rig(&[Writer { client: 1, generation: 1 }]);
