@@ -25,7 +25,7 @@ fn ballast(node: &str) -> String {
 const BURST: &str = "burst";
 const BURST_BYTES: u64 = 32 << 20;
 
-fn open(cluster: &Cluster, volume: &str) -> Client {
+fn open(cluster: &Cluster, volume: &str) -> Client<TcpStream> {
     let uris = cluster.shell().attach(volume, "filler");
     let (address, export) = parts(&uris[0]);
     Client::open(TcpStream::connect(address).unwrap(), export).unwrap()
