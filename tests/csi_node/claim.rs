@@ -29,7 +29,7 @@ fn begin(caller: &Caller, node: &Node, volume: &str, capability: &csi::VolumeCap
 /// And all of it back.
 fn end(caller: &Caller, node: &Node, volume: &str) {
     caller.unpublish(volume, volume).unwrap();
-    caller.unstage(volume).unwrap();
+    caller.unstage_at_last(volume);
     caller.detach(volume, &node.name).unwrap();
 }
 

@@ -53,7 +53,7 @@ fn claim_to_mounted() {
         timed(2, &|| caller.stage_as(&volume, ext4.clone(), &[]).unwrap());
         timed(3, &|| caller.publish_as(&volume, &volume, ext4.clone(), false).unwrap());
         timed(4, &|| caller.unpublish(&volume, &volume).unwrap());
-        timed(5, &|| caller.unstage(&volume).unwrap());
+        timed(5, &|| caller.unstage_at_last(&volume));
         timed(6, &|| caller.detach(&volume, "node-a").unwrap());
         timed(7, &|| caller.delete(&volume).unwrap());
         up.push(steps[..STEPS_UP].iter().filter_map(|times| times.last()).sum());

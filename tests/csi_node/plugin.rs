@@ -313,6 +313,17 @@ impl Caller {
         self.call(CALL_MAX, message, async |mut client, request| client.node_unstage_volume(request).await).map(drop)
     }
 
+    /// As the kubelet does it, again and again: whoever looks for a free loop device on this host claims ours for an instant.
+    pub fn unstage_at_last(&self, volume: &str) {
+        wait::until("the volume to be unstaged", || match self.unstage(volume) {
+            Ok(()) => Some(()),
+            Err(status) => {
+                assert!(status.message().contains("held by another program"), "{status}");
+                None
+            }
+        });
+    }
+
     pub fn publish_as(
         &self,
         volume: &str,
