@@ -60,13 +60,13 @@ fn claim_to_mounted() {
         cluster.settle();
     }
     for (name, times) in STEPS.iter().zip(&mut steps) {
-        show(name, times);
+        println!("{}", shown(name, times));
     }
-    show("claim to mounted", &mut up);
+    println!("{}", shown("claim to mounted", &mut up));
     node.is_clean();
 }
 
-fn show(name: &str, times: &mut [Duration]) {
+fn shown(name: &str, times: &mut [Duration]) -> String {
     times.sort();
-    println!("{name}: p50 {:.0?}, longest {:.0?}", times[times.len() / 2], times[times.len() - 1]);
+    format!("{name}: p50 {:.0?}, longest {:.0?}", times[times.len() / 2], times[times.len() - 1])
 }

@@ -223,7 +223,7 @@ impl Drop for Node {
             let _ = output(Command::new("umount").arg("-l").arg(point));
         }
         let folder = &self.attach;
-        for entry in fs::read_dir(&folder).into_iter().flatten().flatten() {
+        for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
             let name = entry.file_name().into_string().unwrap_or_default();
             let folder = folder.display().to_string();
             let _ = self.shell.plinth(&["detach", &name, "--force", "--timeout", "2", "--folder", &folder]);
