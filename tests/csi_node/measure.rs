@@ -53,20 +53,20 @@ fn claim_to_mounted() {
         timed(2, &|| caller.stage_as(&volume, ext4.clone(), &[]).unwrap());
         timed(3, &|| caller.publish_as(&volume, &volume, ext4.clone(), false).unwrap());
         timed(4, &|| caller.unpublish(&volume, &volume).unwrap());
-        timed(5, &|| caller.unstage(&volume).unwrap());
+        timed(5, &|| caller.unstage_at_last(&volume));
         timed(6, &|| caller.detach(&volume, "node-a").unwrap());
         timed(7, &|| caller.delete(&volume).unwrap());
         up.push(steps[..STEPS_UP].iter().filter_map(|times| times.last()).sum());
         cluster.settle();
     }
     for (name, times) in STEPS.iter().zip(&mut steps) {
-        show(name, times);
+        println!("{}", shown(name, times));
     }
-    show("claim to mounted", &mut up);
+    println!("{}", shown("claim to mounted", &mut up));
     node.is_clean();
 }
 
-fn show(name: &str, times: &mut [Duration]) {
+fn shown(name: &str, times: &mut [Duration]) -> String {
     times.sort();
-    println!("{name}: p50 {:.0?}, longest {:.0?}", times[times.len() / 2], times[times.len() - 1]);
+    format!("{name}: p50 {:.0?}, longest {:.0?}", times[times.len() / 2], times[times.len() - 1])
 }

@@ -30,8 +30,8 @@ impl Places {
         let staging = staging.join(HASH).join(volume).join("globalmount");
         let target = node.folder().join("staging").join(kubelet).join("pods").join(POD);
         let target = target.join("volumes/kubernetes.io~csi").join(volume).join("mount");
-        fs::create_dir_all(staging.parent().unwrap()).unwrap();
-        fs::create_dir_all(target.parent().unwrap()).unwrap();
+        fs::create_dir_all(staging.parent().expect("it is done")).expect("it is done");
+        fs::create_dir_all(target.parent().expect("it is done")).expect("it is done");
         Self { staging, target }
     }
 
@@ -69,11 +69,11 @@ fn used_at(node: &Node, volume: &str) {
     let (caller, places) = (node.caller(), Places::of(node, volume));
     node.give(volume);
     for _ in 0..2 {
-        places.stage(&caller, volume).unwrap();
-        places.publish(&caller, volume).unwrap();
+        places.stage(&caller, volume).expect("it is done");
+        places.publish(&caller, volume).expect("it is done");
     }
-    fs::write(places.target.join("file"), volume).unwrap();
-    places.give_back(&caller, volume).unwrap();
+    fs::write(places.target.join("file"), volume).expect("it is done");
+    places.give_back(&caller, volume).expect("it is done");
     node.take(volume);
     let left = [&places.staging, &places.target]
         .into_iter()
@@ -118,7 +118,7 @@ fn folders_behind_links_are_used_as_any() {
 
 /// Puts a link in a folder's place.
 fn link(place: &Path, real: &Path) {
-    fs::create_dir(real).unwrap();
-    fs::remove_dir(place).unwrap();
-    symlink(real, place).unwrap();
+    fs::create_dir(real).expect("it is done");
+    fs::remove_dir(place).expect("it is done");
+    symlink(real, place).expect("it is done");
 }

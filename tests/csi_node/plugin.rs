@@ -223,7 +223,7 @@ impl Drop for Node {
             let _ = output(Command::new("umount").arg("-l").arg(point));
         }
         let folder = &self.attach;
-        for entry in fs::read_dir(&folder).into_iter().flatten().flatten() {
+        for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
             let name = entry.file_name().into_string().unwrap_or_default();
             let folder = folder.display().to_string();
             let _ = self.shell.plinth(&["detach", &name, "--force", "--timeout", "2", "--folder", &folder]);
@@ -311,6 +311,17 @@ impl Caller {
             staging_target_path: text(&self.staging(volume)),
         };
         self.call(CALL_MAX, message, async |mut client, request| client.node_unstage_volume(request).await).map(drop)
+    }
+
+    /// As the kubelet does it, again and again: whoever looks for a free loop device on this host claims ours for an instant.
+    pub fn unstage_at_last(&self, volume: &str) {
+        wait::until("the volume to be unstaged", || match self.unstage(volume) {
+            Ok(()) => Some(()),
+            Err(status) => {
+                assert!(status.message().contains("held by another program"), "{status}");
+                None
+            }
+        });
     }
 
     pub fn publish_as(

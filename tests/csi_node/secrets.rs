@@ -18,7 +18,7 @@ fn seen_in_processes(secret: &str) -> Vec<String> {
         let is_there = contains(&bytes, secret);
         is_there.then(|| format!("{} of process {}", what, entry.file_name().display()))
     };
-    let processes = fs::read_dir("/proc").unwrap().flatten();
+    let processes = fs::read_dir("/proc").expect("it is done").flatten();
     processes.flat_map(|entry| ["cmdline", "environ"].map(|what| found_in(&entry, what))).flatten().collect()
 }
 
@@ -34,10 +34,10 @@ fn search_is_proven(secret: &str) {
             .env("PLANTED", variable)
             .stdin(Stdio::piped())
             .spawn()
-            .unwrap();
+            .expect("it is done");
         let found = wait::within(wait::PATIENCE, || Some(seen_in_processes(secret)).filter(|found| !found.is_empty()));
-        planted.kill().unwrap();
-        planted.wait().unwrap();
+        planted.kill().expect("it is done");
+        planted.wait().expect("it is done");
         assert!(found.is_some(), "what is planted is found");
     }
     let gone = wait::within(wait::PATIENCE, || seen_in_processes(secret).is_empty().then_some(()));
