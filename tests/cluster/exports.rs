@@ -11,8 +11,9 @@ use tests::wait;
 
 /// More than a pipe that nobody reads from takes.
 const DATA_BYTES: u32 = 8 << 20;
-/// How long what was lent may be there after the last word of its command: a minute, and some.
-const FORGOTTEN_MAX: Duration = Duration::from_secs(120);
+/// How long what was lent may be there after the last word of its command: a minute for the clone, and then one for its
+/// snapshot, and some.
+const FORGOTTEN_MAX: Duration = Duration::from_secs(200);
 
 /// An export into a pipe; it is killed with this value.
 struct Export(Child);

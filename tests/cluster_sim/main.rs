@@ -58,8 +58,8 @@ fn whatever_fails_fenced_clients_change_nothing_and_every_operation_ends() {
 fn planted_bugs_of_snapshots_and_clones_are_found() {
     std::panic::set_hook(Box::new(|_| {}));
     let planted = [
-        (Plant::HoldsNothing, "group "),
         (Plant::OtherOrigin, "of volume"),
+        (Plant::EmptyClones, "of volume"),
         (Plant::KeepsDeleted, "does not end: it waits for"),
     ];
     for (plant, expected) in planted {

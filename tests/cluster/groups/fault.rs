@@ -81,10 +81,10 @@ impl Faults {
         let nodes = self.cluster.node_names();
         let other = nodes.into_iter().find(|node| !primaries.contains(node)).expect("three nodes, two primaries");
         match drawn {
-            ..47 => Fault::KillPrimary { node: primary, delay },
-            ..52 => Fault::KillOther { node: other, delay },
-            ..62 => Fault::KillLeader { voter: self.cluster.leader(), delay },
-            ..88 => Fault::PausePrimary { node: primary, delay, pause },
+            0..47 => Fault::KillPrimary { node: primary, delay },
+            47..52 => Fault::KillOther { node: other, delay },
+            52..62 => Fault::KillLeader { voter: self.cluster.leader(), delay },
+            62..88 => Fault::PausePrimary { node: primary, delay, pause },
             _ => Fault::PauseOther { node: other, delay, pause },
         }
     }

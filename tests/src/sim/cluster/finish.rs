@@ -131,7 +131,8 @@ impl World {
 
     fn delete_volumes(&mut self) -> Result<(), String> {
         let all: Vec<Name> = self.voters.decided().volumes(None).map(|(_, volume)| volume.name.clone()).collect();
-        self.ask_all(all.into_iter().map(|volume| Change::DeleteVolume { volume, force: true }).collect())
+        let all: Vec<Change> = all.into_iter().map(|volume| Change::DeleteVolume { volume, force: true }).collect();
+        self.ask_all(&all)
     }
 
     fn delete_snapshots(&mut self) -> Result<(), String> {
@@ -140,12 +141,12 @@ impl World {
         let is_alone = |snapshot: &&Snapshot| snapshot.group.is_none_or(|group| state.group_of(group).is_none());
         let alone = state.snapshots(None).map(|(_, snapshot)| snapshot).filter(is_alone);
         let alone = alone.map(|snapshot| Change::DeleteSnapshot { snapshot: snapshot.name.clone() });
-        let all = groups.chain(alone).collect();
-        self.ask_all(all)
+        let all: Vec<Change> = groups.chain(alone).collect();
+        self.ask_all(&all)
     }
 
     /// Wants all of this, as much at a time as may be wanted.
-    pub fn ask_all(&mut self, changes: Vec<Change>) -> Result<(), String> {
+    pub fn ask_all(&mut self, changes: &[Change]) -> Result<(), String> {
         for some in changes.chunks(REQUESTS_MAX) {
             some.iter().for_each(|change| self.operator.ask(change.clone(), String::new()));
             self.settle()?;

@@ -69,6 +69,6 @@ impl Kept {
     /// What was found in blocks of a snapshot.
     pub fn all_found(&self, id: SnapshotId) -> impl Iterator<Item = (u64, u64)> {
         let blocks = self.snapshots.get(&id).into_iter().flat_map(|snapshot| &snapshot.blocks);
-        blocks.filter_map(|(block, values)| (values.len() == 1).then(|| (*block, values[0])))
+        blocks.filter(|(_, values)| values.len() == 1).map(|(block, values)| (*block, values[0]))
     }
 }

@@ -24,7 +24,8 @@ impl World {
     fn look_at_some(&mut self, snapshots: &[(SnapshotId, Name)]) -> Result<(), String> {
         let look = |index: usize| name(&format!("look{index}"));
         let made = snapshots.iter().enumerate();
-        self.ask_all(made.map(|(index, (_, from))| clone(look(index), Source::Snapshot(from.clone()))).collect())?;
+        let clones = made.map(|(index, (_, from))| clone(look(index), Source::Snapshot(from.clone())));
+        self.ask_all(&clones.collect::<Vec<_>>())?;
         let volume = |index: usize| -> Result<(VolumeId, Name), String> {
             let made = self.voters.decided().volume(&look(index));
             let (id, _) = made.ok_or_else(|| format!("nothing was made of {:?}", snapshots[index]))?;
@@ -35,7 +36,7 @@ impl World {
         self.outcome.looked_at += snapshots.len() as u64;
         let delete = |(_, volume): (VolumeId, Name)| Change::DeleteVolume { volume, force: true };
         self.sessions.clear();
-        self.ask_all(volumes.into_iter().map(delete).collect())
+        self.ask_all(&volumes.into_iter().map(delete).collect::<Vec<_>>())
     }
 
     /// Each is one instant.

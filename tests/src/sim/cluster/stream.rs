@@ -7,7 +7,7 @@ use block::{PoolId, VolumeId};
 use cluster::{Addresses, Change, Labels, Name, NodeIntent, NodeReport, Revision};
 use node::{Intent, Observation, Proposal};
 
-use super::plant::{Plant, Planted};
+use super::plant::Plant;
 use super::voters::{Fate, Ticket, Voters};
 use super::words;
 
@@ -29,7 +29,7 @@ pub(super) struct Stream {
     to_voter: VecDeque<Word>,
     /// What the node said of itself on this stream.
     said: Option<Observation>,
-    planted: Planted,
+    plant: Plant,
 }
 
 /// Whether a stream goes on.
@@ -53,17 +53,7 @@ impl Stream {
         let change = Change::Register { node: node.clone(), addresses, labels: Labels::new() };
         let proposed = Some(voters.propose(voter, command(change)));
         let (to_node, to_voter) = (VecDeque::new(), VecDeque::new());
-        Some(Self {
-            voter,
-            term,
-            proposed,
-            open: false,
-            told: None,
-            to_node,
-            to_voter,
-            said: None,
-            planted: Planted::new(plant),
-        })
+        Some(Self { voter, term, proposed, open: false, told: None, to_node, to_voter, said: None, plant })
     }
 
     /// Whether the node has said anything on it.
@@ -73,10 +63,9 @@ impl Stream {
 
     /// The node says what it is, if that is news.
     pub fn say(&mut self, pool: PoolId, now: &Observation) {
-        let now = self.planted.lie(now.clone());
-        if self.said.as_ref() != Some(&now) {
-            self.to_voter.push_back(Word::Report(words::report(pool, self.said.as_ref(), &now)));
-            self.said = Some(now);
+        if self.said.as_ref() != Some(now) {
+            self.to_voter.push_back(Word::Report(words::report(pool, self.said.as_ref(), now)));
+            self.said = Some(now.clone());
         }
     }
 
@@ -129,7 +118,7 @@ impl Stream {
     /// The next intent arrives.
     pub fn arrive(&mut self, pool: PoolId) -> Option<Intent> {
         let intent = self.to_node.pop_front()?;
-        Some(words::intent(pool, self.planted.garble(intent, self.said.as_ref())))
+        Some(words::intent(pool, self.plant.garble(intent, self.said.as_ref())))
     }
 
     /// Whether nothing is on its way.
