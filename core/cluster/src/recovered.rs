@@ -73,8 +73,10 @@ impl State {
     /// Why nothing is decided about a volume by itself, if that is so.
     #[must_use]
     pub fn doubt(&self, id: VolumeId, volume: &Volume) -> Option<Doubt> {
-        let newer = || volume.newer().map(|(pool, epoch)| Doubt::Newer { pool, epoch });
         let recovered = self.contents.recovered.as_ref();
+        // Before the first configuration is decided, only those who heard the lost voters can know of one.
+        let may_be = volume.replication.is_some() || recovered.is_some();
+        let newer = || volume.newer().filter(|_| may_be).map(|(pool, epoch)| Doubt::Newer { pool, epoch });
         let stray = || self.stray(id).map(Doubt::Stray);
         let unheard = |recovered: &Recovered| recovered.doubted.contains(&id).then_some(Doubt::Unheard);
         newer().or_else(|| recovered.and_then(|recovered| stray().or_else(|| unheard(recovered))))
