@@ -101,7 +101,7 @@ fn a_state_is_refused_with_the_name_of_its_field() {
     };
     let rows = [
         (wire::State { version: 0, ..good.clone() }, "state.version is missing"),
-        (wire::State { version: 5, ..good.clone() }, "start the program that wrote it"),
+        (wire::State { version: 6, ..good.clone() }, "start the program that wrote it"),
         (wire::State { settings: None, ..good.clone() }, "state.settings is missing"),
         (wire::State { cluster: vec![1], ..good.clone() }, "state.cluster has 1 bytes"),
         (wire::State { nodes: vec![node], ..good.clone() }, "node.link is missing"),
