@@ -82,10 +82,7 @@ fn parse_change(found: Wire) -> Result<Change, Invalid> {
         Wire::Configure(found) => {
             Change::Configure { volume: VolumeId(found.volume), proposal: parse_proposal(&found)? }
         }
-        Wire::ForcePromote(wire::ForcePromote { volume, pool: place }) => Change::ForcePromote {
-            volume: name(&volume, "force_promote.volume")?,
-            pool: pool(&place, "force_promote.pool")?,
-        },
+        Wire::ForcePromote(found) => parse_force_promote(&found)?,
         Wire::HandOver(wire::HandOver { volume, pool: place }) => {
             Change::HandOver { volume: name(&volume, "hand_over.volume")?, pool: pool(&place, "hand_over.pool")? }
         }
@@ -105,10 +102,18 @@ fn parse_change(found: Wire) -> Result<Change, Invalid> {
         Wire::RemoveHost(wire::RemoveHost { host }) => Change::RemoveHost { host: name(&host, "remove_host.host")? },
         Wire::Tick(wire::Tick {}) => Change::Tick,
         Wire::Recover(wire::Recover {}) => Change::Recover,
-        Wire::Resume(wire::Resume { without }) => Change::Resume {
-            without: without.iter().map(|node| name(node, "resume.without")).collect::<Result<_, _>>()?,
-        },
+        Wire::Resume(found) => parse_resume(&found)?,
     })
+}
+
+fn parse_force_promote(found: &wire::ForcePromote) -> Result<Change, Invalid> {
+    let volume = name(&found.volume, "force_promote.volume")?;
+    Ok(Change::ForcePromote { volume, pool: pool(&found.pool, "force_promote.pool")? })
+}
+
+fn parse_resume(found: &wire::Resume) -> Result<Change, Invalid> {
+    let without = found.without.iter().map(|node| name(node, "resume.without")).collect::<Result<_, _>>()?;
+    Ok(Change::Resume { without })
 }
 
 fn parse_attach(found: &wire::Attach) -> Result<Change, Invalid> {

@@ -72,7 +72,7 @@ fn only_what_was_made_of_something_else_is_a_loan() {
     world.round();
     let (id, _) = world.state.snapshot(&name("export-1")).unwrap();
     let orphan = Loan::Snapshot { id, name: name("export-1") };
-    assert_eq!(world.state.loans().collect::<Vec<_>>(), [orphan.clone()], "its volume is not there yet");
+    assert_eq!(world.state.loans().collect::<Vec<_>>(), std::slice::from_ref(&orphan), "its volume is not there yet");
     let spec = VolumeSpec { labels: lent("4"), ..VolumeSpec::default() };
     let source = Some(Source::Snapshot(name("export-1")));
     world.apply(None, Change::CreateVolume { name: name("copy-1"), size_bytes: 0, spec, source }).unwrap();
