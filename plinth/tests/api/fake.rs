@@ -422,6 +422,11 @@ impl v1::cluster_service_server::ClusterService for Shared {
         Ok(Response::new(v1::VotersReply::default()))
     }
 
+    async fn resume(&self, request: Request<v1::ResumeRequest>) -> Result<Response<v1::ResumeReply>, Status> {
+        self.enter("resume", &request.into_inner().request_id)?;
+        Ok(Response::new(v1::ResumeReply::default()))
+    }
+
     async fn set_settings(&self, request: Request<v1::SetSettingsRequest>) -> Result<Response<v1::Settings>, Status> {
         let v1::SetSettingsRequest { request_id, overcommit_percent, full_percent, replace_after_ms } =
             request.into_inner();
