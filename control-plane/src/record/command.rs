@@ -16,7 +16,7 @@ use super::volume::{
     copies, encode_addresses, encode_admin, encode_claim, encode_mode, encode_settings, encode_spec, encode_spread,
     parse_addresses, parse_admin, parse_claim, parse_mode, parse_settings, parse_spec, parse_spread,
 };
-use super::{group, point, recovered, schedule};
+use super::{group, point, schedule};
 
 pub(super) fn parse(found: wire::Command) -> Result<Command, Invalid> {
     Ok(Command {
@@ -46,7 +46,10 @@ fn parse_change(found: Wire) -> Result<Change, Invalid> {
             labels,
         },
         Wire::Lose(wire::Lose { node }) => Change::Lose { node: name(&node, "lose.node")? },
-        Wire::Report(found) => parse_report(found)?,
+        Wire::Report(wire::Report { node, heard, pools }) => {
+            let pools = pools.into_iter().map(parse_pool).collect::<Result<_, _>>()?;
+            Change::Report { node: name(&node, "report.node")?, report: NodeReport { heard: Revision(heard), pools } }
+        }
         Wire::Administer(wire::Administer { node, admin }) => {
             Change::Administer { node: name(&node, "administer.node")?, admin: parse_admin(admin, "administer.admin")? }
         }

@@ -1,7 +1,7 @@
 //! What is kept of a recovery.
 
 use block::{PoolId, VolumeId};
-use cluster::{Change, Name, Recovered, Time};
+use cluster::{Name, Recovered, Time};
 use proto::record as wire;
 
 use super::invalid::{Invalid, bytes_of, name, pool};
@@ -27,11 +27,6 @@ pub(super) fn encode(recovered: &Recovered) -> wire::Recovered {
         doubted: doubted.iter().map(|volume| volume.0).collect(),
         unknown_snapshots: unknown_snapshots.iter().map(range).collect(),
     }
-}
-
-pub(super) fn parse_resume(found: &wire::Resume) -> Result<Change, Invalid> {
-    let without = found.without.iter().map(|node| name(node, "resume.without")).collect::<Result<_, _>>()?;
-    Ok(Change::Resume { without })
 }
 
 fn parse_given_up(found: &wire::GivenUpPool) -> Result<(PoolId, Option<Name>), Invalid> {

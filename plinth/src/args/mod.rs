@@ -188,19 +188,6 @@ mod tests {
     }
 
     #[test]
-    fn what_is_typed_when_most_voters_are_lost_is_understood() {
-        let lines = [
-            "plinth control recover --data d",
-            "plinth control recover --data d --forget-voters 2,3",
-            "plinth cluster resume",
-            "plinth cluster resume --without n1,n2",
-        ];
-        for line in lines {
-            assert!(parse(line).is_ok(), "{line}: {:?}", parse(line));
-        }
-    }
-
-    #[test]
     fn what_makes_no_sense_is_refused() {
         let lines = [
             "plinth volume create db",
