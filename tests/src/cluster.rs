@@ -370,18 +370,20 @@ impl Shell {
         command
     }
 
-    /// A command that is not given yet.
+    /// A command that is not given yet, and may take as long as it likes: it ends with this process, or when it is killed.
     #[must_use]
     pub fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = self.tool(&text(&program()));
-        command.args(arguments).env("PLINTH_CONTROL", &self.control);
+        let mut command = Command::new("setpriv");
+        command.args(["--pdeathsig", "KILL"]).args(&self.enter).arg(program()).args(arguments);
+        command.env("PLINTH_CONTROL", &self.control);
         command
     }
 
     /// Gives a command and takes its end as it is.
     #[must_use]
     pub fn plinth(&self, arguments: &[&str]) -> Output {
-        tool::output(&mut self.command(arguments))
+        let mut command = self.tool(&text(&program()));
+        tool::output(command.args(arguments).env("PLINTH_CONTROL", &self.control))
     }
 
     /// Gives a command that must succeed; answers what it printed.
