@@ -34,11 +34,7 @@ impl GroupSet {
 
     /// Adds every one of another set.
     pub fn extend(&mut self, other: &Self) {
-        for (index, bits) in &other.words {
-            let word = self.words.entry(*index).or_default();
-            self.len += u64::from((bits & !*word).count_ones());
-            *word |= bits;
-        }
+        other.words().for_each(|(index, bits)| self.insert_word(index, bits));
     }
 
     /// Takes one out.
@@ -77,7 +73,9 @@ impl GroupSet {
 
     /// Adds the groups of one word.
     pub fn insert_word(&mut self, index: u64, bits: u64) {
-        self.extend(&Self { words: BTreeMap::from([(index, bits)]), len: 0 });
+        let word = self.words.entry(index).or_default();
+        self.len += u64::from((bits & !*word).count_ones());
+        *word |= bits;
     }
 }
 
