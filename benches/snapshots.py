@@ -4,7 +4,7 @@ and the speed of random writes after it against before.
 
 usage: benches/snapshots.py PLINTH FOLDER [--size 64GiB] [--written 8GiB] [--seconds 20] [--rounds 5]
 
-A cluster of three nodes is made in FOLDER, which needs room for three times what is written, and as much again. Nothing
+A cluster of three nodes is made in FOLDER: three pools of three times what is written and 8 GiB each, 96 GiB by default. Nothing
 else should run on the machine. Prints a line for each round, and the medians with the bars they are held against.
 """
 
@@ -61,6 +61,8 @@ class Cluster:
             shown = subprocess.run([self.program, "volume", "show", "db"], env=env, capture_output=True, text=True).stdout
             if len(re.findall(r"(?m)^\S+ +[0-9a-f]+ +(?:primary|in sync) +yes ", shown)) == 3:
                 return
+            if self.process.poll() is not None:
+                sys.exit("the cluster ended; see cluster.log")
             time.sleep(0.2)
         sys.exit("db has no three replicas in sync; see cluster.log")
 
