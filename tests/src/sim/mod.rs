@@ -9,7 +9,7 @@ mod oracle;
 mod pool;
 mod store_world;
 
-pub use cluster::{ClusterOutcome, Plant, run_cluster, run_cluster_with};
+pub use cluster::{ClusterOutcome, Plant, run_cluster_with};
 pub use disk::{Crash, Lie, SimDisk};
 pub use oracle::{Change, Key, Oracle};
 pub use pool::{Held, Pool, offset};

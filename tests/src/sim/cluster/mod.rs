@@ -28,4 +28,4 @@ mod world;
 
 pub use outcome::ClusterOutcome;
 pub use plant::Plant;
-pub use world::{run_cluster, run_cluster_with};
+pub use world::run_cluster_with;

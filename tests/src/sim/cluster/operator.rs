@@ -17,6 +17,7 @@ struct Request {
 
 /// Everybody who asks for things.
 pub(super) struct Operator {
+    takes_snapshots: bool,
     requests: Vec<Request>,
     last_request: u128,
     pub permits: Vec<Permit>,
@@ -35,8 +36,8 @@ pub(super) fn name(text: &str) -> Name {
 }
 
 impl Operator {
-    pub fn new() -> Self {
-        Self { requests: Vec::new(), last_request: 0, permits: Vec::new(), now: 0 }
+    pub fn new(takes_snapshots: bool) -> Self {
+        Self { requests: Vec::new(), last_request: 0, permits: Vec::new(), now: 0, takes_snapshots }
     }
 
     /// A command at a time that voters' clocks do not agree on.
@@ -62,7 +63,7 @@ impl Operator {
     pub fn wish(&mut self, random: &mut Random) {
         let volume = any("v", VOLUMES, random);
         let client = any("c", 3, random);
-        let change = match random.below(26) {
+        let change = match random.below(if self.takes_snapshots { 26 } else { 16 }) {
             0..4 => {
                 let size_bytes = (1 + random.below(2)) * MIB;
                 Change::CreateVolume { name: volume, size_bytes, spec: VolumeSpec::default(), source: None }

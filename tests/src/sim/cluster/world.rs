@@ -54,16 +54,8 @@ const STEPS: u64 = 2500;
 /// Runs a seed.
 ///
 /// # Errors
-/// What went wrong, with the seed's own words.
-pub fn run_cluster(seed: u64) -> Result<ClusterOutcome, String> {
-    run_cluster_with(seed, Plant::Nothing)
-}
-
-/// The same with a bug.
-///
-/// # Errors
-/// What went wrong because of it, if the checkers found it.
-pub fn run_cluster_with(seed: u64, plant: Plant) -> Result<ClusterOutcome, String> {
+/// What went wrong, with the seed's own words; with a planted bug, if the checkers found it.
+pub fn run_cluster_with(seed: u64, plant: Plant, takes_snapshots: bool) -> Result<ClusterOutcome, String> {
     let mut random = Random::seeded(seed);
     let rates = Rates::draw(&mut random);
     let now = Instant(1_000_000_000);
@@ -78,7 +70,7 @@ pub fn run_cluster_with(seed: u64, plant: Plant) -> Result<ClusterOutcome, Strin
         voters: Voters::new(),
         sites: (0..SITES).map(site).collect::<Result<_, String>>()?,
         network: Network::default(),
-        operator: Operator::new(),
+        operator: Operator::new(takes_snapshots),
         sessions: BTreeMap::new(),
         newest: BTreeMap::new(),
         contents: Contents::default(),
